@@ -1,0 +1,93 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+)
+
+// Connector is the code for one CRM: what a plugin author writes. It keeps no
+// state between calls: queues, retries, tokens and rates are the bridge's, and
+// the process may be killed at any moment; the same deliveries then go to the
+// next one.
+//
+// All methods may be called concurrently.
+type Connector interface {
+	// Info describes the connector. It does no I/O and always answers the same.
+	Info() ConnectorInfo
+	// Check proves that the account's settings and secrets work, by asking the
+	// CRM something cheap. It prepares what Deliver needs (such as a unique
+	// property) when it can. It is called when a lane starts and after the lane
+	// was paused for its credentials. The error names the setting to change.
+	Check(ctx context.Context, account Account) error
+	// Deliver writes a batch of at most Info().MaxBatch events, never two of
+	// the same conversation, and returns one result per event. It returns when
+	// ctx ends. The same event may come again; see [ConnectorInfo.Idempotency].
+	// A kind of event that means nothing to the CRM is done at once.
+	Deliver(ctx context.Context, account Account, batch []Delivery) []Result
+}
+
+// ConnectorInfo describes a connector.
+type ConnectorInfo struct {
+	// Name is the connector's, in the form of [TenantPattern].
+	Name string `json:"name"`
+	// Version is the connector's own, for people.
+	Version string `json:"version"`
+	// MaxBatch is how many events Deliver takes at once; at least 1.
+	MaxBatch int `json:"max_batch"`
+	// Idempotency is what Deliver promises about an event that comes twice.
+	Idempotency Idempotency `json:"idempotency"`
+	// Kinds are the events the connector wants; empty means every kind a CRM
+	// gets: message.received, message.sent, message.status, contact.changed,
+	// escalation.opened and unknown.
+	Kinds []Kind `json:"kinds,omitempty"`
+	// CallsPerSecond is how often Deliver may be called for one account; 0 is
+	// no limit. The owner can set it lower.
+	CallsPerSecond float64 `json:"calls_per_second,omitempty"`
+	// Secrets names the secrets that an account must have.
+	Secrets []string `json:"secrets,omitempty"`
+}
+
+// Account is one tenant's account at a CRM, as the owner configured it.
+type Account struct {
+	// Tenant and Lane name it on the bridge, for logs.
+	Tenant string `json:"tenant"`
+	Lane   string `json:"lane"`
+	// Settings is a JSON object: the lane's settings table.
+	Settings json.RawMessage `json:"settings,omitempty"`
+	// Secrets are by name: "token", "password". Never log them.
+	Secrets map[string]Secret `json:"-"`
+}
+
+// Secret is a text that must not be seen: it prints, logs and marshals as
+// "[secret]". The zero Secret is no secret at all.
+type Secret string
+
+// Reveal returns the text.
+func (s Secret) Reveal() string { return string(s) }
+
+// String implements fmt.Stringer.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "[secret]"
+}
+
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON implements json.Marshaler.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// MaskAddress hides most of a phone number or BSUID, in either text form, for
+// logs: the last two characters stay.
+func MaskAddress(s string) string {
+	if len(s) <= 4 {
+		return "…"
+	}
+	return "…" + s[len(s)-2:]
+}

@@ -1,0 +1,462 @@
+// Package core holds the words of wabridge: what moves (Event), between whom
+// (Tenant, Contact, Conversation), where to (Sink, Connector), and how an
+// attempt to deliver ends (Result, Error, Code). Every other package, the
+// stored records, the plugin protocol, the scripts, the HTTP API and the pages
+// use these words with these meanings, and no other words for the same things.
+//
+// The package depends on the standard library only, so that a plugin author
+// can import it without importing the bridge.
+//
+// # Glossary
+//
+//   - Tenant: one business on the bridge, named by a short lower-case id.
+//   - Contact: a person, by our own id. Identities (phone, BSUID) point to it;
+//     the phone may be absent.
+//   - Conversation: one business number × one contact. What is ordered is
+//     ordered within a conversation.
+//   - Event: the one thing that moves.
+//   - Sink: where an event is delivered: a WhatsApp number or a CRM account.
+//   - Lane: one tenant's deliveries to one sink, with its own order, limiter
+//     and pause.
+//   - Delivery: an event on its way; an Attempt ends with ack, nak or term.
+//   - Dead letter: an event given up on, kept whole until a person settles it.
+//   - Trace: why: each step of one event.
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Kind says what an event is about. New kinds may appear: whoever receives a
+// kind it does not know passes it on or ignores it, and never fails on it.
+type Kind string
+
+// The kinds of events.
+const (
+	// KindMessageReceived is a message from a contact (Message is set).
+	KindMessageReceived Kind = "message.received"
+	// KindMessageSend is the intent to send a message to a contact (Message is
+	// set, without an ID). It is delivered to a WhatsApp number.
+	KindMessageSend Kind = "message.send"
+	// KindMessageSent says that WhatsApp accepted a message of ours (Message is
+	// set, ID is the wamid). It is what a CRM logs.
+	KindMessageSent Kind = "message.sent"
+	// KindMessageStatus is a step forward in the life of a message of ours
+	// (Status is set).
+	KindMessageStatus Kind = "message.status"
+	// KindContactChanged says that tags or fields of a contact changed.
+	KindContactChanged Kind = "contact.changed"
+	// KindEscalation hands a conversation to a person or team (Escalation is
+	// set).
+	KindEscalation Kind = "escalation.opened"
+	// KindUnknown is anything a vendor sent that we do not understand; Raw
+	// holds it as received.
+	KindUnknown Kind = "unknown"
+)
+
+// Event is the one thing that moves. Events are values: once stored they are
+// not changed, what follows from one is a new event.
+type Event struct {
+	// ID is derived from the source (wamid; wamid + status; a caller's
+	// Idempotency-Key), so the same thing reported twice has the same ID.
+	// What follows from an event is named <id>#<n>.
+	ID   string `json:"id"`
+	Kind Kind   `json:"kind"`
+	// Tenant owns the event.
+	Tenant string `json:"tenant"`
+	// Number is the business phone number's id (phone_number_id) that the
+	// conversation runs on.
+	Number string `json:"number,omitempty"`
+	// Conversation orders events: those of one conversation are handled one at
+	// a time. See [ConversationID].
+	Conversation string `json:"conversation,omitempty"`
+	// Time is when it happened, as its source says.
+	Time time.Time `json:"time"`
+	// Accepted is when the bridge took responsibility for the root event.
+	Accepted time.Time `json:"accepted"`
+	// Source says where the root event came from: "whatsapp", "api", "script"
+	// or a connector's name.
+	Source string `json:"source"`
+	// Cause is the ID of the event that this one follows from, if any.
+	Cause string `json:"cause,omitempty"`
+
+	Contact    *Contact    `json:"contact,omitempty"`
+	Message    *Message    `json:"message,omitempty"`
+	Status     *Status     `json:"status,omitempty"`
+	Escalation *Escalation `json:"escalation,omitempty"`
+
+	// Fields are CRM properties as the tenant's mapToCRM hook returned them.
+	Fields map[string]any `json:"fields,omitempty"`
+	// Raw is the vendor's own JSON where we do not model it whole.
+	Raw json.RawMessage `json:"raw,omitempty"`
+}
+
+// Root returns the ID of the event from which this one descends (itself, when
+// it descends from none): the part before the first '#'.
+func (e *Event) Root() string { return RootID(e.ID) }
+
+// RootID returns the part of an event ID before the first '#'.
+func RootID(id string) string {
+	root, _, _ := strings.Cut(id, "#")
+	return root
+}
+
+// FollowID returns the ID of the n-th event that follows from the event id.
+func FollowID(id string, n int) string { return fmt.Sprintf("%s#%d", id, n) }
+
+// ConversationID names the conversation of a contact on a business number.
+func ConversationID(number, contactID string) string { return number + ":" + contactID }
+
+// AddressKind tells the forms of a person's address on WhatsApp apart.
+type AddressKind string
+
+// The kinds of addresses.
+const (
+	AddressPhone AddressKind = "phone" // E.164 with a leading +
+	AddressBSUID AddressKind = "bsuid" // business-scoped user id, such as US.1349…
+)
+
+// Address is where a person is reached. It is typed so that the digits of a
+// BSUID can never be taken for a phone number. Its text form is "phone:+1…" or
+// "bsuid:US.…".
+type Address struct {
+	Kind  AddressKind
+	Value string
+}
+
+var (
+	phonePattern = regexp.MustCompile(`^\+[1-9][0-9]{5,14}$`)
+	bsuidPattern = regexp.MustCompile(`^[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128}$`)
+)
+
+// ParseAddress reads the text form of an address. A bare "+1…" is taken as a
+// phone number and a bare "US.…" as a BSUID; anything else is an error.
+func ParseAddress(s string) (Address, error) {
+	kind, value, ok := strings.Cut(s, ":")
+	a := Address{AddressKind(kind), value}
+	if !ok {
+		switch {
+		case strings.HasPrefix(s, "+"):
+			a = Address{AddressPhone, s}
+		default:
+			a = Address{AddressBSUID, s}
+		}
+	}
+	if err := a.Validate(); err != nil {
+		return Address{}, err
+	}
+	return a, nil
+}
+
+// Validate reports whether the address has the form that its kind requires.
+func (a Address) Validate() error {
+	switch {
+	case a.Kind == AddressPhone && phonePattern.MatchString(a.Value):
+		return nil
+	case a.Kind == AddressBSUID && bsuidPattern.MatchString(a.Value):
+		return nil
+	case a.Kind == AddressPhone:
+		return Errorf(CodeInvalid, "address", "a phone number is written +<country><number>, 6 to 15 digits")
+	case a.Kind == AddressBSUID:
+		return Errorf(CodeInvalid, "address", "want phone:+<digits> or bsuid:<CC>.<id>")
+	}
+	return Errorf(CodeInvalid, "address", "unknown kind %q: want phone:… or bsuid:…", a.Kind)
+}
+
+// String returns the text form. It identifies a person: mask it in logs with
+// [MaskAddress].
+func (a Address) String() string {
+	if a.Kind == "" {
+		return ""
+	}
+	return string(a.Kind) + ":" + a.Value
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. The empty text is the
+// zero Address.
+func (a *Address) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*a = Address{}
+		return nil
+	}
+	p, err := ParseAddress(string(b))
+	if err != nil {
+		return err
+	}
+	*a = p
+	return nil
+}
+
+// Contact is a person as the bridge knows them when the event was made.
+type Contact struct {
+	// ID is the bridge's own.
+	ID string `json:"id,omitempty"`
+	// Name is what the person calls themselves on WhatsApp: untrusted text.
+	Name string `json:"name,omitempty"`
+	// Username is the WhatsApp username, if the person has one.
+	Username string `json:"username,omitempty"`
+	// Phone is E.164 with a leading +, or empty: some people have none.
+	Phone string `json:"phone,omitempty"`
+	// BSUID is the business-scoped user id, ParentBSUID the one across a group
+	// of portfolios (a hint for matching, never an address).
+	BSUID       string `json:"bsuid,omitempty"`
+	ParentBSUID string `json:"parent_bsuid,omitempty"`
+	// Tags are the tenant's labels, sorted.
+	Tags []string `json:"tags,omitempty"`
+	// Fields are set by scripts (setField).
+	Fields map[string]string `json:"fields,omitempty"`
+}
+
+// Address returns where to reach the contact: the phone number if known, else
+// the BSUID, else the zero Address.
+func (c *Contact) Address() Address {
+	switch {
+	case c == nil:
+		return Address{}
+	case c.Phone != "":
+		return Address{AddressPhone, c.Phone}
+	case c.BSUID != "":
+		return Address{AddressBSUID, c.BSUID}
+	}
+	return Address{}
+}
+
+// MessageType is the type of a message in the words of the Cloud API.
+type MessageType string
+
+// The message types that the bridge models. Inbound messages of other types
+// keep their type's name and are passed on with [Event.Raw].
+const (
+	TypeText        MessageType = "text"
+	TypeImage       MessageType = "image"
+	TypeAudio       MessageType = "audio"
+	TypeVideo       MessageType = "video"
+	TypeDocument    MessageType = "document"
+	TypeSticker     MessageType = "sticker"
+	TypeLocation    MessageType = "location"
+	TypeContacts    MessageType = "contacts"
+	TypeButton      MessageType = "button"      // inbound: quick reply of a template
+	TypeInteractive MessageType = "interactive" // inbound: button or list reply; outbound: any interactive object
+	TypeReaction    MessageType = "reaction"
+	TypeOrder       MessageType = "order"
+	TypeSystem      MessageType = "system"
+	TypeUnsupported MessageType = "unsupported"
+	TypeTemplate    MessageType = "template" // outbound only
+	TypeRead        MessageType = "read"     // outbound only: mark Context.ID as read
+)
+
+// Direction says who wrote a message.
+type Direction string
+
+// The two directions, seen from the business.
+const (
+	Inbound  Direction = "in"
+	Outbound Direction = "out"
+)
+
+// Message is what is said.
+type Message struct {
+	// ID is WhatsApp's id (wamid); empty until WhatsApp has accepted it.
+	ID        string      `json:"id,omitempty"`
+	Direction Direction   `json:"direction"`
+	Type      MessageType `json:"type"`
+	// To is where an outbound message goes.
+	To Address `json:"to,omitzero"`
+	// Text is what a person would read: the body, a caption, the title of the
+	// button pressed.
+	Text       string `json:"text,omitempty"`
+	PreviewURL bool   `json:"preview_url,omitempty"`
+
+	Media    *Media          `json:"media,omitempty"`
+	Location *Location       `json:"location,omitempty"`
+	Reaction *Reaction       `json:"reaction,omitempty"`
+	Reply    *Reply          `json:"reply,omitempty"`
+	Context  *MessageContext `json:"context,omitempty"`
+	Template *Template       `json:"template,omitempty"`
+	// Contacts holds shared contact cards, as the Cloud API writes them.
+	Contacts json.RawMessage `json:"contacts,omitempty"`
+	// Interactive is the Cloud API's interactive object of an outbound message.
+	Interactive json.RawMessage `json:"interactive,omitempty"`
+	// Referral says which ad a person came from, as the Cloud API writes it.
+	Referral json.RawMessage `json:"referral,omitempty"`
+}
+
+// Media describes a file; the bytes are fetched apart.
+type Media struct {
+	ID       string `json:"id,omitempty"`   // media id, lives 7 days when inbound
+	Link     string `json:"link,omitempty"` // outbound: an address WhatsApp fetches
+	MIMEType string `json:"mime_type,omitempty"`
+	SHA256   string `json:"sha256,omitempty"` // base64, as the Cloud API gives it
+	Filename string `json:"filename,omitempty"`
+	Voice    bool   `json:"voice,omitempty"`
+	Animated bool   `json:"animated,omitempty"`
+}
+
+// Location is a point on the map.
+type Location struct {
+	Latitude  float64 `json:"latitude"`
+	Longitude float64 `json:"longitude"`
+	Name      string  `json:"name,omitempty"`
+	Address   string  `json:"address,omitempty"`
+	URL       string  `json:"url,omitempty"`
+}
+
+// Reaction is an emoji on an earlier message. An empty Emoji takes it back.
+type Reaction struct {
+	MessageID string `json:"message_id"`
+	Emoji     string `json:"emoji,omitempty"`
+}
+
+// Reply is the answer to buttons, a list or a form that we sent.
+type Reply struct {
+	// Kind is "button", "list", "template_button", "flow" or the Cloud API's
+	// own word for a newer one.
+	Kind        string `json:"kind"`
+	ID          string `json:"id,omitempty"` // ours: button or row id, template payload
+	Title       string `json:"title,omitempty"`
+	Description string `json:"description,omitempty"`
+	// Response is the JSON text of a form's answer.
+	Response string `json:"response,omitempty"`
+}
+
+// MessageContext points to the message that this one answers or forwards.
+type MessageContext struct {
+	ID        string `json:"id,omitempty"`
+	From      string `json:"from,omitempty"`
+	Forwarded bool   `json:"forwarded,omitempty"`
+}
+
+// Template is an outbound template message.
+type Template struct {
+	Name     string `json:"name"`
+	Language string `json:"language"`
+	// Components is the Cloud API's components array.
+	Components json.RawMessage `json:"components,omitempty"`
+}
+
+// StatusValue is a step in the life of a message of ours.
+type StatusValue string
+
+// The statuses. See [StatusValue.Advances] for their order.
+const (
+	StatusAccepted  StatusValue = "accepted" // WhatsApp answered the send with an id
+	StatusSent      StatusValue = "sent"
+	StatusDelivered StatusValue = "delivered"
+	StatusRead      StatusValue = "read"
+	StatusPlayed    StatusValue = "played"
+	StatusFailed    StatusValue = "failed"
+)
+
+func (s StatusValue) rank() int {
+	switch s {
+	case StatusAccepted:
+		return 1
+	case StatusSent:
+		return 2
+	case StatusFailed:
+		return 3 // ends a message that was not delivered
+	case StatusDelivered:
+		return 4
+	case StatusRead:
+		return 5
+	case StatusPlayed:
+		return 6
+	}
+	return 0
+}
+
+// Advances reports whether a message whose status is from moves forward by
+// next. Statuses come doubled and in any order; only a step forward counts.
+// A failure ends a message that is not yet delivered; what was delivered has
+// not failed. Unknown values never advance a known one.
+func (s StatusValue) Advances(next StatusValue) bool { return next.rank() > s.rank() }
+
+// Status is one step in the life of a message of ours.
+type Status struct {
+	// MessageID is WhatsApp's id (wamid) of the message.
+	MessageID string      `json:"message_id"`
+	Value     StatusValue `json:"value"`
+	// Intent is the ID of the message.send event, when known.
+	Intent string `json:"intent,omitempty"`
+	// Opaque is biz_opaque_callback_data as it came back; untrusted.
+	Opaque string `json:"opaque,omitempty"`
+	// Errors explain a failure, in the vendor's codes.
+	Errors []StatusError `json:"errors,omitempty"`
+	// Pricing is the Cloud API's pricing object.
+	Pricing json.RawMessage `json:"pricing,omitempty"`
+}
+
+// StatusError is a reason that WhatsApp gave.
+type StatusError struct {
+	Code    int    `json:"code"`
+	Title   string `json:"title,omitempty"`
+	Details string `json:"details,omitempty"`
+}
+
+// Escalation hands a conversation to a person or team.
+type Escalation struct {
+	Reason   string `json:"reason"`
+	Team     string `json:"team,omitempty"`
+	Note     string `json:"note,omitempty"`
+	Priority string `json:"priority,omitempty"` // "low", "normal" (the default) or "high"
+}
+
+// Delivery is one event on its way to a sink.
+type Delivery struct {
+	// Event is what to deliver. It must not be changed.
+	Event *Event
+	// Data is Event as stored: its JSON form.
+	Data []byte
+	// Attempt is 1 for the first try.
+	Attempt int
+}
+
+// Result ends one delivery: the attempt's outcome.
+type Result struct {
+	// ID is the ID of the event that this is the result of.
+	ID string
+	// Err is nil when the sink has the event for good; otherwise its code says
+	// what happens next.
+	Err *Error
+	// Ref is what the sink calls what it made: a wamid, a CRM record id.
+	Ref string
+}
+
+// Idempotency is what a sink does with the same event delivered twice.
+type Idempotency string
+
+// The idempotency classes.
+const (
+	// IdempotencyUpsert: writes are keyed by an id of ours; twice is harmless.
+	IdempotencyUpsert Idempotency = "upsert"
+	// IdempotencyKey: the sink drops a repeated key; twice is harmless.
+	IdempotencyKey Idempotency = "key"
+	// IdempotencyNone: twice is twice. The bridge records an attempt before it
+	// makes it and never repeats one whose outcome is unknown.
+	IdempotencyNone Idempotency = "none"
+)
+
+// Safe reports whether a delivery with unknown outcome may be repeated.
+func (i Idempotency) Safe() bool { return i == IdempotencyUpsert || i == IdempotencyKey }
+
+// Sink is where events are delivered. Deliver is called concurrently, never
+// with two events of the same conversation at once, and returns exactly one
+// result for each delivery, in any order, matched by ID. A delivery for which
+// no result comes back counts as one with an unknown outcome.
+//
+// Deliver must return when ctx ends.
+type Sink interface {
+	Deliver(ctx context.Context, batch []Delivery) []Result
+}
+
+// TenantPattern is the form of a tenant id, a lane's name and a connector's
+// name.
+var TenantPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
