@@ -1,0 +1,214 @@
+// Package config reads the bridge's settings into one checked [Config]:
+// wabridge.toml, one folder per tenant, WABRIDGE_ environment variables and
+// flags, the later ones winning.
+//
+// A Config that [Load] returned is complete and consistent: defaults are filled
+// in, secrets are looked up, paths are absolute. What is wrong is reported all
+// at once, one line for each problem (see [Error]); values of secrets are in
+// none of them.
+//
+// A secret is written as its value, as "env:NAME", or as "file:PATH" (relative
+// to the file that says so). Such a file must not be readable by everyone.
+package config
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// Config is everything that is configured. It is not changed after Load.
+type Config struct {
+	// File is the absolute path of wabridge.toml, Dir the folder it is in.
+	File string `koanf:"-"`
+	Dir  string `koanf:"-"`
+	// DataDir is the folder of the store. One bridge at a time uses it.
+	DataDir string `koanf:"data_dir"`
+
+	Web      Web      `koanf:"web"`
+	Log      Log      `koanf:"log"`
+	Store    Store    `koanf:"store"`
+	WhatsApp WhatsApp `koanf:"whatsapp"`
+	Script   Script   `koanf:"script"`
+	// Plugins are the connectors that are not built in, by name.
+	Plugins map[string]Plugin `koanf:"plugins"`
+
+	// Tenants are sorted by ID. They come from <Dir>/tenants/<id>/tenant.toml.
+	Tenants []Tenant `koanf:"-"`
+}
+
+// Web is the HTTP side: webhooks, API, metrics and the live page.
+type Web struct {
+	// Listen is host:port. Other than on loopback, API tokens are required.
+	Listen string `koanf:"listen"`
+	// PublicURL is how Meta and CRMs reach the bridge, without a trailing
+	// slash; may be empty.
+	PublicURL string `koanf:"public_url"`
+	// MaxInFlight is how many webhook requests are worked on at once; the
+	// others wait.
+	MaxInFlight int `koanf:"max_in_flight"`
+	// APITokens may be empty: then the API answers to nobody but loopback.
+	APITokens []APIToken `koanf:"api_tokens"`
+}
+
+// APIToken lets its bearer use the API.
+type APIToken struct {
+	// Name is for logs.
+	Name string `koanf:"name"`
+	// Tenant limits the token to one tenant; empty is all of them.
+	Tenant string      `koanf:"tenant"`
+	Token  core.Secret `koanf:"token"`
+}
+
+// Log is what is logged, to standard error.
+type Log struct {
+	Level  string `koanf:"level"`  // "debug", "info", "warn" or "error"
+	Format string `koanf:"format"` // "text" or "json"
+}
+
+// Store is the place where the bridge remembers.
+type Store struct {
+	// MaxSize is where the hot file stops growing: new events are refused.
+	MaxSize Size `koanf:"max_size"`
+	// BallastSize is reserved on disk, and given up to finish what is already
+	// inside when the disk is full.
+	BallastSize Size `koanf:"ballast_size"`
+	// MinFree is how much free disk is needed to take new events.
+	MinFree Size `koanf:"min_free"`
+	// SeenDays is how long ids are remembered, to drop what comes twice.
+	SeenDays int `koanf:"seen_days"`
+	// HistoryDays is how long the history of each event is kept.
+	HistoryDays int `koanf:"history_days"`
+}
+
+// WhatsApp is what all numbers share: the Meta app and its API.
+type WhatsApp struct {
+	// BaseURL is the Graph API's, without a trailing slash.
+	BaseURL    string `koanf:"base_url"`
+	APIVersion string `koanf:"api_version"`
+	// VerifyToken is what Meta repeats when a webhook is set up.
+	VerifyToken core.Secret `koanf:"verify_token"`
+	// AppSecrets sign webhooks; more than one while they are rotated.
+	AppSecrets []core.Secret `koanf:"app_secrets"`
+	// Timeout is the total deadline of one call.
+	Timeout time.Duration `koanf:"timeout"`
+	// UnknownWait is how long a message with an unknown outcome waits for its
+	// status webhook before a person is asked.
+	UnknownWait time.Duration `koanf:"unknown_wait"`
+}
+
+// Script bounds what a tenant's script may use for one event.
+type Script struct {
+	// Soft is when a hook is interrupted, Hard when its worker is killed.
+	Soft time.Duration `koanf:"soft"`
+	Hard time.Duration `koanf:"hard"`
+	// Memory is what one worker process may use.
+	Memory Size `koanf:"memory"`
+}
+
+// Plugin is a connector that is not built in.
+type Plugin struct {
+	// Path is the absolute path of the executable.
+	Path string `koanf:"path"`
+	// SHA256 is what the file must hash to, in lower-case hexadecimal.
+	SHA256 string `koanf:"sha256"`
+}
+
+// Tenant is one business: tenants/<id>/tenant.toml.
+type Tenant struct {
+	// ID is the name of the folder, Dir its absolute path.
+	ID  string `koanf:"-"`
+	Dir string `koanf:"-"`
+
+	// Name is for people.
+	Name string `koanf:"name"`
+	// Script is the absolute path of the script; empty when the tenant has
+	// none. Unless configured it is script.ts or script.js in Dir, if there.
+	Script string `koanf:"script"`
+	// Settings are what the script sees as context.settings.
+	Settings map[string]any `koanf:"settings"`
+	// Escalation says who takes over from the bot.
+	Escalation Escalation `koanf:"escalation"`
+	// DeadLetterDeadline is how long a person has to settle a dead letter.
+	DeadLetterDeadline time.Duration `koanf:"dead_letter_deadline"`
+
+	Numbers []Number `koanf:"numbers"`
+	Lanes   []Lane   `koanf:"lanes"`
+}
+
+// Escalation says who takes over from the bot.
+type Escalation struct {
+	// Team gets what a script hands over without naming a team.
+	Team string `koanf:"team"`
+}
+
+// Number is a business phone number at WhatsApp.
+type Number struct {
+	// ID is the phone_number_id, WABA the business account's id.
+	ID   string `koanf:"id"`
+	WABA string `koanf:"waba"`
+	// Display is the number as people write it.
+	Display     string      `koanf:"display"`
+	AccessToken core.Secret `koanf:"access_token"`
+	// Rate is in messages per second.
+	Rate float64 `koanf:"rate"`
+	// Retry, one wait per further attempt, as for a Lane.
+	Retry []time.Duration `koanf:"retry"`
+	// MaxInFlight is how many calls run at once; 0 adapts to the latency.
+	MaxInFlight int `koanf:"max_in_flight"`
+}
+
+// Lane is a tenant's account at a CRM.
+type Lane struct {
+	// Name is unique within the tenant; the connector's unless configured.
+	Name string `koanf:"name"`
+	// Connector is the name of a built-in connector or of one in
+	// Config.Plugins.
+	Connector string `koanf:"connector"`
+	// Settings is a JSON object: the settings table, checked by the connector.
+	Settings json.RawMessage        `koanf:"settings"`
+	Secrets  map[string]core.Secret `koanf:"secrets"`
+	// Retry is how long to wait before the second, third, … attempt; after the
+	// last the delivery becomes a dead letter. Empty, but not nil: no retries.
+	Retry []time.Duration `koanf:"retry"`
+	// Rate is in calls per second; 0 is the connector's own.
+	Rate float64 `koanf:"rate"`
+	// MaxInFlight is how many calls run at once; 0 adapts to the latency.
+	MaxInFlight int `koanf:"max_in_flight"`
+	// MaxBatch is how many events go in one call; 0 is the connector's own.
+	MaxBatch int `koanf:"max_batch"`
+	// Linger is how long a batch may wait to fill while others are in flight.
+	Linger time.Duration `koanf:"linger"`
+	// Idempotency, when set, replaces what the connector says of itself.
+	Idempotency core.Idempotency `koanf:"idempotency"`
+}
+
+// Default returns the settings before any file is read.
+func Default() *Config {
+	return &Config{
+		DataDir: "data",
+		Web:     Web{Listen: "127.0.0.1:8080", MaxInFlight: 256},
+		Log:     Log{Level: "info", Format: "text"},
+		Store: Store{MaxSize: 8 * GiB, BallastSize: 64 * MiB, MinFree: 256 * MiB,
+			SeenDays: 8, HistoryDays: 90},
+		WhatsApp: WhatsApp{BaseURL: "https://graph.facebook.com", APIVersion: "v25.0",
+			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second},
+		Script: Script{Soft: 50 * time.Millisecond, Hard: 250 * time.Millisecond, Memory: 128 * MiB},
+	}
+}
+
+// The settings of one tenant, number and lane before its file is read.
+func defaultTenant() Tenant {
+	return Tenant{Escalation: Escalation{Team: "support"}, DeadLetterDeadline: 24 * time.Hour}
+}
+
+func defaultNumber() Number {
+	return Number{Rate: 80, Retry: defaultRetry()}
+}
+
+func defaultLane() Lane {
+	return Lane{Retry: defaultRetry(), Linger: 20 * time.Millisecond, Settings: json.RawMessage("{}")}
+}
+
+func defaultRetry() []time.Duration { return []time.Duration{time.Second, 30 * time.Second} }
