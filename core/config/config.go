@@ -13,6 +13,7 @@ package config
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -48,7 +49,7 @@ type Web struct {
 	// MaxInFlight is how many webhook requests are worked on at once; the
 	// others wait.
 	MaxInFlight int `koanf:"max_in_flight"`
-	// APITokens may be empty: then the API answers to nobody but loopback.
+	// APITokens may be empty: then the API refuses every call.
 	APITokens []APIToken `koanf:"api_tokens"`
 }
 
@@ -198,17 +199,16 @@ func Default() *Config {
 	}
 }
 
-// The settings of one tenant, number and lane before its file is read.
+// defaultTenant returns a tenant's settings before its file is read.
 func defaultTenant() Tenant {
 	return Tenant{Escalation: Escalation{Team: "support"}, DeadLetterDeadline: 24 * time.Hour}
 }
 
-func defaultNumber() Number {
-	return Number{Rate: 80, Retry: defaultRetry()}
-}
+// defaultRetry is what a number and a lane do unless told otherwise.
+var defaultRetry = []any{"1s", "30s"}
 
-func defaultLane() Lane {
-	return Lane{Retry: defaultRetry(), Linger: 20 * time.Millisecond, Settings: json.RawMessage("{}")}
+// elementDefaults are the settings of a list's elements that do not say them.
+var elementDefaults = map[reflect.Type]map[string]any{
+	reflect.TypeFor[Number](): {"rate": 80.0, "retry": defaultRetry},
+	reflect.TypeFor[Lane]():   {"retry": defaultRetry, "linger": "20ms", "settings": map[string]any{}},
 }
-
-func defaultRetry() []time.Duration { return []time.Duration{time.Second, 30 * time.Second} }

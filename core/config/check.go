@@ -1,0 +1,282 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+var (
+	versionPattern = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
+	numberPattern  = regexp.MustCompile(`^[0-9]{1,32}$`)
+	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// minToken is how short an API token may be: enough not to be guessed.
+const minToken = 16
+
+// minSeenDays: Meta repeats a webhook that failed for up to 7 days.
+const minSeenDays = 8
+
+// check notes what does not fit together, in the documents that say it.
+func (l *loader) check(cfg *Config) {
+	main := l.docs[0]
+	if !main.unread {
+		main.checkMain(cfg)
+	}
+	numbers := map[string]string{} // phone_number_id → the file that has it
+	for i, d := range l.docs[1:] {
+		if !d.unread {
+			d.checkTenant(cfg, &cfg.Tenants[i], numbers)
+		}
+	}
+}
+
+func (d *document) checkMain(cfg *Config) {
+	d.checkWeb(cfg)
+	d.oneOf("log.level", cfg.Log.Level, "debug", "info", "warn", "error")
+	d.oneOf("log.format", cfg.Log.Format, "text", "json")
+	d.checkStore(cfg.Store)
+	d.checkWhatsApp(&cfg.WhatsApp)
+	d.checkScript(cfg.Script)
+	if cfg.DataDir == "" {
+		d.problem("data_dir", "is empty: name the folder to keep the bridge's data in")
+	}
+	d.checkPlugins(cfg.Plugins)
+}
+
+func (d *document) checkWeb(cfg *Config) {
+	web := &cfg.Web
+	host, port, err := net.SplitHostPort(web.Listen)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n > 65535 {
+		d.problem("web.listen", "%q is not host:port, like 127.0.0.1:8080", web.Listen)
+	} else if !loopback(host) && len(web.APITokens) == 0 {
+		d.problem("web.listen", "%s can be reached from other machines: that needs at least one of [[web.api_tokens]]", web.Listen)
+	}
+	d.checkURL("web.public_url", &web.PublicURL)
+	d.between("web.max_in_flight", web.MaxInFlight, 1, 65536)
+
+	names, values := map[string]bool{}, map[core.Secret]bool{}
+	for i, t := range web.APITokens {
+		key := fmt.Sprintf("web.api_tokens[%d]", i)
+		switch {
+		case t.Name == "":
+			d.problem(key+".name", "is missing: it is what logs call the bearer")
+		case names[t.Name]:
+			d.problem(key+".name", "another token has the name %q", t.Name)
+		}
+		switch {
+		case t.Token == "":
+			d.problem(key+".token", "is missing")
+		case len(t.Token) < minToken:
+			d.problem(key+".token", "is too short: take at least %d random characters", minToken)
+		case values[t.Token]:
+			d.problem(key+".token", "another token is the same")
+		}
+		if t.Tenant != "" && !slices.ContainsFunc(cfg.Tenants, func(o Tenant) bool { return o.ID == t.Tenant }) {
+			d.problem(key+".tenant", "there is no tenant %q", t.Tenant)
+		}
+		names[t.Name], values[t.Token] = true, true
+	}
+}
+
+func (d *document) checkStore(s Store) {
+	if s.MaxSize < 64*MiB {
+		d.problem("store.max_size", "%v is too little: at least %v", s.MaxSize, 64*MiB)
+	}
+	if s.BallastSize >= s.MaxSize {
+		d.problem("store.ballast_size", "%v is not less than store.max_size, %v", s.BallastSize, s.MaxSize)
+	}
+	d.between("store.seen_days", s.SeenDays, minSeenDays, 366)
+	d.between("store.history_days", s.HistoryDays, 1, 3660)
+}
+
+func (d *document) checkWhatsApp(w *WhatsApp) {
+	if w.BaseURL == "" {
+		d.problem("whatsapp.base_url", "is empty")
+	}
+	d.checkURL("whatsapp.base_url", &w.BaseURL)
+	if !versionPattern.MatchString(w.APIVersion) {
+		d.problem("whatsapp.api_version", "%q is not a version, like %s", w.APIVersion, Default().WhatsApp.APIVersion)
+	}
+	if w.VerifyToken == "" {
+		d.problem("whatsapp.verify_token", "is missing: take any random text, and enter the same when setting up the webhook at Meta")
+	}
+	if len(w.AppSecrets) == 0 {
+		d.problem("whatsapp.app_secrets", "is missing: Meta's app dashboard shows it under App settings, Basic")
+	}
+	for i, s := range w.AppSecrets {
+		if s == "" {
+			d.problem(fmt.Sprintf("whatsapp.app_secrets[%d]", i), "is empty")
+		}
+	}
+	d.positive("whatsapp.timeout", w.Timeout, 10*time.Minute)
+	d.positive("whatsapp.unknown_wait", w.UnknownWait, 24*time.Hour)
+}
+
+func (d *document) checkScript(s Script) {
+	d.positive("script.soft", s.Soft, 10*time.Second)
+	d.positive("script.hard", s.Hard, time.Minute)
+	if s.Hard <= s.Soft {
+		d.problem("script.hard", "%v is not more than script.soft, %v", s.Hard, s.Soft)
+	}
+	if s.Memory < 16*MiB {
+		d.problem("script.memory", "%v is too little: at least %v", s.Memory, 16*MiB)
+	}
+}
+
+func (d *document) checkPlugins(plugins map[string]Plugin) {
+	for _, name := range slices.Sorted(maps.Keys(plugins)) {
+		p, key := plugins[name], "plugins."+name
+		if !core.TenantPattern.MatchString(name) {
+			d.problem(key, "a connector's name is at most 40 of a-z, 0-9 and -, the first not a -")
+		}
+		if slices.Contains(d.opts.Connectors, name) {
+			d.problem(key, "a connector of this name is built in: take another")
+		}
+		if info, err := os.Stat(p.Path); p.Path == "" {
+			d.problem(key+".path", "is missing")
+		} else if err != nil || !info.Mode().IsRegular() {
+			d.problem(key+".path", "there is no file %s", p.Path)
+		}
+		if !sha256Pattern.MatchString(p.SHA256) {
+			d.problem(key+".sha256", "is not 64 lower-case hexadecimal digits: sha256sum shows them")
+		}
+	}
+}
+
+func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string) {
+	if len(t.Numbers) == 0 {
+		d.problem("numbers", "is missing: a tenant has at least one of [[numbers]]")
+	}
+	d.positive("dead_letter_deadline", t.DeadLetterDeadline, 30*24*time.Hour)
+	for i, n := range t.Numbers {
+		key := fmt.Sprintf("numbers[%d]", i)
+		switch other, taken := numbers[n.ID]; {
+		case !numberPattern.MatchString(n.ID):
+			d.problem(key+".id", "is not a phone_number_id: Meta shows it beside the number, digits only")
+		case taken:
+			d.problem(key+".id", "%s is also in %s", n.ID, other)
+		}
+		numbers[n.ID] = d.file
+		if n.WABA != "" && !numberPattern.MatchString(n.WABA) {
+			d.problem(key+".waba", "is not a WhatsApp Business Account id: digits only")
+		}
+		if n.AccessToken == "" {
+			d.problem(key+".access_token", "is missing: the token of a system user of Meta's business portfolio")
+		}
+		if n.Rate <= 0 || n.Rate > 10000 {
+			d.problem(key+".rate", "%v is not between 0 and 10000 messages per second", n.Rate)
+		}
+		d.checkRetry(key+".retry", n.Retry)
+		d.between(key+".max_in_flight", n.MaxInFlight, 0, 4096)
+	}
+	names := map[string]bool{}
+	for i, lane := range t.Lanes {
+		key := fmt.Sprintf("lanes[%d]", i)
+		d.checkConnector(cfg, key+".connector", lane.Connector)
+		switch {
+		case lane.Connector != "" && !core.TenantPattern.MatchString(lane.Name):
+			d.problem(key+".name", "a lane's name is at most 40 of a-z, 0-9 and -, the first not a -")
+		case names[lane.Name]:
+			d.problem(key+".name", "another lane has the name %q: give each its own", lane.Name)
+		}
+		names[lane.Name] = true
+		for _, name := range slices.Sorted(maps.Keys(lane.Secrets)) {
+			if lane.Secrets[name] == "" {
+				d.problem(key+".secrets."+name, "is empty")
+			}
+		}
+		d.checkRetry(key+".retry", lane.Retry)
+		if lane.Rate < 0 {
+			d.problem(key+".rate", "%v is negative", lane.Rate)
+		}
+		d.between(key+".max_in_flight", lane.MaxInFlight, 0, 4096)
+		d.between(key+".max_batch", lane.MaxBatch, 0, 1000)
+		if lane.Linger > time.Minute {
+			d.problem(key+".linger", "%v is too long: at most 1m", lane.Linger)
+		}
+		if lane.Idempotency != "" {
+			d.oneOf(key+".idempotency", string(lane.Idempotency),
+				string(core.IdempotencyUpsert), string(core.IdempotencyKey), string(core.IdempotencyNone))
+		}
+	}
+}
+
+func (d *document) checkConnector(cfg *Config, key, name string) {
+	if name == "" {
+		d.problem(key, "is missing")
+		return
+	}
+	if _, ok := cfg.Plugins[name]; ok || d.opts.Connectors == nil || d.docs[0].unread || slices.Contains(d.opts.Connectors, name) {
+		return
+	}
+	known := slices.Concat(d.opts.Connectors, slices.Sorted(maps.Keys(cfg.Plugins)))
+	if near := nearest(name, known); near != "" {
+		d.problem(key, "unknown connector %q; did you mean %s?", name, near)
+		return
+	}
+	d.problem(key, "unknown connector %q; known are %s, and those in [plugins]", name, strings.Join(known, ", "))
+}
+
+func (d *document) checkRetry(key string, retry []time.Duration) {
+	if len(retry) > 20 {
+		d.problem(key, "%d waits are too many: at most 20", len(retry))
+		return
+	}
+	for i, wait := range retry {
+		d.positive(fmt.Sprintf("%s[%d]", key, i), wait, 24*time.Hour)
+	}
+}
+
+// checkURL checks an absolute URL, if there is one, and takes off slashes at
+// its end.
+func (d *document) checkURL(key string, s *string) {
+	if *s == "" {
+		return
+	}
+	*s = strings.TrimRight(*s, "/")
+	u, err := url.Parse(*s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		d.problem(key, "is not a URL, like https://example.com")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		d.problem(key, "has a user, query or fragment: only https://host/path fits here")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		d.problem(key, "%s is not https: tokens would cross the network unprotected", *s)
+	}
+}
+
+// loopback reports whether host means this machine only.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+func (d *document) oneOf(key, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		d.problem(key, "%q is none of %s", got, strings.Join(want, ", "))
+	}
+}
+
+func (d *document) between(key string, got, low, high int) {
+	if got < low || got > high {
+		d.problem(key, "%d is not between %d and %d", got, low, high)
+	}
+}
+
+func (d *document) positive(key string, got, high time.Duration) {
+	if got <= 0 || got > high {
+		d.problem(key, "%v is not between 0 and %v", got, high)
+	}
+}

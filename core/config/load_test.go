@@ -1,0 +1,252 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/config"
+)
+
+// The smallest configuration that works.
+const (
+	smallMain = `
+[whatsapp]
+verify_token = "a verify token"
+app_secrets = ["an app secret"]
+`
+	smallTenant = `
+[[numbers]]
+id = "106540352242922"
+access_token = "an access token"
+`
+)
+
+// folder writes files and returns the path of the main one.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, config.FileName)
+}
+
+func options(env ...string) config.Options {
+	return config.Options{Connectors: []string{"custom-http", "hubspot"}, Environ: append([]string{}, env...)}
+}
+
+// load loads what must be right.
+func load(t *testing.T, files map[string]string, opts config.Options) *config.Config {
+	t.Helper()
+	cfg, err := config.Load(folder(t, files), opts)
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return cfg
+}
+
+// problems loads what must be wrong, and returns the lines of the error
+// without the path of the folder.
+func problems(t *testing.T, files map[string]string, opts config.Options) string {
+	t.Helper()
+	path := folder(t, files)
+	cfg, err := config.Load(path, opts)
+	if err == nil {
+		t.Fatalf("Load gave %+v, want an error", cfg)
+	}
+	if !errors.Is(err, config.ErrInvalid) {
+		t.Errorf("Load: %v is not ErrInvalid", err)
+	}
+	return strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", "")
+}
+
+func TestLoad_FillsInDefaults(t *testing.T) {
+	cfg := load(t, map[string]string{
+		"wabridge.toml":            smallMain,
+		"tenants/demo/tenant.toml": smallTenant + "[[lanes]]\nconnector = \"hubspot\"\n",
+		"tenants/demo/script.js":   "",
+	}, options())
+
+	want := config.Default()
+	want.File, want.Dir = cfg.File, filepath.Dir(cfg.File)
+	want.DataDir = filepath.Join(want.Dir, "data")
+	want.WhatsApp.VerifyToken = "a verify token"
+	want.WhatsApp.AppSecrets = []core.Secret{"an app secret"}
+	dir := filepath.Join(want.Dir, "tenants", "demo")
+	retry := []time.Duration{time.Second, 30 * time.Second}
+	want.Tenants = []config.Tenant{{
+		ID: "demo", Dir: dir, Script: filepath.Join(dir, "script.js"),
+		Escalation: config.Escalation{Team: "support"}, DeadLetterDeadline: 24 * time.Hour,
+		Numbers: []config.Number{{ID: "106540352242922", AccessToken: "an access token", Rate: 80, Retry: retry}},
+		Lanes: []config.Lane{{Name: "hubspot", Connector: "hubspot", Settings: json.RawMessage("{}"),
+			Retry: retry, Linger: 20 * time.Millisecond}},
+	}}
+	if diff := cmp.Diff(want, cfg); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoad_ReadsEverySetting(t *testing.T) {
+	plugin := strings.Repeat("0123456789abcdef", 4)
+	files := map[string]string{
+		"wabridge.toml": `
+data_dir = "/var/lib/wabridge"
+[web]
+listen = "0.0.0.0:80"
+public_url = "https://bridge.example/wa/"
+max_in_flight = 64
+[[web.api_tokens]]
+name = "erp"
+tenant = "b"
+token = "file:secrets/erp"
+[log]
+level = "debug"
+format = "json"
+[store]
+max_size = "1GiB"
+ballast_size = "8MB"
+min_free = 1024
+seen_days = 9
+history_days = 30
+[whatsapp]
+base_url = "http://127.0.0.1:9000/"
+api_version = "v24.0"
+verify_token = "env:VERIFY"
+app_secrets = ["env:WABRIDGE_NEW_SECRET", "old secret"]
+timeout = "5s"
+unknown_wait = "1m"
+[script]
+soft = "10ms"
+hard = "20ms"
+memory = "32MiB"
+[plugins.erp]
+path = "erp-plugin"
+sha256 = "` + plugin + `"
+`,
+		"secrets/erp": "0123456789abcdef\r\n",
+		"erp-plugin":  "",
+		"tenants/b/tenant.toml": `
+name = "Bee"
+script = "main.ts"
+dead_letter_deadline = "8h"
+settings = { greeting = "hi", limits = [1, 2.5], "a.b" = true }
+[escalation]
+team = "desk"
+[[numbers]]
+id = "1"
+waba = "2"
+display = "+49 30 1234"
+access_token = "env:TOKEN"
+rate = 20
+retry = []
+max_in_flight = 4
+[[lanes]]
+name = "orders"
+connector = "erp"
+retry = ["5s"]
+rate = 2.5
+max_in_flight = 2
+max_batch = 50
+linger = "5ms"
+idempotency = "key"
+settings = { base_url = "http://127.0.0.1:1", nested = { n = 1 } }
+secrets = { password = "file:password" }
+`,
+		"tenants/b/main.ts":     "",
+		"tenants/b/password":    "hunter2\n",
+		"tenants/b/.git/x":      "",
+		"tenants/a/tenant.toml": "[[numbers]]\nid = \"3\"\naccess_token = \"x\"\n",
+		"tenants/README":        "not a tenant",
+	}
+	cfg := load(t, files, options("VERIFY=v", "WABRIDGE_NEW_SECRET=new secret", "TOKEN=t=1"))
+
+	dir := cfg.Dir
+	retry := []time.Duration{time.Second, 30 * time.Second}
+	want := &config.Config{
+		File: filepath.Join(dir, "wabridge.toml"), Dir: dir, DataDir: "/var/lib/wabridge",
+		Web: config.Web{Listen: "0.0.0.0:80", PublicURL: "https://bridge.example/wa", MaxInFlight: 64,
+			APITokens: []config.APIToken{{Name: "erp", Tenant: "b", Token: "0123456789abcdef"}}},
+		Log: config.Log{Level: "debug", Format: "json"},
+		Store: config.Store{MaxSize: config.GiB, BallastSize: 8e6, MinFree: 1024,
+			SeenDays: 9, HistoryDays: 30},
+		WhatsApp: config.WhatsApp{BaseURL: "http://127.0.0.1:9000", APIVersion: "v24.0", VerifyToken: "v",
+			AppSecrets: []core.Secret{"new secret", "old secret"}, Timeout: 5 * time.Second, UnknownWait: time.Minute},
+		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
+		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
+		Tenants: []config.Tenant{
+			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Escalation: config.Escalation{Team: "support"},
+				DeadLetterDeadline: 24 * time.Hour,
+				Numbers:            []config.Number{{ID: "3", AccessToken: "x", Rate: 80, Retry: retry}}},
+			{ID: "b", Dir: filepath.Join(dir, "tenants/b"), Name: "Bee",
+				Script:     filepath.Join(dir, "tenants/b/main.ts"),
+				Settings:   map[string]any{"greeting": "hi", "limits": []any{1.0, 2.5}, "a.b": true},
+				Escalation: config.Escalation{Team: "desk"}, DeadLetterDeadline: 8 * time.Hour,
+				Numbers: []config.Number{{ID: "1", WABA: "2", Display: "+49 30 1234", AccessToken: "t=1", Rate: 20,
+					Retry: []time.Duration{}, MaxInFlight: 4}},
+				Lanes: []config.Lane{{Name: "orders", Connector: "erp",
+					Settings: json.RawMessage(`{"base_url":"http://127.0.0.1:1","nested":{"n":1}}`),
+					Secrets:  map[string]core.Secret{"password": "hunter2"},
+					Retry:    []time.Duration{5 * time.Second}, Rate: 2.5, MaxInFlight: 2, MaxBatch: 50,
+					Linger: 5 * time.Millisecond, Idempotency: core.IdempotencyKey}},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, cfg); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoad_LetsFlagsWinOverEnvironmentOverFile(t *testing.T) {
+	files := map[string]string{
+		"wabridge.toml":         smallMain + "[web]\nlisten = \"127.0.0.1:1\"\nmax_in_flight = 1\n[log]\nlevel = \"warn\"\n",
+		"tenants/a/tenant.toml": smallTenant,
+	}
+	opts := options("WABRIDGE_WEB__LISTEN=127.0.0.1:2", "WABRIDGE_WEB__MAX_IN_FLIGHT=2",
+		"WABRIDGE_WHATSAPP__APP_SECRETS=one, env:TWO", "TWO=two", "WABRIDGE_DATA_DIR=elsewhere",
+		"WABRIDGE_SCRIPT__SOFT=7ms")
+	opts.Flags = map[string]any{"web.listen": "127.0.0.1:3", "store.history_days": 5}
+	cfg := load(t, files, opts)
+
+	if got, want := cfg.Web.Listen, "127.0.0.1:3"; got != want {
+		t.Errorf("flag over environment over file: Listen = %q, want %q", got, want)
+	}
+	if got, want := cfg.Web.MaxInFlight, 2; got != want {
+		t.Errorf("environment over file: MaxInFlight = %d, want %d", got, want)
+	}
+	if got, want := cfg.Log.Level, "warn"; got != want {
+		t.Errorf("file over default: Level = %q, want %q", got, want)
+	}
+	if got, want := cfg.Store.HistoryDays, 5; got != want {
+		t.Errorf("a flag of the setting's type: HistoryDays = %d, want %d", got, want)
+	}
+	if diff := cmp.Diff([]core.Secret{"one", "two"}, cfg.WhatsApp.AppSecrets); diff != "" {
+		t.Errorf("a list in the environment (-want +got):\n%s", diff)
+	}
+	if got, want := cfg.DataDir, filepath.Join(cfg.Dir, "elsewhere"); got != want {
+		t.Errorf("DataDir = %q, want %q", got, want)
+	}
+	if got, want := cfg.Script.Soft, 7*time.Millisecond; got != want {
+		t.Errorf("Script.Soft = %v, want %v", got, want)
+	}
+}
+
+func TestLoad_LeavesOtherPeoplesVariablesAlone(t *testing.T) {
+	// Kubernetes makes such variables for a service named wabridge.
+	load(t, map[string]string{"wabridge.toml": smallMain, "tenants/a/tenant.toml": smallTenant},
+		options("WABRIDGE_PORT=tcp://10.0.0.1:8080", "WABRIDGE_SERVICE_HOST=10.0.0.1",
+			"WABRIDGE_PORT_8080_TCP_ADDR=10.0.0.1", "WABRIDGE_CONFIG=x", "HOME=/", "=C:=x", "odd"))
+}
