@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,17 +23,41 @@ import (
 // decode writes the document's settings over those in out, a pointer to a
 // struct. What does not fit is noted, and left as it was.
 func (d *document) decode(out any) {
-	var meta mapstructure.Metadata
-	err := d.ko.UnmarshalWithConf("", out, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		DecodeHook: d.convert,
-		MatchName:  func(key, field string) bool { return key == field },
-		Metadata:   &meta,
-	}})
-	for _, name := range meta.Unused {
-		key := keyPath(name)
-		d.problem(key, "unknown key%s", suggestKey(reflect.TypeOf(out).Elem(), key))
+	d.unknownKeys(reflect.TypeOf(out).Elem(), reflect.TypeOf(out).Elem(), d.ko.Raw(), "")
+	d.decodeErrors("", d.ko.UnmarshalWithConf("", out, koanf.UnmarshalConf{
+		DecoderConfig: &mapstructure.DecoderConfig{
+			DecodeHook: d.convert,
+			MatchName:  func(key, field string) bool { return key == field },
+		}}))
+}
+
+// unknownKeys notes the keys of v, at path, that the type t does not have. The
+// decoder could, but says nothing of a table that has other problems too.
+func (d *document) unknownKeys(root, t reflect.Type, v any, path string) {
+	switch v := v.(type) {
+	case []any:
+		if t.Kind() == reflect.Slice {
+			for i, e := range v {
+				d.unknownKeys(root, t.Elem(), e, fmt.Sprintf("%s[%d]", path, i))
+			}
+		}
+	case map[string]any:
+		known := map[string]reflect.Type{}
+		if t.Kind() == reflect.Struct {
+			known = fields(t)
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			at := strings.TrimPrefix(path+"."+key, ".")
+			switch kt := known[key]; {
+			case kt != nil:
+				d.unknownKeys(root, kt, v[key], at)
+			case t.Kind() == reflect.Struct:
+				d.problem(at, "unknown key%s", suggestKey(root, t, key))
+			case t.Kind() == reflect.Map:
+				d.unknownKeys(root, t.Elem(), v[key], at)
+			}
+		}
 	}
-	d.decodeErrors("", err)
 }
 
 // decodeErrors notes each of the errors joined in err.
@@ -39,23 +65,21 @@ func (d *document) decodeErrors(name string, err error) {
 	if err == nil {
 		return
 	}
-	if e, ok := err.(*mapstructure.DecodeError); ok {
+	switch e := err.(type) {
+	case valueError:
+		d.problem(keyPath(name), "%s", string(e))
+	case *mapstructure.DecodeError:
 		d.decodeErrors(e.Name(), e.Unwrap())
-		return
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range many.Unwrap() {
+	case interface{ Unwrap() []error }:
+		for _, e := range e.Unwrap() {
 			d.decodeErrors(name, e)
 		}
-		return
+	case interface{ Unwrap() error }:
+		d.decodeErrors(name, e.Unwrap())
+	default:
+		// The text of the decoder's own errors might quote a secret.
+		d.problem(keyPath(name), "does not fit here")
 	}
-	var v valueError
-	if errors.As(err, &v) {
-		d.problem(keyPath(name), "%s", string(v))
-		return
-	}
-	// Only the type of what the decoder itself says: its text might quote.
-	d.problem(keyPath(name), "does not fit here (%T)", err)
 }
 
 // valueError says what is wrong with one value, without quoting secrets.
@@ -69,25 +93,12 @@ func wrong(format string, args ...any) error { return valueError(fmt.Sprintf(for
 // type holds. It is called for every value on every level, outer ones first.
 func (d *document) convert(from, to reflect.Value) (any, error) {
 	v := from.Interface()
-	if from.Type() == to.Type() && to.Kind() != reflect.Map {
-		return v, nil
-	}
 	text, isText := v.(string)
 	switch to.Interface().(type) {
 	case time.Duration:
 		return duration(v)
 	case Size:
-		if n, ok := v.(int64); ok && n >= 0 {
-			return Size(n), nil
-		}
-		if !isText {
-			return nil, wrong(`write a size like "64MiB" or "4GiB"`)
-		}
-		size, err := ParseSize(text)
-		if err != nil {
-			return nil, wrong("%v", err)
-		}
-		return size, nil
+		return size(v)
 	case core.Secret:
 		if !isText {
 			return nil, wrong(`write the secret in quotes, or "env:NAME" or "file:PATH"`)
@@ -141,17 +152,33 @@ func withDefaults(m map[string]any, t reflect.Type) map[string]any {
 	if defaults == nil {
 		return m
 	}
-	full := make(map[string]any, len(m)+len(defaults))
-	for k, v := range defaults {
-		full[k] = v
-	}
-	for k, v := range m {
-		full[k] = v
-	}
+	full := maps.Clone(defaults)
+	maps.Copy(full, m)
 	return full
 }
 
+func size(v any) (any, error) {
+	switch v := v.(type) {
+	case Size:
+		return v, nil
+	case int64:
+		if v >= 0 {
+			return Size(v), nil
+		}
+	case string:
+		n, err := ParseSize(v)
+		if err != nil {
+			return nil, wrong("%v", err)
+		}
+		return n, nil
+	}
+	return nil, wrong(`write a size like "64MiB" or "4GiB"`)
+}
+
 func duration(v any) (any, error) {
+	if _, ok := v.(time.Duration); ok {
+		return v, nil
+	}
 	text, ok := v.(string)
 	if !ok {
 		return nil, wrong(`write a duration in quotes, like "30s" or "1m30s"`)
@@ -169,6 +196,8 @@ func duration(v any) (any, error) {
 func integer(v any) (any, error) {
 	switch v := v.(type) {
 	case int64:
+		return v, nil
+	case int:
 		return v, nil
 	case string:
 		if n, err := strconv.Atoi(strings.TrimSpace(v)); err == nil {

@@ -1,8 +1,8 @@
 package config
 
 import (
+	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -47,33 +47,11 @@ func pathIn(paths []string, key string) bool {
 	})
 }
 
-var indexes = regexp.MustCompile(`\[[0-9]+\]`)
-
-// suggestKey returns what was probably meant by the unknown key path below t:
-// "; did you mean listen?" or "". A key that exists in another table is
-// suggested with its whole path.
-func suggestKey(t reflect.Type, path string) string {
-	parts := strings.Split(indexes.ReplaceAllString(path, ""), ".")
-	key, root := parts[len(parts)-1], t
-	for _, part := range parts[:len(parts)-1] {
-		if t.Kind() == reflect.Struct {
-			t = fields(t)[part]
-		} else {
-			t = t.Elem()
-		}
-		if t != nil && t.Kind() == reflect.Slice {
-			t = t.Elem()
-		}
-		if t == nil {
-			return ""
-		}
-	}
-	var siblings []string
-	if t.Kind() == reflect.Struct {
-		for sibling := range fields(t) {
-			siblings = append(siblings, sibling)
-		}
-	}
+// suggestKey returns what was probably meant by a key that the table t does
+// not have: "; did you mean listen?". A key of another table below root is
+// suggested with its path.
+func suggestKey(root, t reflect.Type, key string) string {
+	siblings := slices.Sorted(maps.Keys(fields(t)))
 	if near := nearest(key, siblings); near != "" {
 		return "; did you mean " + near + "?"
 	}
@@ -82,18 +60,17 @@ func suggestKey(t reflect.Type, path string) string {
 			return "; did you mean " + leaf + "?"
 		}
 	}
-	slices.Sort(siblings)
 	return "; known are " + strings.Join(siblings, ", ")
 }
 
 // nearest returns the candidate that word was probably meant to be, or "":
 // the one with the fewest letters to change, at most a third of them. Case,
-// and the kind and number of separators, do not count.
+// and the kind and number of separators, do not count. Of candidates alike, the
+// first is returned.
 func nearest(word string, candidates []string) string {
 	plain := func(s string) string {
 		return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s))
 	}
-	slices.Sort(candidates)
 	best, bestDistance := "", len(plain(word))/3+1
 	for _, c := range candidates {
 		if d := distance(plain(word), plain(c)); d < bestDistance {
