@@ -1,0 +1,183 @@
+// Package limit paces calls: so many per second, with a burst. It is the
+// generic cell rate algorithm (ITU-T I.371), which needs one time per limiter
+// and no goroutine.
+//
+// A limiter that is waited for keeps its rate although timers fire late: what
+// is up to [Slack] late counts as punctual, so the next one is not late too.
+// In any span of time w the limiter therefore lets through at most
+//
+//	burst + rate × (w + Slack)
+//
+// and, while there is always something waiting, not less than rate × w.
+package limit
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// Slack is how late a caller may come for its turn without losing any rate.
+const Slack = 5 * time.Millisecond
+
+// Limiter lets through rate per second, and burst at once after a rest. Its
+// methods may be called concurrently. Use [New]; a nil Limiter limits nothing.
+type Limiter struct {
+	// turn is held by the one caller of Wait whose turn it is, so that they
+	// are served in order, and one that gives up has taken nothing.
+	turn    chan struct{}
+	changed chan struct{} // wakes that caller when the rate changes
+
+	mu    sync.Mutex
+	rate  float64   // per second; 0 is no limit
+	burst int       // never changes
+	full  time.Time // when the whole burst is free again: GCRA's TAT
+}
+
+// New returns a limiter of rate per second. A rate that is not a positive
+// number, or infinite, is no limit; a burst below 1 is 1.
+func New(rate float64, burst int) *Limiter {
+	l := &Limiter{turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), burst: max(burst, 1)}
+	l.rate = clean(rate)
+	return l
+}
+
+func clean(rate float64) float64 {
+	if !(rate > 0) || math.IsInf(rate, 1) {
+		return 0
+	}
+	return rate
+}
+
+// cost is the time that n take up, rounded up so that the rate is never
+// exceeded.
+func cost(n int, rate float64) time.Duration {
+	ns := math.Ceil(float64(n) / rate * 1e9)
+	if ns > maxCost {
+		return maxCost
+	}
+	return time.Duration(ns)
+}
+
+// maxCost keeps sums of times from overflowing: some 73 years.
+const maxCost = math.MaxInt64 / 4
+
+// due returns how long n must wait at now and what full becomes when they are
+// let through then. Callers hold mu.
+func (l *Limiter) due(now time.Time, n int) (wait time.Duration, full time.Time) {
+	if l.rate == 0 || n <= 0 {
+		return 0, l.full
+	}
+	full = l.full
+	if full.Before(now.Add(-Slack)) {
+		full = now
+	}
+	full = full.Add(cost(n, l.rate))
+	return max(0, full.Sub(now)-cost(l.burst, l.rate)), full
+}
+
+// Reserve takes n and returns how long the caller must wait before it uses
+// them, counted from now. They cannot be given back, and go before those in
+// [Limiter.Wait]. More than the burst wait until the last of them may go.
+func (l *Limiter) Reserve(now time.Time, n int) (wait time.Duration) {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait, l.full = l.due(now, n)
+	return wait
+}
+
+// Wait returns when n may go, or with ctx's error when it ends first; then
+// nothing was taken, unless n is more than the burst: that is taken a burst at
+// a time. Callers are served in the order in which they came.
+func (l *Limiter) Wait(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil || l == nil {
+		return err
+	}
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-l.turn }()
+	for n > 0 {
+		part := min(n, l.burst)
+		if err := l.waitTurn(ctx, part); err != nil {
+			return err
+		}
+		n -= part
+	}
+	return nil
+}
+
+func (l *Limiter) waitTurn(ctx context.Context, n int) error {
+	for {
+		wait := l.take(time.Now(), n)
+		if wait == 0 {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-l.changed:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// take takes n if they may go now, and otherwise says how long they must wait.
+func (l *Limiter) take(now time.Time, n int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait, full := l.due(now, n)
+	if wait == 0 {
+		l.full = full
+	}
+	return wait
+}
+
+// Next returns when one more may go: now, or the time to show a person who asks
+// why nothing does. Callers already in [Limiter.Wait] go first.
+func (l *Limiter) Next(now time.Time) time.Time {
+	if l == nil {
+		return now
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait, _ := l.due(now, 1)
+	return now.Add(wait)
+}
+
+// Rate returns the rate per second; 0 is no limit.
+func (l *Limiter) Rate() float64 {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rate
+}
+
+// SetRate changes the rate, also for those who wait. What was used of the
+// burst stays used, counted in calls and not in time.
+func (l *Limiter) SetRate(now time.Time, rate float64) {
+	rate = clean(rate)
+	l.mu.Lock()
+	if ahead := l.full.Sub(now); ahead > 0 && l.rate > 0 && rate > 0 {
+		l.full = now.Add(time.Duration(min(float64(ahead)*(l.rate/rate), maxCost)))
+	} else if ahead > 0 {
+		l.full = now // without a limit nothing is used
+	}
+	l.rate = rate
+	l.mu.Unlock()
+	select {
+	case l.changed <- struct{}{}:
+	default: // the caller has yet to look at the last change
+	}
+}
