@@ -1,0 +1,102 @@
+# What one does with wabridge. `make` alone says what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+N        ?= 100
+FUZZTIME ?= 30s
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## say what there is
+	@echo "wabridge $(VERSION)"
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s%s\n", $$1, $$2 }'
+
+.PHONY: build
+build: tools ## build bin/wabridge
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/wabridge ./cmd/wabridge
+
+.PHONY: demo
+demo: build ## a bridge, WhatsApp and CRMs imitated, and traffic, in this terminal
+	bin/wabridge demo
+
+.PHONY: test
+test: tools ## all tests
+	$(GO) test ./...
+
+.PHONY: check
+check: tools fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
+	$(GO) test -race ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: fmt-check
+fmt-check:
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$bad" ]; then echo "not formatted (make fmt):"; echo "$$bad"; exit 1; fi
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, with the rules of .golangci.yml
+	$(GOLANGCI) run ./...
+
+# The linter is a tool, not a dependency: it stays out of go.mod.
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION), once; this takes a few minutes"
+	GOBIN=$(CURDIR)/.tools GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .tools/golangci-lint $@
+
+.PHONY: generate
+generate: ## write the generated code anew
+	$(GO) generate ./...
+
+.PHONY: generate-check
+generate-check:
+	@sums() { git ls-files -zco --exclude-standard | xargs -0 sha256sum 2>/dev/null || true; }; \
+	before=$$(sums); $(GO) generate ./...; \
+	if ! diff <(echo "$$before") <(sums); then echo "generated code was out of date (make generate, then commit)"; exit 1; fi
+
+.PHONY: tidy-check
+tidy-check:
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: crash
+crash: tools ## kill the whole bridge under load, N=100 times, and count what is lost (nothing) or doubled
+	$(GO) test ./core/app/crashtest -run Crash -crash.n=$(N) -count=1 -v -timeout 60m
+
+.PHONY: bench
+bench: tools ## how fast it is
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: tools ## run every fuzz target for FUZZTIME=30s
+	@git grep -ohE --untracked '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' >/dev/null || { echo "no fuzz targets"; exit 0; }; \
+	for file in $$(git grep -lE --untracked '^func Fuzz' -- '*_test.go'); do \
+	  for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]+' $$file | cut -d' ' -f2); do \
+	    echo "== $$target in $$(dirname $$file)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	  done; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built (not .tools)
+	rm -rf bin
+
+# Say what is missing before anything fails for a stranger reason.
+.PHONY: tools
+tools:
+	@command -v git >/dev/null || { echo "git is missing"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go is missing: https://go.dev/dl, 1.26 or newer"; exit 1; }
+	@$(GO) list -m >/dev/null || { echo "this Go is too old for go.mod"; exit 1; }

@@ -1,0 +1,219 @@
+package core_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/wabridge/wabridge"
+
+// room is a place in the house: packages that may import those of the rooms
+// above, and not each other.
+type room struct {
+	// packages are path patterns within the module (see [path.Match]).
+	packages []string
+	// why the room is where it is.
+	why string
+	// only, unless nil, are the packages of ours that the room may import.
+	only []string
+	// std allows nothing but the standard library.
+	std bool
+	// tests allows importing package testing: the room is for tests.
+	tests bool
+}
+
+// rooms are the layers, the lowest first, as docs/ARCHITECTURE.md draws them.
+var rooms = []room{
+	{packages: []string{"core"}, std: true,
+		why: "the words; a plugin author imports them and nothing else of ours"},
+	{packages: []string{"core/memnet"}, std: true, only: []string{},
+		why: "connections in memory: knows nothing of bridges"},
+	{packages: []string{"core/limit"}, std: true, only: []string{},
+		why: "arithmetic of rates: knows nothing of what it limits"},
+	{packages: []string{"scripts"}, std: true, only: []string{},
+		why: "files that are embedded, no code that runs"},
+	{packages: []string{"core/plugin/internal/connectorpb"}, only: []string{},
+		why: "generated; the wire is private to core/plugin"},
+	{packages: []string{"core/plugin/internal/connectorpb/generate"}, only: []string{},
+		why: "the command that writes the row above; no part of the bridge"},
+	{packages: []string{"core/whatsapp/whatsappsim", "plugins/*/*sim"}, only: []string{},
+		why: "a sim that shared code with us would share our mistakes; and it runs outside tests"},
+	{packages: []string{"core/store"}, only: []string{},
+		why: "what is asked of a store, without words of messaging: bytes, ids, times"},
+	{packages: []string{"core/whatsapp"},
+		why: "one sink: knows the words and its vendor, not who calls it"},
+	{packages: []string{"core/script"},
+		why: "decisions of a tenant: knows the words, not what becomes of them"},
+	{packages: []string{"core/plugin"},
+		why: "the process boundary: carries the words over it, knows no CRM"},
+	{packages: []string{"core/config"}, only: []string{"core"},
+		why: "reads settings; whoever needs them gets them passed, so that nobody else imports it but app"},
+	{packages: []string{"plugins/*"}, only: []string{"core"},
+		why: "what a third party's connector can use is what ours use"},
+	{packages: []string{"core/store/boltstore"},
+		why: "a store; replaceable, so only app knows which"},
+	{packages: []string{"core/store/storetest"}, only: []string{"core/store"}, tests: true,
+		why: "what every store must do, whichever it is"},
+	{packages: []string{"core/store/powercut"}, tests: true,
+		why: "cuts the power under a store"},
+	{packages: []string{"core/connectortest"}, tests: true,
+		why: "what every connector must do; also behind a command, on a plugin's binary"},
+	{packages: []string{"core/broker"},
+		why: "accept, decide, deliver, settle, over interfaces: which store, plugins or HTTP server is not its business"},
+	{packages: []string{"core/web"},
+		why: "HTTP in front of the broker"},
+	{packages: []string{"core/app"},
+		why: "puts a bridge together of all the above"},
+	{packages: []string{"cmd/*"},
+		why: "flags, files, signals and exit codes around app"},
+	{packages: []string{"core/app/crashtest", "core/app/bench"}, tests: true,
+		why: "treat the whole bridge as a user would: as a process"},
+}
+
+// homes are the dependencies that only some packages may know, so that each
+// can be replaced.
+var homes = map[string][]string{
+	"go.etcd.io/bbolt":                    {"core/store/boltstore", "core/store/powercut", "core/app/crashtest"},
+	"github.com/dop251/goja":              {"core/script"},
+	"github.com/evanw/esbuild":            {"core/script"},
+	"github.com/hashicorp/go-plugin":      {"core/plugin"},
+	"google.golang.org/grpc":              {"core/plugin", "core/plugin/internal/connectorpb"},
+	"github.com/knadh/koanf":              {"core/config"},
+	"github.com/go-viper/mapstructure":    {"core/config"},
+	"github.com/pelletier/go-toml":        {"core/config"},
+	"github.com/urfave/cli":               {"cmd/wabridge"},
+	"github.com/landlock-lsm/go-landlock": {"core/script", "core/plugin"},
+	"github.com/elastic/go-seccomp-bpf":   {"core/script", "core/plugin"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+// listPackages returns all packages of the module.
+func listPackages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports", module+"/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
+// roomOf returns the index of the room that a package of ours is in, or -1.
+func roomOf(t *testing.T, pkg string) int {
+	t.Helper()
+	return slices.IndexFunc(rooms, func(r room) bool {
+		return slices.ContainsFunc(r.packages, func(pattern string) bool {
+			ok, err := path.Match(pattern, pkg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ok
+		})
+	})
+}
+
+func TestPackages_ImportOnlyFromRoomsAbove(t *testing.T) {
+	packages := listPackages(t)
+	if len(packages) < 2 {
+		t.Fatalf("go list found %d packages", len(packages))
+	}
+	for _, p := range packages {
+		for _, complaint := range complaints(t, p) {
+			t.Error(complaint)
+		}
+	}
+}
+
+// complaints says what is wrong with a package's imports.
+func complaints(t *testing.T, p pkg) []string {
+	t.Helper()
+	var all []string
+	complain := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+
+	name := within(p.ImportPath)
+	at := roomOf(t, name)
+	if at < 0 {
+		return []string{name + " is in no room: give it a row in rooms, with the reason for its place"}
+	}
+	r := rooms[at]
+	for _, imp := range p.Imports {
+		ours := strings.HasPrefix(imp, module+"/")
+		first, _, _ := strings.Cut(imp, "/")
+		standard := !strings.Contains(first, ".")
+		imported := within(imp)
+		switch {
+		case imp == "testing" && !r.tests:
+			complain("%s imports testing outside its tests", name)
+		case standard:
+		case r.std && !ours:
+			complain("%s imports %s, but may use the standard library only: %s", name, imp, r.why)
+		case ours && r.only != nil && !slices.Contains(r.only, imported):
+			complain("%s imports %s, but of ours may import only %v: %s", name, imported, r.only, r.why)
+		case ours && roomOf(t, imported) >= at:
+			complain("%s imports %s, which is not in a room above: %s", name, imported, r.why)
+		}
+		for dependency, users := range homes {
+			if (imp == dependency || strings.HasPrefix(imp, dependency+"/")) && !slices.Contains(users, name) {
+				complain("%s imports %s, which only %v may", name, imp, users)
+			}
+		}
+	}
+	return all
+}
+
+// within returns a package's path within the module.
+func within(importPath string) string { return strings.TrimPrefix(importPath, module+"/") }
+
+// The test above is worth something only if it complains.
+func TestPackages_AreComplainedAbout(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		pkg     string
+		imports []string
+		want    string
+	}{
+		{"no room", "core/util", nil, "in no room"},
+		{"lower room", "core/store", []string{module + "/core/broker"}, "may import only []"},
+		{"own room", "plugins/hubspot", []string{module + "/plugins/zoho"}, "may import only [core]"},
+		{"room below", "core/broker", []string{module + "/core/web"}, "not in a room above"},
+		{"sim of ours", "plugins/hubspot/hubspotsim", []string{module + "/core"}, "may import only []"},
+		{"sim with testing", "core/whatsapp/whatsappsim", []string{"testing"}, "testing outside its tests"},
+		{"core with a dependency", "core", []string{"github.com/google/go-cmp/cmp"}, "standard library only"},
+		{"dependency away from home", "core/broker", []string{"go.etcd.io/bbolt/errors"}, "which only"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := complaints(t, pkg{ImportPath: module + "/" + test.pkg, Imports: test.imports})
+			if len(got) != 1 || !strings.Contains(got[0], test.want) {
+				t.Errorf("complaints = %q, want one with %q", got, test.want)
+			}
+		})
+	}
+	fine := pkg{ImportPath: module + "/core/broker", Imports: []string{"context", module + "/core",
+		module + "/core/store", "github.com/prometheus/client_golang/prometheus"}}
+	if got := complaints(t, fine); len(got) != 0 {
+		t.Errorf("complaints about nothing: %q", got)
+	}
+}
