@@ -11,7 +11,8 @@ N        ?= 100
 FUZZTIME ?= 30s
 
 GOLANGCI_VERSION := v2.15.0
-GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
+TOOLS    ?= .tools
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: help
 help: ## say what there is
@@ -54,8 +55,9 @@ lint: $(GOLANGCI) ## golangci-lint, with the rules of .golangci.yml
 # The linter is a tool, not a dependency: it stays out of go.mod.
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION), once; this takes a few minutes"
-	GOBIN=$(CURDIR)/.tools GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
-	mv .tools/golangci-lint $@
+	mkdir -p $(TOOLS)
+	GOBIN=$$(cd $(TOOLS) && pwd) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/golangci-lint $@
 
 .PHONY: generate
 generate: ## write the generated code anew

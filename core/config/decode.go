@@ -65,7 +65,7 @@ func (d *document) decodeErrors(name string, err error) {
 	if err == nil {
 		return
 	}
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // it is the tree itself that is walked
 	case valueError:
 		d.problem(keyPath(name), "%s", string(e))
 	case *mapstructure.DecodeError:
