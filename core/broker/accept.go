@@ -1,0 +1,263 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
+	"github.com/wabridge/wabridge/core/whatsapp"
+)
+
+// maxQuarantine bounds the events of unknown numbers that are kept.
+const maxQuarantine = 100_000
+
+// Accept stores events and returns nil once they are durable. Events that were
+// accepted before are dropped. An event without a Tenant belongs to the tenant
+// of its Number; one of a number that nobody has goes to the quarantine. The
+// error, if any, is for all of them: none was accepted. Accept takes over the
+// events: the caller must not use them afterwards.
+func (b *Broker) Accept(ctx context.Context, events []core.Event) error {
+	_, err := b.accept(ctx, events)
+	return err
+}
+
+func (b *Broker) accept(ctx context.Context, events []core.Event) (store.Outcome, error) {
+	now := time.Now().UTC()
+	s := store.Settlement{Ingest: true, Add: make([]store.Item, 0, len(events))}
+	placed := make([]placing, 0, len(events))
+	for i := range events {
+		e := &events[i]
+		if e.Accepted.IsZero() {
+			e.Accepted = now
+		}
+		t := b.tenants[e.Tenant]
+		if t == nil {
+			t = b.numbers[e.Number]
+		}
+		if t == nil {
+			data, err := json.Marshal(e)
+			if err != nil {
+				return store.Outcome{}, core.Errorf(core.CodeInvalid, "accept", "event: %w", err)
+			}
+			s.Add = append(s.Add, store.Item{Queue: queueOf("", queueQuarantine), ID: e.ID, Once: true, Data: data})
+			b.totals.quarantine.Add(1)
+			continue
+		}
+		if t.depth.Load() > int64(b.o.MaxQueue) {
+			return store.Outcome{}, core.Errorf(core.CodeUnavailable, "accept", "tenant %s has %d undecided events", t.ID, t.depth.Load())
+		}
+		e.Tenant = t.ID
+		if e.Source == "" {
+			e.Source = "whatsapp"
+		}
+		placed = append(placed, placing{t: t, e: e})
+	}
+	if n := len(events) - len(placed); n > 0 && b.quarantined() > maxQuarantine {
+		return store.Outcome{}, core.Errorf(core.CodeUnavailable, "accept", "the quarantine of unknown numbers is full")
+	}
+	puts, undo, err := b.place(ctx, placed)
+	if err != nil {
+		return store.Outcome{}, err
+	}
+	s.Put = puts
+	for _, p := range placed {
+		data, err := json.Marshal(p.e)
+		if err != nil {
+			undo()
+			return store.Outcome{}, core.Errorf(core.CodeInvalid, "accept", "event: %w", err)
+		}
+		s.Add = append(s.Add, store.Item{Queue: p.t.queue, ID: p.e.ID, Once: true, Order: p.e.Conversation, Data: data, Value: p.e})
+	}
+	b.failpoint("accept-before-commit")
+	out, err := b.settle(ctx, s)
+	if err != nil {
+		undo()
+		return out, err
+	}
+	b.failpoint("accept-after-commit")
+	b.countAccepted(out, s.Add, placed)
+	return out, nil
+}
+
+func (b *Broker) countAccepted(out store.Outcome, items []store.Item, placed []placing) {
+	first := len(items) - len(placed)
+	now := time.Now()
+	for i, p := range placed {
+		if !out.Added[first+i] {
+			b.totals.duplicates.Add(1)
+			continue
+		}
+		b.totals.accepted.Add(1)
+		p.t.depth.Add(1)
+		if p.e.Kind == core.KindMessageReceived {
+			b.totals.messages.Add(1)
+			b.rate.add(now)
+		}
+	}
+}
+
+func (b *Broker) quarantined() int {
+	for _, q := range b.o.Store.Stats().Queues {
+		if q.Queue == queueOf("", queueQuarantine) {
+			return q.Depth
+		}
+	}
+	return 0
+}
+
+// requeueQuarantine accepts what was quarantined for numbers that by now
+// somebody has.
+func (b *Broker) requeueQuarantine(ctx context.Context) error {
+	const page = 256
+	q := queueOf("", queueQuarantine)
+	for n := b.quarantined(); n > 0; {
+		ds, err := b.o.Store.Fetch(ctx, q, min(page, n), time.Minute)
+		if err != nil {
+			return err
+		}
+		n -= len(ds)
+		for _, d := range ds {
+			var e core.Event
+			if json.Unmarshal(d.Data, &e) == nil && b.numbers[e.Number] != nil {
+				if err := b.Accept(ctx, []core.Event{e}); err != nil {
+					return err
+				}
+				if _, err := b.settle(ctx, store.Settlement{Ack: []store.Delivery{d}}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Send accepts a message to be sent. It returns once the request is durable.
+func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
+	t := b.tenants[r.Tenant]
+	if t == nil {
+		return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", "no tenant %q", r.Tenant)
+	}
+	if r.Number == "" && len(t.Numbers) == 1 {
+		r.Number = t.Numbers[0].ID
+	}
+	if t.numbers[r.Number] == nil {
+		return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", "tenant %s has no number %q: say which of its numbers writes", t.ID, r.Number)
+	}
+	if r.Key == "" {
+		return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", "an Idempotency-Key is required")
+	}
+	if r.Message.Type != core.TypeRead {
+		if err := r.Message.To.Validate(); err != nil {
+			return SendReceipt{}, err
+		}
+	}
+	m := r.Message
+	m.ID, m.Direction = "", core.Outbound
+	if err := whatsapp.Validate(&m); err != nil {
+		return SendReceipt{}, err
+	}
+	sum := sha256.Sum256([]byte(t.ID + "\x00" + r.Key))
+	e := core.Event{
+		ID: "api-" + hex.EncodeToString(sum[:16]), Kind: core.KindMessageSend, Tenant: t.ID, Number: r.Number,
+		Time: time.Now().UTC(), Source: "api", Contact: contactAt(m.To), Message: &m,
+	}
+	out, err := b.accept(ctx, []core.Event{e})
+	if err != nil {
+		return SendReceipt{}, err
+	}
+	return SendReceipt{ID: e.ID, Duplicate: !out.Added[0]}, nil
+}
+
+func contactAt(a core.Address) *core.Contact {
+	switch a.Kind {
+	case core.AddressPhone:
+		return &core.Contact{Phone: a.Value}
+	case core.AddressBSUID:
+		return &core.Contact{BSUID: a.Value}
+	}
+	return nil
+}
+
+// placing is an event on its way to its conversation.
+type placing struct {
+	t *tenant
+	e *core.Event
+}
+
+// place gives each event its contact and conversation. It returns the aliases
+// to store with the events, and a function that forgets them if that fails.
+func (b *Broker) place(ctx context.Context, events []placing) ([]store.Put, func(), error) {
+	if err := b.placeStatuses(ctx, events); err != nil {
+		return nil, nil, err
+	}
+	var puts []store.Put
+	var fresh []placing
+	for _, p := range events {
+		if p.e.Conversation != "" || p.e.Contact == nil {
+			continue
+		}
+		more, err := p.t.aliases.resolve(ctx, p.t, p.e.Contact)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(more) > 0 {
+			puts = append(puts, more...)
+			fresh = append(fresh, p)
+		}
+		if p.e.Contact.ID != "" && p.e.Number != "" {
+			p.e.Conversation = core.ConversationID(p.e.Number, p.e.Contact.ID)
+		}
+	}
+	undo := func() {
+		for _, p := range fresh {
+			p.t.aliases.forget(p.e.Contact)
+		}
+	}
+	return puts, undo, nil
+}
+
+// placeStatuses puts the statuses of our own sends into the conversation that
+// they were sent in, whatever address WhatsApp names: it may have rewritten the
+// number.
+func (b *Broker) placeStatuses(ctx context.Context, events []placing) error {
+	var keys []store.Key
+	var of []placing
+	for _, p := range events {
+		if p.e.Kind != core.KindMessageStatus || p.e.Status == nil || p.e.Status.Opaque == "" {
+			continue
+		}
+		in, ok := whatsapp.ParseOpaque(b.o.OpaqueKey, p.e.Status.Opaque)
+		if !ok {
+			continue
+		}
+		keys = append(keys, intentKey(p.t.ID, in.Hash))
+		of = append(of, p)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	values, err := b.o.Store.Get(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	for i, v := range values {
+		var in intent
+		if v == nil || json.Unmarshal(v, &in) != nil {
+			continue
+		}
+		e := of[i].e
+		e.Status.Intent, e.Conversation = in.ID, in.Conversation
+		if _, id, ok := strings.Cut(in.Conversation, ":"); ok {
+			if e.Contact == nil {
+				e.Contact = &core.Contact{}
+			}
+			e.Contact.ID = id
+		}
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+// Package broker is the engine of the bridge. Events are accepted (stored, then
+// answered), decided one at a time within each conversation, delivered to their
+// sinks by lanes, and settled. A script decides but never acts; a plugin acts
+// but never remembers; only the broker remembers.
+//
+// A Broker keeps nothing in memory that it could not lose: what it must know
+// after a crash is in the store, in the same settlement as the step that made
+// it true.
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/script"
+	"github.com/wabridge/wabridge/core/store"
+)
+
+// Scripts decides: it is *script.Engine. One Decision per call, in order.
+type Scripts interface {
+	Version(tenant string) (script.Version, bool)
+	Decide(ctx context.Context, tenant string, calls []script.Call) []script.Decision
+}
+
+// Informer is what a sink has when it learns its limits only once it runs: a
+// plugin's host. The lane asks before its first delivery.
+type Informer interface {
+	Info(ctx context.Context) (core.ConnectorInfo, error)
+}
+
+// Checker is what a sink has when it can prove its credentials without writing
+// anything. A paused lane asks it before it delivers again.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Options make a Broker.
+type Options struct {
+	Store store.Store
+	// Scripts may be nil: then no tenant has a script.
+	Scripts Scripts
+	Tenants []Tenant
+	// OpaqueKey authenticates biz_opaque_callback_data.
+	OpaqueKey []byte
+	// MaxQueue is how many undecided events a tenant may have before new ones
+	// are refused; 0 is 200,000.
+	MaxQueue int
+	// UnknownWait is how long a send with unknown outcome waits for its status
+	// before a person must decide; 0 is two minutes.
+	UnknownWait time.Duration
+	// IntentRetention is how long sends are remembered, to place their
+	// statuses; 0 is 30 days.
+	IntentRetention time.Duration
+	// TenantInfo describes a tenant's script for the pages; may be nil.
+	TenantInfo func(tenant string) TenantInfo
+	// Failpoint is called at named steps, for crash tests; may be nil.
+	Failpoint func(name string)
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Tenant is one business on the bridge.
+type Tenant struct {
+	ID      string
+	Name    string
+	Numbers []Number
+	Lanes   []Lane
+	// Settings are handed to the tenant's script as context.settings.
+	Settings map[string]any
+	// Team is who an escalation goes to when it names nobody.
+	Team string
+	// ReplyCap is how many automatic replies a conversation may get within
+	// ReplyWindow; 0 is 10 in 10 minutes.
+	ReplyCap    int
+	ReplyWindow time.Duration
+	// HumanFor is how long the bot keeps silent after an escalation; 0 is 24
+	// hours.
+	HumanFor time.Duration
+	// DeadAfter is how long a person has to settle a dead letter; 0 is 24 hours.
+	DeadAfter time.Duration
+}
+
+// Number is a business phone number: a sink for messages.
+type Number struct {
+	ID   string // phone_number_id
+	Sink core.Sink
+	// Rate is the number's throughput, messages per second; 0 is 80.
+	Rate float64
+	// MaxInFlight bounds the sends at once; 0 is 512.
+	MaxInFlight int
+	Retry       []time.Duration
+}
+
+// Lane is a CRM account: a sink for what happened.
+type Lane struct {
+	Name string
+	// Connector is the connector's name, for people.
+	Connector string
+	Sink      core.Sink
+	// MaxBatch, Rate and Idempotency override what the connector says, where
+	// they are not zero. MaxBatch can only lower it.
+	MaxBatch    int
+	Rate        float64 // calls per second
+	Idempotency core.Idempotency
+	// MaxInFlight bounds the calls at once; 0 is 16.
+	MaxInFlight int
+	// Linger is how long a batch gathers while others are in flight; 0 is 20 ms.
+	Linger time.Duration
+	// Retry are the waits before the second, third, … attempt; nil is 1 s, 30 s.
+	// When they are used up, the delivery becomes a dead letter.
+	Retry []time.Duration
+}
+
+// Names of queues and buckets.
+const (
+	queueDecide     = "decide"
+	queueQuarantine = "quarantine"
+	bucketAlias     = "alias"
+	bucketPeople    = "people"
+	bucketIntents   = "intents"
+)
+
+func queueOf(tenant, name string) store.QueueID { return store.QueueID{Tenant: tenant, Name: name} }
+
+// Broker is the engine. All methods may be called concurrently.
+type Broker struct {
+	o       Options
+	log     *slog.Logger
+	m       *metrics
+	tenants map[string]*tenant
+	numbers map[string]*tenant // by phone_number_id
+	started time.Time
+	rate    minute
+	totals  totals
+	ready   atomic.Bool
+	overdue atomic.Int64
+}
+
+type tenant struct {
+	Tenant
+	b       *Broker
+	queue   store.QueueID
+	depth   atomic.Int64 // undecided events
+	aliases aliases
+	numbers map[string]*lane
+	crm     []*lane
+	wants   map[core.Kind][]*lane // filled as connectors say what they want
+	wantsMu sync.RWMutex
+}
+
+// New makes a Broker; Run runs it.
+func New(o Options) (*Broker, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Registerer == nil {
+		o.Registerer = prometheus.NewRegistry()
+	}
+	setDefault(&o.MaxQueue, 200_000)
+	setDefault(&o.UnknownWait, 2*time.Minute)
+	setDefault(&o.IntentRetention, 30*24*time.Hour)
+	b := &Broker{
+		o: o, log: o.Log, started: time.Now(),
+		tenants: map[string]*tenant{}, numbers: map[string]*tenant{},
+	}
+	for _, cfg := range o.Tenants {
+		if err := b.addTenant(cfg); err != nil {
+			return nil, err
+		}
+	}
+	b.m = newMetrics(o.Registerer, b)
+	return b, nil
+}
+
+func (b *Broker) addTenant(cfg Tenant) error {
+	setDefault(&cfg.ReplyCap, 10)
+	setDefault(&cfg.ReplyWindow, 10*time.Minute)
+	setDefault(&cfg.HumanFor, 24*time.Hour)
+	setDefault(&cfg.DeadAfter, 24*time.Hour)
+	if b.tenants[cfg.ID] != nil || !core.TenantPattern.MatchString(cfg.ID) {
+		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
+	}
+	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}}
+	b.tenants[cfg.ID] = t
+	for _, n := range cfg.Numbers {
+		if b.numbers[n.ID] != nil {
+			return core.Errorf(core.CodeInvalid, "broker", "number %s belongs to two tenants", n.ID)
+		}
+		b.numbers[n.ID] = t
+		t.numbers[n.ID] = newNumberLane(t, n)
+	}
+	for _, l := range cfg.Lanes {
+		t.crm = append(t.crm, newCRMLane(t, l))
+	}
+	return nil
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Run runs the engine until ctx ends, then lets the deliveries in flight end
+// (bounded by their own deadlines) and returns. The store must be running, and
+// go on running until Run has returned.
+func (b *Broker) Run(ctx context.Context) error {
+	if err := b.requeueQuarantine(ctx); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
+	for _, t := range b.tenants {
+		if err := t.restore(ctx); err != nil {
+			return err
+		}
+	}
+	for _, t := range b.tenants {
+		run(t.decideLoop)
+		run(t.decideLoop)
+		for _, l := range t.lanes() {
+			run(l.run)
+		}
+	}
+	run(b.watchDead)
+	b.ready.Store(true)
+	defer b.ready.Store(false)
+	wg.Wait()
+	return ctx.Err()
+}
+
+// restore reads what the process must know of the tenant before it starts.
+func (t *tenant) restore(ctx context.Context) error {
+	for _, q := range t.b.o.Store.Stats().Queues {
+		if q.Queue == t.queue {
+			t.depth.Store(int64(q.Depth))
+		}
+	}
+	return ctx.Err()
+}
+
+func (t *tenant) lanes() []*lane {
+	out := make([]*lane, 0, len(t.numbers)+len(t.crm))
+	for _, n := range t.Numbers {
+		out = append(out, t.numbers[n.ID])
+	}
+	return append(out, t.crm...)
+}
+
+// Ready reports why the bridge cannot take events now, or nil.
+func (b *Broker) Ready() error {
+	if !b.ready.Load() {
+		return core.Errorf(core.CodeUnavailable, "ready", "starting or stopping")
+	}
+	if b.o.Store.Stats().Full {
+		return core.Errorf(core.CodeUnavailable, "ready", "the disk is full: new events are refused until there is room")
+	}
+	return nil
+}
+
+func (b *Broker) failpoint(name string) {
+	if b.o.Failpoint != nil {
+		b.o.Failpoint(name)
+	}
+}
+
+// settle settles, and treats a store that gave up as the end: the process is
+// about to exit, so there is nobody to tell.
+func (b *Broker) settle(ctx context.Context, s store.Settlement) (store.Outcome, error) {
+	out, err := b.o.Store.Settle(ctx, s)
+	if err != nil && !errors.Is(err, store.ErrFull) && ctx.Err() == nil {
+		b.log.Error("settle", "error", err)
+	}
+	return out, err
+}

@@ -1,0 +1,277 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// gate says whether a lane may deliver now, how much at once, and if not, why
+// and until when. It learns from the outcomes of calls.
+//
+// One event's trouble must not stop the lane, and a lane's trouble must not
+// burn the attempts of its events. So: the lane counts as down when calls have
+// failed for several different events in a row with no success between, or when
+// the sink says that it is the lane's trouble. While it is down, attempts do
+// not count and single probes go out, ever more slowly the longer it lasts.
+type gate struct {
+	mu      sync.Mutex
+	state   LaneState
+	why     string
+	until   time.Time
+	since   time.Time
+	changed chan struct{} // closed and replaced when anything changes
+
+	limit    float64 // calls at once
+	max      int
+	inflight int
+	probing  bool
+
+	failed map[string]bool // events that failed since the last success
+	downAt time.Time
+	waits  int // rate-limit waits in a row
+}
+
+// downAfter is how many different events must fail in a row before the lane
+// counts as down.
+const downAfter = 5
+
+func newGate(start, most int) *gate {
+	return &gate{
+		state: LaneStarting, since: time.Now(), changed: make(chan struct{}),
+		limit: float64(min(start, most)), max: most, failed: map[string]bool{},
+	}
+}
+
+func (g *gate) set(state LaneState, why string, until time.Time) {
+	if g.state != state {
+		g.since = time.Now()
+	}
+	g.state, g.why, g.until = state, why, until
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// enter waits until up to n calls may start, takes that many places, and
+// returns how many. While the lane is down it lets one probe through at a time.
+func (g *gate) enter(ctx context.Context, n int) (int, error) {
+	for {
+		g.mu.Lock()
+		now := time.Now()
+		paused := g.state != LaneRunning && (g.state == LaneStarting || now.Before(g.until))
+		switch {
+		case paused:
+		case g.state == LaneWaiting:
+			g.set(LaneRunning, "", time.Time{})
+			g.mu.Unlock()
+			continue
+		case g.state == LaneDown || g.state == LaneSignIn:
+			if !g.probing && g.inflight == 0 {
+				g.probing = true
+				g.inflight++
+				g.mu.Unlock()
+				return 1, nil
+			}
+		case g.inflight < int(g.limit):
+			k := min(n, int(g.limit)-g.inflight)
+			g.inflight += k
+			g.mu.Unlock()
+			return k, nil
+		}
+		changed, until := g.changed, g.until
+		g.mu.Unlock()
+		var wake <-chan time.Time
+		if paused && !until.IsZero() {
+			t := time.NewTimer(until.Sub(now))
+			defer t.Stop()
+			wake = t.C
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-changed:
+		case <-wake:
+		}
+	}
+}
+
+// leave gives back places that were not used for a call, or whose outcome was
+// reported.
+func (g *gate) leave(n int) {
+	g.mu.Lock()
+	g.inflight -= n
+	g.probing = false
+	close(g.changed)
+	g.changed = make(chan struct{})
+	g.mu.Unlock()
+}
+
+// busy reports whether calls are in flight, the caller's own not counted.
+func (g *gate) busy(own int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inflight > own
+}
+
+// verdict is what a result means for its delivery.
+type verdict int
+
+const (
+	verdictDone    verdict = iota
+	verdictCounts          // failed; the attempt counts
+	verdictWaits           // failed; the attempt does not count
+	verdictGivenUp         // failed for good
+	verdictUnknown         // outcome unknown, and repeating is not harmless
+)
+
+// learn takes the outcome of one call and returns what each result means.
+func (g *gate) learn(results []core.Result, safe bool) []verdict {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]verdict, len(results))
+	done, lane := 0, (*core.Error)(nil)
+	for i := range results {
+		out[i] = verdictOf(results[i].Err, safe)
+		if err := results[i].Err; err == nil || out[i] == verdictGivenUp {
+			done++ // the sink answered for this event
+		} else if err.Holds() == core.ScopeLane && lane == nil {
+			lane = err
+		}
+	}
+	now := time.Now()
+	switch {
+	case lane != nil:
+		g.pause(lane, now)
+	case done > 0:
+		g.failed = map[string]bool{}
+		g.waits = 0
+		if g.state == LaneDown || g.state == LaneSignIn {
+			g.set(LaneRunning, "", time.Time{})
+		}
+		if g.limit < float64(g.max) {
+			g.limit++
+		}
+	default:
+		var last *core.Error
+		for i := range results {
+			if out[i] == verdictCounts || out[i] == verdictUnknown {
+				last = results[i].Err
+				if len(g.failed) < downAfter {
+					g.failed[results[i].ID] = true
+				}
+			}
+		}
+		if last != nil && (len(g.failed) >= downAfter || g.state == LaneDown) {
+			g.pause(&core.Error{Code: core.CodeUnavailable, Message: last.Message, Vendor: last.Vendor}, now)
+		}
+	}
+	if g.state == LaneDown || g.state == LaneWaiting || g.state == LaneSignIn {
+		for i := range out {
+			if out[i] == verdictCounts {
+				out[i] = verdictWaits
+			}
+		}
+	}
+	return out
+}
+
+func verdictOf(err *core.Error, safe bool) verdict {
+	if err == nil {
+		return verdictDone
+	}
+	switch err.Code {
+	case core.CodeInvalid, core.CodeUndeliverable:
+		return verdictGivenUp
+	case core.CodeRateLimited, core.CodeUnauthenticated, core.CodeForbidden:
+		return verdictWaits
+	case core.CodeUnknownOutcome:
+		if !safe {
+			return verdictUnknown
+		}
+	}
+	return verdictCounts
+}
+
+// pause closes the gate for a reason that is the lane's own.
+func (g *gate) pause(err *core.Error, now time.Time) {
+	g.limit = max(1, g.limit/2)
+	why := err.Error()
+	switch err.Code {
+	case core.CodeRateLimited:
+		wait := err.RetryAfter
+		if wait <= 0 {
+			wait = min(time.Second<<min(g.waits, 8), 5*time.Minute)
+		}
+		g.waits++
+		if u := now.Add(wait); g.state != LaneWaiting || u.After(g.until) {
+			g.set(LaneWaiting, why, u)
+		}
+	case core.CodeUnauthenticated, core.CodeForbidden:
+		wait := 30 * time.Second
+		if g.state == LaneSignIn {
+			wait = min(2*now.Sub(g.since)+wait, 5*time.Minute)
+		}
+		g.set(LaneSignIn, why, now.Add(wait))
+	default:
+		if g.state != LaneDown {
+			g.downAt = now
+		}
+		// A short outage is noticed to be over within a fraction of a second, a
+		// long one is not hammered: a tenth of its age, 0.2 to 30 s.
+		wait := min(max(now.Sub(g.downAt)/10, 200*time.Millisecond), 30*time.Second)
+		if err.RetryAfter > 0 {
+			wait = min(err.RetryAfter, time.Hour)
+		}
+		g.set(LaneDown, why, now.Add(wait))
+	}
+}
+
+// open starts the lane.
+func (g *gate) open() {
+	g.mu.Lock()
+	g.set(LaneRunning, "", time.Time{})
+	g.mu.Unlock()
+}
+
+// starting says what the lane still waits for.
+func (g *gate) starting(why string) {
+	g.mu.Lock()
+	g.set(LaneStarting, why, time.Time{})
+	g.mu.Unlock()
+}
+
+// refuse takes the outcome of a probe that failed.
+func (g *gate) refuse(err *core.Error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pause(err, time.Now())
+}
+
+// paused reports whether the lane is out of work until a probe succeeds.
+func (g *gate) paused() (LaneState, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state, g.state == LaneDown || g.state == LaneSignIn
+}
+
+// retryAt is when a delivery whose attempt did not count is due again.
+func (g *gate) retryAt(now time.Time) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.until.After(now) {
+		return g.until
+	}
+	return now
+}
+
+func (g *gate) status(s *LaneStatus) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.State, s.Why, s.Since = g.state, g.why, g.since
+	if g.state != LaneRunning {
+		s.Until = g.until
+	}
+	s.InFlight, s.Limit = g.inflight, int(g.limit)
+}

@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"context"
+	"encoding/base64"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
+	"github.com/wabridge/wabridge/core/whatsapp"
+)
+
+// A send towards WhatsApp cannot be made idempotent: there is no key, and the
+// id of the message comes only in the answer. So the bridge writes down that it
+// is about to try, tries, and writes down what came of it. When that is not
+// known (the answer was lost, the process died), nothing is sent again: the
+// status webhook, which brings our own id back, says that it was sent; if none
+// comes, a person decides.
+
+// intentState is how far a send has come.
+type intentState string
+
+const (
+	intentStarted intentState = "started" // an attempt was begun; what came of it is not known yet
+	intentSent    intentState = "sent"
+	intentRefused intentState = "refused" // not sent, and not going to be unless a person replays it
+	intentHeld    intentState = "held"    // unknown, and before a person
+)
+
+// intent is what the number's lane remembers of a send. Only the lane writes
+// it, with one exception: deciding a late status of a held one.
+type intent struct {
+	ID           string      `json:"id"` // of the message.send event
+	Conversation string      `json:"conversation,omitempty"`
+	Number       string      `json:"number"`
+	State        intentState `json:"state"`
+	MessageID    string      `json:"message_id,omitempty"` // wamid
+	Attempt      int         `json:"attempt"`
+	At           time.Time   `json:"at"`
+}
+
+// delivered is what deciding remembers of a message's statuses.
+type delivered struct {
+	Value core.StatusValue `json:"value"`
+	At    time.Time        `json:"at"`
+}
+
+func hashKey(h [16]byte) string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
+func intentKey(tenant string, h [16]byte) store.Key {
+	return store.Key{Tenant: tenant, Bucket: bucketIntents, Key: hashKey(h) + "i"}
+}
+
+func statusKey(tenant string, h [16]byte) store.Key {
+	return store.Key{Tenant: tenant, Bucket: bucketIntents, Key: hashKey(h) + "s"}
+}
+
+// sentMessage is what is known of the message that a status is about.
+type sentMessage struct {
+	hash   [16]byte
+	intent *intent // nil when the message is not ours, or long ago
+	status delivered
+}
+
+// sentMessage names the message of a status: by our own id when it came back
+// and is authentic, else by WhatsApp's.
+func (t *tenant) sentMessage(st *core.Status) *sentMessage {
+	if in, ok := whatsapp.ParseOpaque(t.b.o.OpaqueKey, st.Opaque); ok {
+		return &sentMessage{hash: in.Hash}
+	}
+	return &sentMessage{hash: whatsapp.IntentHash("wamid:" + st.MessageID)}
+}
+
+func (m *sentMessage) take(in, status []byte) {
+	if v, ok := decode[intent](in); ok {
+		m.intent = v
+	}
+	if v, ok := decode[delivered](status); ok {
+		m.status = *v
+	}
+}
+
+// status decides a status of a message of ours. Only a step forward counts. A
+// status that overtook the answer to its own send waits until the lane has
+// written that answer down; if the lane is waiting for just this news, it is
+// told.
+func (t *tenant) status(ctx context.Context, s *store.Settlement, u *turn, notify *[]func()) bool {
+	st := u.e.Status
+	if st == nil {
+		t.toCRM(s, u.e, u.d.Data)
+		return true
+	}
+	m := u.sent
+	if in := m.intent; in != nil {
+		switch in.State {
+		case intentStarted:
+			wait := 25 * time.Millisecond
+			if u.step.Time.Sub(in.At) > 2*time.Second {
+				wait = time.Second
+			}
+			s.Nak = append(s.Nak, store.Nak{Delivery: u.d, Due: time.Now().Add(wait)})
+			if l := t.numbers[in.Number]; l != nil {
+				l.learned(m.hash, st.MessageID)
+			}
+			return false
+		case intentHeld:
+			t.settleHeld(ctx, s, u, in)
+		}
+		if in.MessageID != "" && in.MessageID != st.MessageID {
+			t.b.totals.doubleSend.Add(1)
+			t.b.m.doubleSends.WithLabelValues(t.ID).Inc()
+			t.b.log.Error("one intent became two messages", "tenant", t.ID, "intent", in.ID)
+			u.note("a second message of the same intent: it was sent twice")
+		}
+	}
+	if !m.status.Value.Advances(st.Value) {
+		u.note("no step forward from " + string(m.status.Value) + ": dropped")
+		return true
+	}
+	expires := u.step.Time.Add(t.b.o.IntentRetention)
+	s.Put = append(s.Put, store.Put{
+		Key: statusKey(t.ID, m.hash), Value: mustJSON(delivered{Value: st.Value, At: u.e.Time}), Expires: expires,
+	})
+	e, data := u.e, u.d.Data
+	if m.intent != nil && st.Intent == "" {
+		copied, cs := *e, *st
+		cs.Intent = m.intent.ID
+		copied.Status = &cs
+		e, data = &copied, nil
+	}
+	t.toCRM(s, e, data)
+	return true
+}
+
+// settleHeld closes the case of a send that was before a person, now that its
+// status says it was sent.
+func (t *tenant) settleHeld(ctx context.Context, s *store.Settlement, u *turn, in *intent) {
+	const page, pages = 100, 100
+	after := ""
+	for range pages {
+		dead, err := t.b.o.Store.Dead(ctx, t.ID, after, page)
+		if err != nil || len(dead) == 0 {
+			break
+		}
+		for _, d := range dead {
+			if d.Item != in.ID {
+				continue
+			}
+			send := eventOf(store.Delivery{Queue: d.Queue, ID: d.Item, Data: d.Data})
+			s.Resolve = append(s.Resolve, d.ID)
+			in.State, in.MessageID, in.At = intentSent, u.e.Status.MessageID, u.step.Time
+			t.sent(s, send, in)
+			u.note("the status says that the held message was sent: case closed")
+			return
+		}
+		after = dead[len(dead)-1].ID
+	}
+}
+
+// sent adds what follows from a send that WhatsApp accepted: the intent's end
+// and the message for the CRMs.
+func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
+	s.Put = append(s.Put, store.Put{
+		Key: intentKey(t.ID, whatsapp.IntentHash(in.ID)), Value: mustJSON(in), Expires: in.At.Add(t.b.o.IntentRetention),
+	})
+	if send.Message == nil || send.Message.Type == core.TypeRead || len(t.crm) == 0 {
+		return
+	}
+	m := *send.Message
+	m.ID = in.MessageID
+	e := &core.Event{
+		ID: core.FollowID(send.ID, 1), Kind: core.KindMessageSent, Tenant: send.Tenant, Number: send.Number,
+		Conversation: send.Conversation, Time: in.At, Accepted: send.Accepted, Source: send.Source, Cause: send.ID,
+		Contact: send.Contact, Message: &m,
+	}
+	t.toCRM(s, e, nil)
+}

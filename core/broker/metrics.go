@@ -1,0 +1,53 @@
+package broker
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the broker's figures. Labels are bounded by the configuration:
+// tenants, lanes and codes.
+type metrics struct {
+	decided, scriptErrors, refused, escalations, doubleSends *prometheus.CounterVec // by tenant
+	delivered, held                                          *prometheus.CounterVec // by tenant and lane
+	dead, errors                                             *prometheus.CounterVec // by tenant, lane and code
+	calls, latency                                           *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "wabridge", Name: name, Help: help}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "wabridge", Name: name, Help: help,
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+		}, []string{"tenant", "lane"})
+		r.MustRegister(h)
+		return h
+	}
+	total := func(name, help string, read func() uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "wabridge", Name: name, Help: help},
+			func() float64 { return float64(read()) }))
+	}
+	total("accepted_total", "Events stored.", b.totals.accepted.Load)
+	total("duplicates_total", "Events dropped because they were seen before.", b.totals.duplicates.Load)
+	total("quarantined_total", "Events of numbers that no tenant has.", b.totals.quarantine.Load)
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "wabridge", Name: "dead_overdue", Help: "Dead letters past their deadline.",
+	}, func() float64 { return float64(b.overdue.Load()) }))
+	return &metrics{
+		decided:      counter("decided_total", "Events decided.", "tenant"),
+		scriptErrors: counter("script_errors_total", "Decisions that fell back because the script failed.", "tenant"),
+		refused:      counter("replies_refused_total", "Replies that a script asked for and the policy refused.", "tenant"),
+		escalations:  counter("escalations_total", "Conversations handed to a person.", "tenant"),
+		doubleSends:  counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
+		delivered:    counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
+		held:         counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
+		dead:         counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
+		errors:       counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
+		calls:        histogram("call_seconds", "Duration of one call of a sink."),
+		latency:      histogram("latency_seconds", "From accepting an event to its sink having it."),
+	}
+}

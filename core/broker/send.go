@@ -1,0 +1,247 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
+	"github.com/wabridge/wabridge/core/whatsapp"
+)
+
+// sendFetch is how many sends are taken, and marked with one commit, at once.
+const sendFetch = 64
+
+// runSends runs a number's lane: each send is its own call, marked before it is
+// made, and never made again while its outcome is unknown.
+func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
+	// No more is marked than can be sent at once: what is marked and not sent
+	// when the process dies is a case for a person.
+	most := min(sendFetch, max(1, int(l.rate/50)))
+	for ctx.Err() == nil {
+		n, err := l.gate.enter(ctx, most)
+		if err != nil {
+			return
+		}
+		if state, paused := l.gate.paused(); paused && !l.probe(ctx, state) {
+			l.gate.leave(n)
+			continue
+		}
+		ds, err := l.b.o.Store.Fetch(ctx, l.queue, n, l.sendLease())
+		if err != nil {
+			l.gate.leave(n)
+			continue
+		}
+		if l.limiter.Wait(ctx, len(ds)) != nil {
+			l.gate.leave(n)
+			return
+		}
+		ready := l.mark(ctx, ds, calls)
+		l.gate.leave(n - len(ready))
+		for _, d := range ready {
+			calls.Go(func() { l.sendOne(ctx, d, calls) })
+		}
+	}
+}
+
+func (l *lane) sendLease() time.Duration { return laneLease + l.b.o.UnknownWait }
+
+// marked is what is stored with a send before it is tried.
+type marked struct {
+	At time.Time `json:"at"`
+}
+
+// mark writes down that the sends are about to be tried, all in one commit, and
+// returns those that may be. One that was marked before, by a process that died
+// or by itself, has an unknown outcome and waits for its status instead.
+func (l *lane) mark(ctx context.Context, ds []store.Delivery, calls *sync.WaitGroup) []store.Delivery {
+	now := time.Now().UTC()
+	ready := ds[:0:0]
+	var s store.Settlement
+	for _, d := range ds {
+		if len(d.Mark) > 0 {
+			m, _ := decode[marked](d.Mark)
+			l.hold(ctx, d, m.At, core.Errorf(core.CodeUnknownOutcome, "send", "the bridge stopped while this was being sent"), calls)
+			continue
+		}
+		ready = append(ready, d)
+		e := eventOf(d)
+		if repeatable(e) {
+			continue
+		}
+		s.Mark = append(s.Mark, store.Mark{Delivery: d, Mark: mustJSON(marked{At: now})})
+		in := &intent{ID: d.ID, Conversation: e.Conversation, Number: e.Number, State: intentStarted, Attempt: d.Attempt, At: now}
+		s.Put = append(s.Put, l.putIntent(in))
+	}
+	if len(s.Mark) == 0 {
+		return ready
+	}
+	l.b.failpoint("send-before-mark")
+	if _, err := l.b.settle(ctx, s); err != nil {
+		l.t.giveBack(ctx, ready)
+		return nil
+	}
+	l.b.failpoint("send-after-mark")
+	return ready
+}
+
+func (l *lane) putIntent(in *intent) store.Put {
+	return store.Put{
+		Key:   intentKey(l.t.ID, whatsapp.IntentHash(in.ID)),
+		Value: mustJSON(in), Expires: in.At.Add(l.b.o.IntentRetention),
+	}
+}
+
+// repeatable reports whether sending twice is harmless: marking a message as
+// read is.
+func repeatable(e *core.Event) bool { return e.Message != nil && e.Message.Type == core.TypeRead }
+
+// sendOne makes one attempt and settles it.
+func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGroup) {
+	cctx, cancel := outlive(ctx)
+	defer cancel()
+	began := time.Now()
+	ds := []store.Delivery{d}
+	l.b.failpoint("send-before-call")
+	results := match(ds, l.sink.Deliver(cctx, deliveries(ds)))
+	l.b.failpoint("send-after-call")
+	r := results[0]
+	e := eventOf(d)
+	safe := repeatable(e)
+	v := l.gate.learn(results, safe)[0]
+	l.gate.leave(1)
+	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
+	if v != verdictDone {
+		l.sawError(d.ID, r.Err)
+	}
+	now := time.Now().UTC()
+	in := &intent{ID: d.ID, Conversation: e.Conversation, Number: e.Number, MessageID: r.Ref, Attempt: d.Attempt, At: now}
+	step := l.step(d, e, now)
+	step.Ref, step.Error = r.Ref, r.Err
+	step.Took = float64(now.Sub(began).Microseconds()) / 1000
+	var s store.Settlement
+	switch v {
+	case verdictUnknown:
+		l.hold(ctx, d, now, r.Err, calls)
+		return
+	case verdictDone:
+		l.done(&s, d, e, in, &step)
+	case verdictWaits:
+		// Not sent: the mark is taken back, so that nobody takes it for unknown.
+		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: []byte{}})
+	case verdictCounts:
+		if due, ok := l.again(d.Attempt, now); ok {
+			step.Step = "retry"
+			l.retried.Add(1)
+			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Counts: true, Mark: []byte{}})
+			break
+		}
+		fallthrough
+	default:
+		l.giveUp(&s, d, r.Err, false, &step)
+		in.State = intentRefused
+		s.Put = append(s.Put, l.putIntent(in))
+		l.t.failed(&s, e, r.Err)
+	}
+	if v != verdictWaits {
+		s.Record = append(s.Record, record(&step, e))
+	}
+	l.b.failpoint("send-before-outcome")
+	if _, err := l.b.settle(cctx, s); err != nil {
+		return // marked: after the lease it is taken for unknown
+	}
+	l.b.failpoint("send-after-outcome")
+	if v == verdictDone {
+		l.count(e, now)
+	}
+}
+
+func (l *lane) step(d store.Delivery, e *core.Event, now time.Time) Step {
+	return Step{
+		Time: now, Event: d.ID, Kind: e.Kind, Tenant: l.t.ID, Conversation: e.Conversation,
+		Step: "delivered", Lane: l.name, Attempt: d.Attempt,
+	}
+}
+
+func (l *lane) done(s *store.Settlement, d store.Delivery, e *core.Event, in *intent, step *Step) {
+	s.Ack = append(s.Ack, d)
+	in.State = intentSent
+	l.t.sent(s, e, in)
+	step.Follows = append(step.Follows, core.FollowID(e.ID, 1))
+}
+
+func (l *lane) count(e *core.Event, now time.Time) {
+	l.delivered.Add(1)
+	l.b.totals.sent.Add(1)
+	l.b.m.delivered.WithLabelValues(l.t.ID, l.name).Inc()
+	l.b.m.latency.WithLabelValues(l.t.ID, l.name).Observe(now.Sub(e.Accepted).Seconds())
+}
+
+// hold keeps a send whose outcome is unknown until its status says that it was
+// sent, or the time is up and a person must decide. Later sends of its
+// conversation wait meanwhile, others do not; it takes no place among the calls
+// in flight.
+func (l *lane) hold(ctx context.Context, d store.Delivery, since time.Time, why *core.Error, calls *sync.WaitGroup) {
+	hash := whatsapp.IntentHash(d.ID)
+	news := make(chan string, 1)
+	l.mu.Lock()
+	l.held[hash] = news
+	l.mu.Unlock()
+	l.b.m.held.WithLabelValues(l.t.ID, l.name).Inc()
+	calls.Go(func() {
+		defer func() {
+			l.mu.Lock()
+			delete(l.held, hash)
+			l.mu.Unlock()
+		}()
+		// After a restart the wait starts anew: the status may have been on its
+		// way all the time that nobody listened.
+		timer := time.NewTimer(l.b.o.UnknownWait)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return // stays marked; the next process holds it again
+		case wamid := <-news:
+			l.settleHold(ctx, d, since, wamid, why)
+		case <-timer.C:
+			l.settleHold(ctx, d, since, "", why)
+		}
+	})
+}
+
+// learned hands the wamid of a send to whoever holds it, if anybody does.
+func (l *lane) learned(hash [16]byte, wamid string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if news := l.held[hash]; news != nil {
+		select {
+		case news <- wamid:
+		default:
+		}
+	}
+}
+
+func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time, wamid string, why *core.Error) {
+	ctx = context.WithoutCancel(ctx)
+	e := eventOf(d)
+	now := time.Now().UTC()
+	in := &intent{ID: d.ID, Conversation: e.Conversation, Number: e.Number, MessageID: wamid, Attempt: d.Attempt, At: now}
+	step := l.step(d, e, now)
+	var s store.Settlement
+	if wamid != "" {
+		step.Step, step.Ref = "settled", wamid
+		step.Notes = []string{"the answer was lost, but the status says that it was sent"}
+		l.done(&s, d, e, in, &step)
+	} else {
+		step.Error = why
+		step.Notes = []string{"no status came within " + l.b.o.UnknownWait.String() + ": a person decides"}
+		l.giveUp(&s, d, why, true, &step)
+		in.State, in.At = intentHeld, since
+		s.Put = append(s.Put, l.putIntent(in))
+	}
+	s.Record = append(s.Record, record(&step, e))
+	if _, err := l.b.settle(ctx, s); err == nil && wamid != "" {
+		l.count(e, now)
+	}
+}

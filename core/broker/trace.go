@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
+)
+
+// record makes the history's entry of a step. It is found by the root event's
+// ID, by the event's own, and by the wamid that the step learned.
+func record(step *Step, e *core.Event) store.Record {
+	ids := []string{core.RootID(step.Event)}
+	if step.Event != ids[0] {
+		ids = append(ids, step.Event)
+	}
+	switch {
+	case e.Status != nil && e.Status.MessageID != "":
+		ids = append(ids, e.Status.MessageID)
+	case step.Kind == core.KindMessageSend && step.Ref != "":
+		ids = append(ids, step.Ref)
+	}
+	return store.Record{Tenant: step.Tenant, IDs: ids, Time: step.Time, Data: mustJSON(step)}
+}
+
+// Why tells what the bridge remembers of an event, a wamid or anything that
+// followed from one: every step, oldest first. The tenant "" looks in all. An
+// unknown id is CodeInvalid.
+func (b *Broker) Why(ctx context.Context, tenant, id string) (Story, error) {
+	for _, t := range b.tenants {
+		if tenant != "" && t.ID != tenant {
+			continue
+		}
+		story, err := t.why(ctx, id)
+		if err != nil {
+			return Story{}, err
+		}
+		if len(story.Steps) > 0 || len(story.Waiting) > 0 {
+			return story, nil
+		}
+	}
+	return Story{}, core.Errorf(core.CodeInvalid, "why", "nothing is remembered of %q", id)
+}
+
+func (t *tenant) why(ctx context.Context, id string) (Story, error) {
+	story, err := History(ctx, t.b.o.Store, t.ID, id)
+	if err != nil {
+		return Story{}, err
+	}
+	queues := []store.QueueID{t.queue}
+	for _, l := range t.lanes() {
+		queues = append(queues, l.queue)
+	}
+	for _, q := range queues {
+		items, err := t.b.o.Store.Peek(ctx, q, 0, 1000)
+		if err != nil {
+			return Story{}, err
+		}
+		for _, d := range items {
+			if core.RootID(d.ID) == story.Root || d.ID == id {
+				story.Waiting = append(story.Waiting, fmt.Sprintf("%s waits in %s for attempt %d", d.ID, q.Name, d.Attempt))
+			}
+		}
+	}
+	return story, nil
+}
+
+// History tells the story of an id from the store alone, as far as it has been
+// written down: for a bridge that does not run.
+func History(ctx context.Context, s store.Store, tenant, id string) (Story, error) {
+	story := Story{ID: id, Root: core.RootID(id)}
+	roots := map[string]bool{story.Root: true}
+	seen := map[string]bool{}
+	// Two rounds: a wamid of ours leads to the step that sent it, and that
+	// one's root to everything.
+	for ask := []string{id, story.Root}; len(ask) > 0; {
+		var next []string
+		for _, id := range ask {
+			recs, err := s.Find(ctx, tenant, id)
+			if err != nil {
+				return Story{}, err
+			}
+			for _, r := range recs {
+				if seen[string(r.Data)] {
+					continue
+				}
+				seen[string(r.Data)] = true
+				var step Step
+				if json.Unmarshal(r.Data, &step) != nil {
+					continue
+				}
+				story.Steps = append(story.Steps, step)
+				for _, more := range []string{core.RootID(step.Event), step.Ref} {
+					if more != "" && !roots[more] && len(roots) < 64 {
+						roots[more] = true
+						next = append(next, more)
+					}
+				}
+			}
+		}
+		ask = next
+	}
+	sort.SliceStable(story.Steps, func(i, j int) bool { return story.Steps[i].Time.Before(story.Steps[j].Time) })
+	if len(story.Steps) > 0 {
+		story.Root = core.RootID(story.Steps[0].Event)
+	}
+	return story, nil
+}
