@@ -52,6 +52,7 @@ func (d *document) checkMain(cfg *Config) {
 	if cfg.DataDir == "" {
 		d.problem("data_dir", "is empty: name the folder to keep the bridge's data in")
 	}
+	d.positive("dead_letter_deadline", cfg.DeadLetterDeadline, 30*24*time.Hour)
 	d.checkPlugins(cfg.Plugins)
 }
 
@@ -159,7 +160,9 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 	if len(t.Numbers) == 0 {
 		d.problem("numbers", "is missing: a tenant has at least one of [[numbers]]")
 	}
-	d.positive("dead_letter_deadline", t.DeadLetterDeadline, 30*24*time.Hour)
+	d.between("policy.reply_cap", t.Policy.ReplyCap, 1, 1000)
+	d.positive("policy.reply_window", t.Policy.ReplyWindow, 24*time.Hour)
+	d.positive("policy.human_for", t.Policy.HumanFor, 30*24*time.Hour)
 	for i, n := range t.Numbers {
 		key := fmt.Sprintf("numbers[%d]", i)
 		switch other, taken := numbers[n.ID]; {

@@ -26,6 +26,8 @@ type Config struct {
 	Dir  string `koanf:"-"`
 	// DataDir is the folder of the store. One bridge at a time uses it.
 	DataDir string `koanf:"data_dir"`
+	// DeadLetterDeadline is how long a person has to settle a dead letter.
+	DeadLetterDeadline time.Duration `koanf:"dead_letter_deadline"`
 
 	Web      Web      `koanf:"web"`
 	Log      Log      `koanf:"log"`
@@ -131,8 +133,7 @@ type Tenant struct {
 	Settings map[string]any `koanf:"settings"`
 	// Escalation says who takes over from the bot.
 	Escalation Escalation `koanf:"escalation"`
-	// DeadLetterDeadline is how long a person has to settle a dead letter.
-	DeadLetterDeadline time.Duration `koanf:"dead_letter_deadline"`
+	Policy     Policy     `koanf:"policy"`
 
 	Numbers []Number `koanf:"numbers"`
 	Lanes   []Lane   `koanf:"lanes"`
@@ -142,6 +143,16 @@ type Tenant struct {
 type Escalation struct {
 	// Team gets what a script hands over without naming a team.
 	Team string `koanf:"team"`
+}
+
+// Policy is what holds whatever a script says.
+type Policy struct {
+	// ReplyCap is how many automatic replies a conversation gets at most
+	// within ReplyWindow.
+	ReplyCap    int           `koanf:"reply_cap"`
+	ReplyWindow time.Duration `koanf:"reply_window"`
+	// HumanFor is how long the bot keeps silent after an escalation.
+	HumanFor time.Duration `koanf:"human_for"`
 }
 
 // Number is a business phone number at WhatsApp.
@@ -188,9 +199,9 @@ type Lane struct {
 // Default returns the settings before any file is read.
 func Default() *Config {
 	return &Config{
-		DataDir: "data",
-		Web:     Web{Listen: "127.0.0.1:8080", MaxInFlight: 256},
-		Log:     Log{Level: "info", Format: "text"},
+		DataDir: "data", DeadLetterDeadline: 24 * time.Hour,
+		Web: Web{Listen: "127.0.0.1:8080", MaxInFlight: 256},
+		Log: Log{Level: "info", Format: "text"},
 		Store: Store{MaxSize: 8 * GiB, BallastSize: 64 * MiB, MinFree: 256 * MiB,
 			SeenDays: 8, HistoryDays: 90},
 		WhatsApp: WhatsApp{BaseURL: "https://graph.facebook.com", APIVersion: "v25.0",
@@ -201,7 +212,8 @@ func Default() *Config {
 
 // defaultTenant returns a tenant's settings before its file is read.
 func defaultTenant() Tenant {
-	return Tenant{Escalation: Escalation{Team: "support"}, DeadLetterDeadline: 24 * time.Hour}
+	return Tenant{Escalation: Escalation{Team: "support"},
+		Policy: Policy{ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour}}
 }
 
 // defaultRetry is what a number and a lane do unless told otherwise.

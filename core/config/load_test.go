@@ -29,6 +29,8 @@ access_token = "an access token"
 `
 )
 
+var defaultPolicy = config.Policy{ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour}
+
 // folder writes files and returns the path of the main one.
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
@@ -90,7 +92,7 @@ func TestLoad_FillsInDefaults(t *testing.T) {
 	retry := []time.Duration{time.Second, 30 * time.Second}
 	want.Tenants = []config.Tenant{{
 		ID: "demo", Dir: dir, Script: filepath.Join(dir, "script.js"),
-		Escalation: config.Escalation{Team: "support"}, DeadLetterDeadline: 24 * time.Hour,
+		Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
 		Numbers: []config.Number{{ID: "106540352242922", AccessToken: "an access token", Rate: 80, Retry: retry}},
 		Lanes: []config.Lane{{Name: "hubspot", Connector: "hubspot", Settings: json.RawMessage("{}"),
 			Retry: retry, Linger: 20 * time.Millisecond}},
@@ -105,6 +107,7 @@ func TestLoad_ReadsEverySetting(t *testing.T) {
 	files := map[string]string{
 		"wabridge.toml": `
 data_dir = "/var/lib/wabridge"
+dead_letter_deadline = "8h"
 [web]
 listen = "0.0.0.0:80"
 public_url = "https://bridge.example/wa/"
@@ -142,10 +145,13 @@ sha256 = "` + plugin + `"
 		"tenants/b/tenant.toml": `
 name = "Bee"
 script = "main.ts"
-dead_letter_deadline = "8h"
 settings = { greeting = "hi", limits = [1, 2.5], "a.b" = true }
 [escalation]
 team = "desk"
+[policy]
+reply_cap = 3
+reply_window = "1h"
+human_for = "2h"
 [[numbers]]
 id = "1"
 waba = "2"
@@ -177,7 +183,7 @@ secrets = { password = "file:password" }
 	dir := cfg.Dir
 	retry := []time.Duration{time.Second, 30 * time.Second}
 	want := &config.Config{
-		File: filepath.Join(dir, "wabridge.toml"), Dir: dir, DataDir: "/var/lib/wabridge",
+		File: filepath.Join(dir, "wabridge.toml"), Dir: dir, DataDir: "/var/lib/wabridge", DeadLetterDeadline: 8 * time.Hour,
 		Web: config.Web{Listen: "0.0.0.0:80", PublicURL: "https://bridge.example/wa", MaxInFlight: 64,
 			APITokens: []config.APIToken{{Name: "erp", Tenant: "b", Token: "0123456789abcdef"}}},
 		Log: config.Log{Level: "debug", Format: "json"},
@@ -188,13 +194,13 @@ secrets = { password = "file:password" }
 		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
 		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
 		Tenants: []config.Tenant{
-			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Escalation: config.Escalation{Team: "support"},
-				DeadLetterDeadline: 24 * time.Hour,
-				Numbers:            []config.Number{{ID: "3", AccessToken: "x", Rate: 80, Retry: retry}}},
+			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
+				Numbers: []config.Number{{ID: "3", AccessToken: "x", Rate: 80, Retry: retry}}},
 			{ID: "b", Dir: filepath.Join(dir, "tenants/b"), Name: "Bee",
 				Script:     filepath.Join(dir, "tenants/b/main.ts"),
 				Settings:   map[string]any{"greeting": "hi", "limits": []any{1.0, 2.5}, "a.b": true},
-				Escalation: config.Escalation{Team: "desk"}, DeadLetterDeadline: 8 * time.Hour,
+				Escalation: config.Escalation{Team: "desk"},
+				Policy:     config.Policy{ReplyCap: 3, ReplyWindow: time.Hour, HumanFor: 2 * time.Hour},
 				Numbers: []config.Number{{ID: "1", WABA: "2", Display: "+49 30 1234", AccessToken: "t=1", Rate: 20,
 					Retry: []time.Duration{}, MaxInFlight: 4}},
 				Lanes: []config.Lane{{Name: "orders", Connector: "erp",
