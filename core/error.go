@@ -98,7 +98,7 @@ func (e *Error) Error() string {
 	if e.Vendor != "" {
 		s += " (" + e.Vendor + ")"
 	}
-	if e.Err != nil {
+	if _, told := e.Err.(quiet); e.Err != nil && !told {
 		s += ": " + e.Err.Error()
 	}
 	return s
