@@ -250,6 +250,16 @@ func TestLoad_LetsFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	}
 }
 
+func TestLoad_KnowsThatASecretsVariableIsNoSetting(t *testing.T) {
+	cfg := load(t, map[string]string{
+		"wabridge.toml":         strings.Replace(smallMain, "a verify token", "env:WABRIDGE_META__VERIFY", 1),
+		"tenants/a/tenant.toml": smallTenant,
+	}, options("WABRIDGE_META__VERIFY=v"))
+	if got := cfg.WhatsApp.VerifyToken.Reveal(); got != "v" {
+		t.Errorf("VerifyToken = %q, want %q", got, "v")
+	}
+}
+
 func TestLoad_LeavesOtherPeoplesVariablesAlone(t *testing.T) {
 	// Kubernetes makes such variables for a service named wabridge.
 	load(t, map[string]string{"wabridge.toml": smallMain, "tenants/a/tenant.toml": smallTenant},

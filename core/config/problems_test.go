@@ -73,6 +73,8 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 			want: "tenants/a/tenant.toml: lanes[0].settings: has a number that JSON cannot hold (nan or inf)"},
 		{name: "TOML", main: "[web\n", want: "wabridge.toml: line 5, column 5: expected character ]"},
 
+		{name: "number in TOML", main: "[store]\nseen_days = 99999999999999999999\n",
+			want: "wabridge.toml: line 6, column 13: couldn't parse decimal number"},
 		{name: "listen without port", main: "[web]\nlisten = \"localhost\"\n",
 			want: "wabridge.toml: web.listen: \"localhost\" is not host:port, like 127.0.0.1:8080"},
 		{name: "listen with a port too large", main: "[web]\nlisten = \"127.0.0.1:65536\"\n",
