@@ -1,0 +1,120 @@
+// Package hubspot is the connector for HubSpot: WhatsApp contacts become HubSpot
+// contacts, messages become communications on their timelines, and delivery
+// statuses are written to the communication they belong to.
+//
+// # What is written where
+//
+// A contact is keyed by a property of its own with unique values
+// (wabridge_contact_id by default) that holds the bridge's contact id: the phone
+// number may be missing, and is not unique in HubSpot. A message is keyed the same
+// way (wa_message_id on communications). All writes are batch upserts by these
+// keys, so an event that comes twice changes nothing, and nothing is ever searched
+// for before it is written (HubSpot's search lags behind its writes).
+//
+// Properties that hold WhatsApp's facts are named wa_…, those that hold the
+// bridge's own are named wabridge_…: a bare name such as wa_id is what other
+// integrations take, and uniqueness can neither be given to an existing property
+// nor taken from it. Every name is a setting.
+//
+// # Calls
+//
+// A batch of up to 100 events costs at most three calls when all is well: contacts,
+// communications, and their associations (upsert inputs take none). A property that
+// is wanted only on new records (see row.onCreate) costs a fourth for batches that
+// make some. HubSpot answers per row, in the body; the status code is never believed.
+package hubspot
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// maxBatch is how many inputs HubSpot takes in one batch request.
+const maxBatch = 100
+
+// Connector implements [core.Connector] for HubSpot. The zero value is ready.
+// It keeps nothing between calls but idle connections.
+type Connector struct {
+	// DialContext connects to HubSpot; nil is a plain dialer. Set it before the
+	// first call.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	once   sync.Once
+	client *http.Client
+}
+
+var _ core.Connector = (*Connector)(nil)
+
+// New returns the connector.
+func New() core.Connector { return &Connector{} }
+
+// Info implements [core.Connector].
+func (c *Connector) Info() core.ConnectorInfo {
+	return core.ConnectorInfo{
+		Name:        "hubspot",
+		Version:     "0.1.0",
+		MaxBatch:    maxBatch,
+		Idempotency: core.IdempotencyUpsert,
+		Kinds: []core.Kind{
+			core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus,
+			core.KindContactChanged, core.KindEscalation,
+		},
+		Secrets: []string{"token"},
+	}
+}
+
+// http returns the client that all accounts share. It follows no redirects: they
+// would carry the token to wherever an answer points.
+func (c *Connector) http() *http.Client {
+	c.once.Do(func() {
+		dial := c.DialContext
+		if dial == nil {
+			dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+		}
+		c.client = &http.Client{
+			Transport: &http.Transport{
+				Proxy:                  http.ProxyFromEnvironment,
+				DialContext:            dial,
+				ForceAttemptHTTP2:      true,
+				TLSHandshakeTimeout:    10 * time.Second,
+				MaxIdleConns:           256,
+				MaxIdleConnsPerHost:    64,
+				MaxConnsPerHost:        128,
+				IdleConnTimeout:        60 * time.Second,
+				ExpectContinueTimeout:  time.Second,
+				MaxResponseHeaderBytes: 64 << 10,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	})
+	return c.client
+}
+
+// session is one call of Check or Deliver for one account.
+type session struct {
+	settings
+	token string
+	http  *http.Client
+}
+
+// open reads the account. Its errors pause the lane rather than lose its events.
+func (c *Connector) open(account core.Account) (*session, *core.Error) {
+	s, err := parseSettings(account.Settings)
+	if err != nil {
+		return nil, err
+	}
+	token := account.Secrets["token"].Reveal()
+	if token == "" {
+		return nil, &core.Error{
+			Code: core.CodeUnauthenticated, Op: "hubspot", Source: core.SourcePlugin,
+			Message: "no token",
+			Hint:    "set the secret token: a service key or a private app's access token",
+		}
+	}
+	return &session{settings: *s, token: token, http: c.http()}, nil
+}

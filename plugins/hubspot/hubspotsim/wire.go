@@ -1,0 +1,112 @@
+package hubspotsim
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// appendBatch appends the answer to a batch. The caller holds the lock.
+func appendBatch(b []byte, c *call, inputs []input, out []outcome, now time.Time, properties ...string) []byte {
+	at := now.UTC().Format("2006-01-02T15:04:05.000Z")
+	b = append(b, `{"status":"COMPLETE","results":[`...)
+	first := true
+	var errs []vendorError
+	for i, o := range out {
+		switch {
+		case o.err != nil:
+			e := *o.err
+			if in := inputs[i]; in.Trace != "" && c.rows.of(FaultUnnamed, in.ID) == nil {
+				e.Context = cloneContext(e.Context)
+				e.Context["objectWriteTraceId"] = []string{in.Trace}
+			}
+			errs = append(errs, e)
+			continue
+		case o.mute:
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		shown := properties
+		if shown == nil {
+			shown = written(inputs[i].Properties)
+		}
+		b = o.r.append(b, shown)
+		if inputs[i].Properties != nil {
+			b = append(b, `,"new":`...)
+			b = strconv.AppendBool(b, o.isNew)
+			if inputs[i].Trace != "" && c.rows.of(FaultNoTrace, inputs[i].ID) == nil {
+				b = append(b, `,"objectWriteTraceId":`...)
+				b = appendString(b, inputs[i].Trace)
+			}
+		}
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	if len(errs) > 0 {
+		b = append(b, `,"numErrors":`...)
+		b = strconv.AppendInt(b, int64(len(errs)), 10)
+		b = append(b, `,"errors":`...)
+		text, err := json.Marshal(errs)
+		if err != nil {
+			panic(err)
+		}
+		b = append(b, text...)
+	}
+	b = append(b, `,"startedAt":"`+at+`","completedAt":"`+at+`"}`...)
+	return b
+}
+
+func cloneContext(m map[string][]string) map[string][]string {
+	c := make(map[string][]string, len(m)+1)
+	for k, v := range m {
+		c[k] = v
+	}
+	return c
+}
+
+func written(properties map[string]string) []string {
+	names := make([]string, 0, len(properties))
+	for name := range properties {
+		names = append(names, name)
+	}
+	return names
+}
+
+// append appends a record without its closing brace, with the properties named (nil:
+// all). The caller holds the lock.
+func (r *record) append(b []byte, properties []string) []byte {
+	created := r.created.UTC().Format("2006-01-02T15:04:05.000Z")
+	updated := r.updated.UTC().Format("2006-01-02T15:04:05.000Z")
+	b = append(b, `{"id":"`+r.id+`","properties":{"hs_object_id":"`+r.id+`","hs_lastmodifieddate":"`+updated+`","hs_createdate":"`+created+`"`...)
+	for _, v := range r.values {
+		if properties != nil && !slices.Contains(properties, v.p.Name) {
+			continue
+		}
+		b = append(b, ',')
+		b = appendString(b, v.p.Name)
+		b = append(b, ':')
+		b = appendString(b, v.v)
+	}
+	b = append(b, `},"createdAt":"`+created+`","updatedAt":"`+updated+`","archived":`...)
+	return strconv.AppendBool(b, r.archived)
+}
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x80 {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err)
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}

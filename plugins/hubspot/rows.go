@@ -1,0 +1,323 @@
+package hubspot
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// property is one value to write.
+type property struct{ name, value string }
+
+// row is one input of a batch upsert, and what became of it. Several events may
+// share a row: HubSpot refuses a batch that names one record twice.
+type row struct {
+	key        string // the value of the unique property
+	trace      string // objectWriteTraceId: the ID of the first event, unique in a batch
+	properties []property
+	// onCreate are properties for a record that did not exist before: written in a
+	// second call, when the first one made the record or was refused.
+	onCreate []property
+
+	id       string // the record's, once written
+	isNew    bool   // the record was made by this write
+	existing string // the record that a unique value conflicts with
+	err      *core.Error
+}
+
+// set adds a property, or replaces its value. An empty name is a property that the
+// settings leave out.
+func (r *row) set(name, value string) {
+	if name == "" {
+		return
+	}
+	for i := range r.properties {
+		if r.properties[i].name == name {
+			r.properties[i].value = value
+			return
+		}
+	}
+	r.properties = append(r.properties, property{name, value})
+}
+
+func (r *row) get(name string) string {
+	for _, p := range r.properties {
+		if p.name == name {
+			return p.value
+		}
+	}
+	return ""
+}
+
+// rows are the inputs of one kind of record, by key.
+type rows struct {
+	list   []*row
+	byKey  map[string]*row
+	traces map[string]bool
+}
+
+// of returns the row of a key, made on first use.
+func (rs *rows) of(key, eventID string) *row {
+	if r := rs.byKey[key]; r != nil {
+		return r
+	}
+	if rs.byKey == nil {
+		rs.byKey, rs.traces = make(map[string]*row), make(map[string]bool)
+	}
+	trace := eventID
+	for n := 2; rs.traces[trace]; n++ {
+		trace = eventID + "~" + strconv.Itoa(n)
+	}
+	r := &row{key: key, trace: trace}
+	rs.byKey[key], rs.traces[trace] = r, true
+	rs.list = append(rs.list, r)
+	return r
+}
+
+// step is what one event needs: the rows that must be written before it is done.
+type step struct {
+	event   *core.Event
+	contact *row // nil when the event writes nothing to its contact
+	message *row // nil when the event is no message
+	link    bool // message belongs on the contact's timeline
+	err     *core.Error
+}
+
+// plan is what a batch needs.
+type plan struct {
+	steps    []step
+	contacts rows
+	messages rows
+}
+
+// plan reads the events and lays out what to write for each.
+func (s *settings) plan(batch []core.Delivery) *plan {
+	p := &plan{steps: make([]step, len(batch))}
+	for i, d := range batch {
+		st := &p.steps[i]
+		st.event = d.Event
+		if st.event == nil {
+			st.event = new(core.Event)
+			if err := json.Unmarshal(d.Data, st.event); err != nil {
+				st.err = invalid("read event", "not an event: %v", err)
+				continue
+			}
+		}
+		s.lay(p, st)
+	}
+	return p
+}
+
+func (s *settings) lay(p *plan, st *step) {
+	e := st.event
+	switch e.Kind {
+	case core.KindMessageReceived, core.KindMessageSent:
+		if e.Message == nil || e.Message.ID == "" {
+			st.err = invalid("log message", "the event has no message id")
+			return
+		}
+		if !s.layContact(&p.contacts, st) {
+			return
+		}
+		if s.LogMessages != "none" {
+			st.message, st.link = s.layMessage(p, e), true
+		}
+	case core.KindMessageStatus:
+		if e.Status == nil || e.Status.MessageID == "" {
+			st.err = invalid("write status", "the event has no message id")
+			return
+		}
+		if len(e.Fields) > 0 && e.Contact != nil && !s.layContact(&p.contacts, st) {
+			return
+		}
+		if s.LogMessages != "none" {
+			st.message = s.layStatus(p, e)
+		}
+	case core.KindContactChanged:
+		s.layContact(&p.contacts, st)
+	case core.KindEscalation:
+		if !s.layContact(&p.contacts, st) {
+			return
+		}
+		s.layEscalation(p, st)
+	}
+}
+
+// layContact adds what the event says of its contact; false when it cannot be
+// written.
+func (s *settings) layContact(rs *rows, st *step) bool {
+	e := st.event
+	if e.Contact == nil || e.Contact.ID == "" {
+		st.err = invalid("contact upsert", "the event has no contact")
+		return false
+	}
+	c := e.Contact
+	r := rs.of(c.ID, e.ID)
+	st.contact = r
+	if c.Phone != "" {
+		r.set(s.PhoneProperty, c.Phone)
+	}
+	if c.BSUID != "" {
+		r.set(s.BSUIDProperty, c.BSUID)
+	}
+	if c.Username != "" {
+		r.set(s.UsernameProperty, c.Username)
+	}
+	if name := s.contactName(c); name != "" && s.NameProperty != "" {
+		if s.KeepNames {
+			r.onCreate = []property{{s.NameProperty, name}}
+		} else {
+			r.set(s.NameProperty, name)
+		}
+	}
+	if e.Kind == core.KindContactChanged {
+		r.set(s.TagsProperty, strings.Join(c.Tags, ";"))
+	} else if len(c.Tags) > 0 {
+		r.set(s.TagsProperty, strings.Join(c.Tags, ";"))
+	}
+	for _, field := range sortedKeys(s.ContactFields) {
+		if value, ok := c.Fields[field]; ok {
+			r.set(s.ContactFields[field], clip(value))
+		}
+	}
+	for _, name := range sortedKeys(e.Fields) {
+		if name == s.ContactKey {
+			continue // who the contact is, no script decides
+		}
+		if name == s.NameProperty {
+			r.onCreate = nil
+		}
+		r.set(name, propertyValue(e.Fields[name]))
+	}
+	return true
+}
+
+// contactName returns a name for a record that must have one: HubSpot makes no
+// contact without e-mail address and name.
+func (s *settings) contactName(c *core.Contact) string {
+	for _, name := range []string{c.Name, c.Username, c.Phone} {
+		if name = strings.TrimSpace(name); name != "" {
+			return clip(name)
+		}
+	}
+	return "WhatsApp " + core.MaskAddress(c.ID)
+}
+
+func (s *settings) layMessage(p *plan, e *core.Event) *row {
+	r := p.messages.of(e.Message.ID, e.ID)
+	prefix, direction := s.InboundPrefix, core.Inbound
+	if e.Kind == core.KindMessageSent {
+		prefix, direction = s.OutboundPrefix, core.Outbound
+	}
+	s.layCommunication(r, e, timelineHTML(prefix+messageText(e.Message)))
+	r.set(s.DirectionProperty, string(direction))
+	// No status is written here: when a person replays an old event, the status
+	// that the message has reached since must not fall back.
+	return r
+}
+
+func (s *settings) layCommunication(r *row, e *core.Event, body string) {
+	r.set("hs_communication_channel_type", "WHATS_APP")
+	r.set("hs_communication_logged_from", "CRM")
+	r.set("hs_communication_body", body)
+	if at := timestamp(e); at != "" {
+		r.set("hs_timestamp", at)
+	}
+	r.onCreate = nil
+	if s.OwnerID != "" {
+		r.set("hubspot_owner_id", s.OwnerID)
+	}
+}
+
+// layStatus writes a status to the message's record. When HubSpot does not know the
+// message (it was sent by another system, or logging it failed), the upsert makes a
+// stub of it rather than wait: the status is kept, a message that is logged later
+// fills the stub in, and one that never is does not hold up its conversation. The
+// stub's time is written only on creation, so that it never replaces the message's.
+func (s *settings) layStatus(p *plan, e *core.Event) *row {
+	known := p.messages.byKey[e.Status.MessageID]
+	r := p.messages.of(e.Status.MessageID, e.ID)
+	if known == nil {
+		r.set("hs_communication_channel_type", "WHATS_APP")
+		r.set("hs_communication_logged_from", "CRM")
+		if at := timestamp(e); at != "" {
+			r.onCreate = []property{{"hs_timestamp", at}}
+		}
+	}
+	if s.DirectionProperty != "" {
+		r.set(s.DirectionProperty, string(core.Outbound)) // only what we sent has a status
+	}
+	value := e.Status.Value
+	if before := r.get(s.StatusProperty); before != "" && !core.StatusValue(before).Advances(value) {
+		return r
+	}
+	r.set(s.StatusProperty, string(value))
+	if len(e.Status.Errors) > 0 {
+		r.set(s.StatusErrorProperty, statusErrors(e.Status.Errors))
+	}
+	return r
+}
+
+func (s *settings) layEscalation(p *plan, st *step) {
+	e := st.event
+	reason := "escalated"
+	text := "Escalation"
+	if x := e.Escalation; x != nil {
+		if x.Reason != "" {
+			reason = x.Reason
+		}
+		for _, part := range []struct{ label, value string }{
+			{"", x.Reason}, {"for ", x.Team}, {"priority ", x.Priority}, {"", x.Note},
+		} {
+			if part.value != "" {
+				text += "\n" + part.label + part.value
+			}
+		}
+	}
+	st.contact.set(s.EscalationProperty, clip(reason))
+	if s.LogMessages == "none" {
+		return
+	}
+	// An escalation shows on the timeline beside the messages. Its key cannot be
+	// a wamid: those have no colon.
+	r := p.messages.of("escalation:"+e.ID, e.ID)
+	s.layCommunication(r, e, timelineHTML(text))
+	st.message, st.link = r, true
+}
+
+func statusErrors(errs []core.StatusError) string {
+	parts := make([]string, len(errs))
+	for i, e := range errs {
+		parts[i] = fmt.Sprint(e.Code)
+		for _, text := range []string{e.Title, e.Details} {
+			if text != "" {
+				parts[i] += ": " + text
+			}
+		}
+	}
+	return clip(strings.Join(slices.Compact(parts), "; "))
+}
+
+// timestamp is when the event happened, in milliseconds since 1970 as HubSpot takes
+// it, or "".
+func timestamp(e *core.Event) string {
+	at := e.Time
+	if at.IsZero() {
+		at = e.Accepted
+	}
+	if at.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(at.UnixNano()/int64(time.Millisecond), 10)
+}
+
+func invalid(op, format string, args ...any) *core.Error {
+	e := core.Errorf(core.CodeInvalid, op, format, args...)
+	e.Source = core.SourcePlugin
+	return e
+}

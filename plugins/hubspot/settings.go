@@ -1,0 +1,283 @@
+package hubspot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// settings are the lane's settings table. A property name may be set to "" to
+// leave that property out, except for the two keys.
+type settings struct {
+	// BaseURL is where the API is; plain http only on loopback.
+	BaseURL string `json:"base_url"`
+	// APIVersion is "2026-09", "2026-03" or "v3". See [settings.path].
+	APIVersion string `json:"api_version"`
+	// Timeout bounds each call, answer included.
+	Timeout duration `json:"timeout"`
+	// CreateProperties lets Check make the properties below where they are missing.
+	CreateProperties bool `json:"create_properties"`
+
+	// ContactKey is the unique property on contacts that holds the bridge's
+	// contact id; PhoneProperty, NameProperty, BSUIDProperty and UsernameProperty
+	// hold what WhatsApp says of the person, TagsProperty the tenant's labels
+	// joined by ";", EscalationProperty the reason of the last escalation.
+	ContactKey         string `json:"contact_key"`
+	PhoneProperty      string `json:"phone_property"`
+	NameProperty       string `json:"name_property"`
+	BSUIDProperty      string `json:"bsuid_property"`
+	UsernameProperty   string `json:"username_property"`
+	TagsProperty       string `json:"tags_property"`
+	EscalationProperty string `json:"escalation_property"`
+	// KeepNames writes the profile name only to contacts that are new, so that a
+	// name corrected in HubSpot stays. It costs a call for batches with new
+	// people.
+	KeepNames bool `json:"keep_names"`
+	// ContactFields says to which property a contact field set by a script
+	// (setField) goes. Fields not named here are not written.
+	ContactFields map[string]string `json:"contact_fields"`
+	// OnConflict says what to do when HubSpot knows another contact by a unique
+	// value that a script mapped (its email, as a rule): "adopt" that contact if
+	// it is not another WhatsApp contact's already, or "refuse".
+	OnConflict string `json:"on_conflict"`
+
+	// LogMessages is "communications" or "none".
+	LogMessages string `json:"log_messages"`
+	// MessageKey is the unique property on communications that holds the wamid.
+	MessageKey        string `json:"message_key"`
+	DirectionProperty string `json:"direction_property"`
+	StatusProperty    string `json:"status_property"`
+	// StatusErrorProperty says why WhatsApp could not deliver.
+	StatusErrorProperty string `json:"status_error_property"`
+	// InboundPrefix and OutboundPrefix begin the text on the timeline, which shows
+	// nothing else of who wrote.
+	InboundPrefix  string `json:"inbound_prefix"`
+	OutboundPrefix string `json:"outbound_prefix"`
+	// OwnerID is the HubSpot user shown as the one who logged the message.
+	OwnerID string `json:"owner_id"`
+}
+
+func defaultSettings() *settings {
+	return &settings{
+		BaseURL:             "https://api.hubapi.com",
+		APIVersion:          "2026-09",
+		Timeout:             duration(20 * time.Second),
+		CreateProperties:    true,
+		ContactKey:          "wabridge_contact_id",
+		PhoneProperty:       "phone",
+		NameProperty:        "firstname",
+		BSUIDProperty:       "wa_bsuid",
+		UsernameProperty:    "wa_username",
+		TagsProperty:        "wabridge_tags",
+		EscalationProperty:  "wabridge_escalation",
+		OnConflict:          "adopt",
+		LogMessages:         "communications",
+		MessageKey:          "wa_message_id",
+		DirectionProperty:   "wa_direction",
+		StatusProperty:      "wa_status",
+		StatusErrorProperty: "wa_status_error",
+		InboundPrefix:       "← ",
+		OutboundPrefix:      "→ ",
+	}
+}
+
+// versions are the API versions that [settings.path] knows.
+var versions = []string{"2026-09", "2026-03", "v3"}
+
+// propertyName is the form of a property's internal name in HubSpot.
+var propertyName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,99}$`)
+
+var ownerID = regexp.MustCompile(`^[0-9]{0,20}$`)
+
+// parseSettings reads and checks the settings table. Its errors name the setting.
+func parseSettings(raw json.RawMessage) (*settings, *core.Error) {
+	s := defaultSettings()
+	if len(bytes.TrimSpace(raw)) > 0 {
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &keys); err != nil {
+			return nil, badSetting("", "want an object: %v", err)
+		}
+		names := settingNames()
+		for key := range keys {
+			if !slices.Contains(names, key) {
+				return nil, unknownSetting(key, names)
+			}
+		}
+		if err := json.Unmarshal(raw, s); err != nil {
+			var t *json.UnmarshalTypeError
+			if errors.As(err, &t) {
+				return nil, badSetting(t.Field, "want %s, got %s", t.Type, t.Value)
+			}
+			return nil, badSetting("", "%v", err)
+		}
+	}
+	return s, s.check()
+}
+
+func (s *settings) check() *core.Error {
+	u, err := url.Parse(s.BaseURL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return badSetting("base_url", "want https://host, such as https://api.hubapi.com")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return badSetting("base_url", "http would send the token in clear: use https")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return badSetting("base_url", "want https")
+	}
+	s.BaseURL = strings.TrimRight(s.BaseURL, "/")
+	if !slices.Contains(versions, s.APIVersion) {
+		return badSetting("api_version", "want one of %s", strings.Join(versions, ", "))
+	}
+	if d := time.Duration(s.Timeout); d < time.Second || d > 5*time.Minute {
+		return badSetting("timeout", "want 1s to 5m")
+	}
+	if !slices.Contains([]string{"communications", "none"}, s.LogMessages) {
+		return badSetting("log_messages", `want "communications" or "none"`)
+	}
+	if !slices.Contains([]string{"adopt", "refuse"}, s.OnConflict) {
+		return badSetting("on_conflict", `want "adopt" or "refuse"`)
+	}
+	if !ownerID.MatchString(s.OwnerID) {
+		return badSetting("owner_id", "want a HubSpot owner id: digits")
+	}
+	type named struct{ setting, name string }
+	contact := []named{
+		{"contact_key", s.ContactKey}, {"phone_property", s.PhoneProperty}, {"name_property", s.NameProperty},
+		{"bsuid_property", s.BSUIDProperty}, {"username_property", s.UsernameProperty},
+		{"tags_property", s.TagsProperty}, {"escalation_property", s.EscalationProperty},
+	}
+	for field, name := range s.ContactFields {
+		contact = append(contact, named{"contact_fields." + field, name})
+	}
+	message := []named{
+		{"message_key", s.MessageKey}, {"direction_property", s.DirectionProperty},
+		{"status_property", s.StatusProperty}, {"status_error_property", s.StatusErrorProperty},
+	}
+	for _, group := range [][]named{contact, message} {
+		taken := map[string]string{}
+		for i, p := range group {
+			if p.name == "" && i > 0 {
+				continue
+			}
+			if !propertyName.MatchString(p.name) {
+				return badSetting(p.setting, "want a property's internal name: a lower-case letter, then letters, digits and _")
+			}
+			if other := taken[p.name]; other != "" {
+				return badSetting(p.setting, "%s is the property of %s already", p.name, other)
+			}
+			taken[p.name] = p.setting
+		}
+	}
+	return nil
+}
+
+// path returns the path of an endpoint in the API version that is set. It is the
+// only place that knows the two families of paths: dated ones since 2026, and
+// before that v3, whose associations are at v4.
+func (s *settings) path(area, rest string) string {
+	switch {
+	case s.APIVersion != "v3":
+		return "/crm/" + area + "/" + s.APIVersion + "/" + rest
+	case area == "associations":
+		return "/crm/v4/associations/" + rest
+	}
+	return "/crm/v3/" + area + "/" + rest
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func badSetting(name, format string, args ...any) *core.Error {
+	e := core.Errorf(core.CodeInvalid, "hubspot settings", format, args...)
+	e.Source, e.Scope = core.SourcePlugin, core.ScopeLane
+	e.Hint = "correct the lane's settings"
+	if name != "" {
+		e.Message = name + ": " + e.Message
+		e.Hint = "correct settings." + name
+	}
+	return e
+}
+
+func unknownSetting(key string, names []string) *core.Error {
+	e := badSetting(key, "unknown setting")
+	best, distance := "", 4
+	for _, name := range names {
+		if d := editDistance(key, name); d < distance {
+			best, distance = name, d
+		}
+	}
+	e.Hint = "settings are " + strings.Join(names, ", ")
+	if best != "" {
+		e.Message += "; did you mean " + best + "?"
+		e.Hint = "rename it to " + best
+	}
+	return e
+}
+
+// settingNames returns the keys of the settings table.
+func settingNames() []string {
+	t := reflect.TypeFor[settings]()
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("json")
+	}
+	return names
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// duration is a [time.Duration] written as "20s" or as a number of seconds.
+type duration time.Duration
+
+func (d *duration) UnmarshalJSON(b []byte) error {
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case string:
+		p, err := time.ParseDuration(v)
+		if err != nil {
+			return errors.New(`timeout: want a duration such as "20s"`)
+		}
+		*d = duration(p)
+	case float64:
+		*d = duration(v * float64(time.Second))
+	default:
+		return errors.New(`timeout: want a duration such as "20s"`)
+	}
+	return nil
+}

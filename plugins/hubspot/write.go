@@ -1,0 +1,338 @@
+package hubspot
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// maxCalls is how many requests one batch may cost while the row that HubSpot
+// refuses is looked for: enough to find three among a hundred by halving.
+const maxCalls = 24
+
+// isolate hands items to try, which decides what it can and returns the rest with
+// the error that explains it. As long as the error is that of some item (it is
+// invalid, but nothing says which item is), the rest is halved and tried again, so
+// that its neighbours pass. fail ends the items that cannot be helped.
+func isolate[T any](items []T, calls *int, try func([]T) ([]T, *core.Error), fail func(T, *core.Error)) {
+	if len(items) == 0 {
+		return
+	}
+	failAll := func(items []T, err *core.Error) {
+		for _, it := range items {
+			fail(it, err)
+		}
+	}
+	if *calls == 0 {
+		failAll(items, &core.Error{Code: core.CodeUnavailable, Op: "batch", Source: core.SourceVendor,
+			Message: "HubSpot refused the batch for a row it did not name"})
+		return
+	}
+	*calls--
+	rest, err := try(items)
+	switch {
+	case err == nil, len(rest) == 0:
+	case err.Code != core.CodeInvalid, len(items) == 1:
+		failAll(rest, err)
+	case len(rest) < len(items):
+		isolate(rest, calls, try, fail)
+	default:
+		half := len(rest) / 2
+		isolate(rest[:half], calls, try, fail)
+		isolate(rest[half:], calls, try, fail)
+	}
+}
+
+// upsertAnswer is what is read of the answer to a batch upsert.
+type upsertAnswer struct {
+	Results []struct {
+		ID    string `json:"id"`
+		New   bool   `json:"new"`
+		Trace string `json:"objectWriteTraceId"`
+	} `json:"results"`
+	NumErrors int        `json:"numErrors"`
+	Errors    []apiError `json:"errors"`
+}
+
+// keyedAnswer is read as well when HubSpot did not repeat the trace ids.
+type keyedAnswer struct {
+	Results []struct {
+		ID         string                     `json:"id"`
+		New        bool                       `json:"new"`
+		Properties map[string]json.RawMessage `json:"properties"`
+	} `json:"results"`
+}
+
+// write upserts the rows of an object; each ends with an id or an error.
+func (x *session) write(ctx context.Context, o object, rs []*row) {
+	x.upsert(ctx, o, rs)
+	if x.CreateProperties && ctx.Err() == nil {
+		// A property of ours is gone, or Check never ran on this account.
+		lacking := pick(rs, func(r *row) bool {
+			return r.err != nil && r.err.Vendor == "PROPERTY_DOESNT_EXIST" && r.err.Code == core.CodeForbidden
+		})
+		if len(lacking) > 0 && x.prepare(ctx, o) == nil {
+			x.again(ctx, o, lacking)
+		}
+	}
+	second := pick(rs, func(r *row) bool {
+		return len(r.onCreate) > 0 && (r.isNew || r.err != nil && r.err.Code == core.CodeInvalid)
+	})
+	for _, r := range second {
+		for _, p := range r.onCreate {
+			r.set(p.name, p.value)
+		}
+	}
+	x.again(ctx, o, second)
+	for _, r := range rs {
+		if r.err != nil && r.existing != "" && x.OnConflict == "adopt" {
+			x.adopt(ctx, o, r)
+		}
+	}
+}
+
+// again upserts rows a second time.
+func (x *session) again(ctx context.Context, o object, rs []*row) {
+	for _, r := range rs {
+		r.id, r.err = "", nil
+	}
+	x.upsert(ctx, o, rs)
+}
+
+// upsert writes rows by the object's key.
+func (x *session) upsert(ctx context.Context, o object, rs []*row) {
+	calls := maxCalls
+	for len(rs) > 0 {
+		n := min(len(rs), maxBatch)
+		isolate(rs[:n], &calls,
+			func(rs []*row) ([]*row, *core.Error) { return x.upsertOnce(ctx, o, rs) },
+			func(r *row, err *core.Error) { r.err = err })
+		rs = rs[n:]
+	}
+}
+
+// upsertOnce makes one request. It returns the rows that the answer did not decide.
+func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, *core.Error) {
+	op := o.singular + " upsert"
+	body := appendUpsert(make([]byte, 0, 512*len(rs)+64), o.key, rs)
+	open := make(map[string]*row, len(rs)) // by trace id
+	for _, r := range rs {
+		open[r.trace] = r
+	}
+	// decide ends the rows that an error names; false when it names none.
+	decide := func(e apiError) bool {
+		named := false
+		for _, trace := range e.traces() {
+			if r := open[trace]; r != nil {
+				named = true
+				r.err, r.existing = x.rowError(op, e), e.existing()
+				delete(open, trace)
+			}
+		}
+		if ids := e.values("ids"); !named && len(ids) > 0 {
+			for _, r := range rs {
+				for _, id := range ids {
+					if open[r.trace] == r && r.key == id {
+						named = true
+						r.err = x.rowError(op, e)
+						delete(open, r.trace)
+					}
+				}
+			}
+		}
+		return named
+	}
+	var unnamed []apiError
+	refused := x.call(ctx, op, http.MethodPost, x.path("objects", o.name+"/batch/upsert"), body, func(b []byte) error {
+		var a upsertAnswer
+		if err := decode(b, &a); err != nil {
+			return err
+		}
+		traced := true
+		for _, res := range a.Results {
+			if res.Trace == "" {
+				traced = false
+			} else if r := open[res.Trace]; r != nil && res.ID != "" {
+				r.id, r.isNew = res.ID, r.isNew || res.New
+				delete(open, res.Trace)
+			}
+		}
+		if !traced {
+			x.readByKey(b, o, open)
+		}
+		for _, e := range a.Errors {
+			if !decide(e) {
+				unnamed = append(unnamed, e)
+			}
+		}
+		return nil
+	})
+	if refused != nil {
+		if refused.Code == core.CodeInvalid {
+			for _, e := range append(refused.answer.Errors, refused.answer) {
+				decide(e)
+			}
+			if len(rs) == 1 && len(open) == 1 {
+				rs[0].existing = refused.answer.existing()
+			}
+		}
+		return remaining(rs, open), refused.Error
+	}
+	rest := remaining(rs, open)
+	if len(rest) == 0 {
+		return nil, nil
+	}
+	if len(unnamed) > 0 {
+		return rest, x.rowError(op, unnamed[0])
+	}
+	return rest, &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor,
+		Message: "HubSpot's answer does not mention this row"}
+}
+
+// readByKey matches results to rows by the value of the key.
+func (x *session) readByKey(body []byte, o object, open map[string]*row) {
+	var a keyedAnswer
+	if decode(body, &a) != nil {
+		return
+	}
+	byKey := make(map[string]*row, len(open))
+	for _, r := range open {
+		byKey[r.key] = r
+	}
+	for _, res := range a.Results {
+		var key string
+		if json.Unmarshal(res.Properties[o.key], &key) != nil {
+			continue
+		}
+		if r := byKey[key]; r != nil && res.ID != "" {
+			r.id, r.isNew = res.ID, r.isNew || res.New
+			delete(open, r.trace)
+		}
+	}
+}
+
+func remaining(rs []*row, open map[string]*row) []*row {
+	if len(open) == 0 {
+		return nil
+	}
+	return pick(rs, func(r *row) bool { return open[r.trace] == r })
+}
+
+func pick(rs []*row, want func(*row) bool) []*row {
+	var found []*row
+	for _, r := range rs {
+		if want(r) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// adopt writes a refused row to the record it conflicts with, and with it our key:
+// the record that HubSpot already has of this person becomes the contact's. A record
+// that belongs to another contact of ours is left alone.
+func (x *session) adopt(ctx context.Context, o object, r *row) {
+	op := o.singular + " adopt"
+	path := x.path("objects", o.name+"/"+r.existing)
+	var found struct {
+		ID         string             `json:"id"`
+		Properties map[string]*string `json:"properties"`
+	}
+	read := func(b []byte) error { found.ID = ""; return decode(b, &found) }
+	if err := x.call(ctx, op, http.MethodGet, path+"?properties="+o.key, nil, read); err != nil {
+		if err.status != http.StatusNotFound {
+			r.err = err.Error
+		}
+		return
+	}
+	if owner := found.Properties[o.key]; owner != nil && *owner != "" && *owner != r.key {
+		return // the conflict stands
+	}
+	body := append(appendProperties([]byte(`{"properties":`), o.key, r), '}')
+	if err := x.call(ctx, op, http.MethodPatch, path, body, read); err != nil {
+		r.err = err.Error
+		return
+	}
+	if found.ID == "" {
+		r.err = &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor, Message: "the answer holds no record"}
+		return
+	}
+	r.id, r.err = found.ID, nil
+}
+
+// pair is one association to make: a communication with a contact.
+type pair struct {
+	from, to string
+	err      *core.Error
+}
+
+// associate makes the default association of each pair. Made twice, it is one.
+func (x *session) associate(ctx context.Context, pairs []*pair) {
+	calls := maxCalls
+	for len(pairs) > 0 {
+		n := min(len(pairs), maxBatch)
+		isolate(pairs[:n], &calls,
+			func(ps []*pair) ([]*pair, *core.Error) { return x.associateOnce(ctx, ps) },
+			func(p *pair, err *core.Error) { p.err = err })
+		pairs = pairs[n:]
+	}
+}
+
+func (x *session) associateOnce(ctx context.Context, pairs []*pair) ([]*pair, *core.Error) {
+	const op = "communication associate"
+	type end struct {
+		ID string `json:"id"`
+	}
+	type key struct{ from, to string }
+	open := make(map[key]*pair, len(pairs))
+	for _, p := range pairs {
+		open[key{p.from, p.to}] = p
+	}
+	left := func() []*pair {
+		var rest []*pair
+		for _, p := range pairs {
+			if open[key{p.from, p.to}] == p {
+				rest = append(rest, p)
+			}
+		}
+		return rest
+	}
+	var unnamed []apiError
+	body := appendPairs(make([]byte, 0, 64*len(pairs)), pairs)
+	refused := x.call(ctx, op, http.MethodPost, x.path("associations", "communications/contacts/batch/associate/default"), body, func(b []byte) error {
+		var a struct {
+			Results []struct{ From, To end } `json:"results"`
+			Errors  []apiError               `json:"errors"`
+		}
+		if err := decode(b, &a); err != nil {
+			return err
+		}
+		// Both directions are reported, or one.
+		for _, res := range a.Results {
+			delete(open, key{res.From.ID, res.To.ID})
+			delete(open, key{res.To.ID, res.From.ID})
+		}
+		for _, e := range a.Errors {
+			from, to := e.values("fromObjectId"), e.values("toObjectId")
+			if len(from) == 1 && len(to) == 1 && open[key{from[0], to[0]}] != nil {
+				open[key{from[0], to[0]}].err = x.rowError(op, e)
+				delete(open, key{from[0], to[0]})
+			} else {
+				unnamed = append(unnamed, e)
+			}
+		}
+		return nil
+	})
+	switch {
+	case refused != nil:
+		return left(), refused.Error
+	case len(open) == 0:
+		return nil, nil
+	case len(unnamed) > 0:
+		return left(), x.rowError(op, unnamed[0])
+	}
+	return left(), &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor,
+		Message: "HubSpot's answer does not mention this association"}
+}
