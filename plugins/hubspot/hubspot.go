@@ -118,3 +118,6 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 	}
 	return &session{settings: *s, token: token, http: c.http()}, nil
 }
+
+// CloseIdleConnections closes the connections that no call uses.
+func (c *Connector) CloseIdleConnections() { c.http().CloseIdleConnections() }

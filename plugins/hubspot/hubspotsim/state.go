@@ -23,6 +23,7 @@ type state struct {
 // table is the records of one object.
 type table struct {
 	name, typeID string
+	ids          int // the ids count from here
 	properties   map[string]*Property
 	groups       []string
 	records      []*record // in order of creation
@@ -56,8 +57,11 @@ func (s *state) init(o *Options) {
 	s.opts = o
 	s.delay.Store(int64(o.Latency))
 	s.tables = map[string]*table{}
-	for name, typeID := range map[string]string{"contacts": "0-1", "companies": "0-2", "communications": "0-18"} {
-		t := &table{name: name, typeID: typeID, properties: map[string]*Property{}, byID: map[string]*record{},
+	for name, o := range map[string]struct {
+		typeID string
+		ids    int
+	}{"contacts": {"0-1", 1000}, "companies": {"0-2", 2_000_000_000}, "communications": {"0-18", 3_000_000_000}} {
+		t := &table{name: name, typeID: o.typeID, ids: o.ids, properties: map[string]*Property{}, byID: map[string]*record{},
 			unique: map[string]map[string]*record{}, groups: []string{strings.TrimSuffix(name, "s") + "information"}}
 		for _, p := range builtin(name) {
 			t.add(p)
@@ -186,7 +190,7 @@ func badValue(code, name, message string) *vendorError {
 // create makes a record; the caller holds the lock and has checked.
 func (s *state) create(t *table, properties map[string]string, now time.Time) *record {
 	s.seq++
-	r := &record{id: strconv.Itoa(len(t.records) + 1001), created: now, createSeq: s.seq}
+	r := &record{id: strconv.Itoa(t.ids + len(t.records) + 1), created: now, createSeq: s.seq}
 	t.records = append(t.records, r)
 	t.byID[r.id] = r
 	if s.opts.SearchLag > 0 {

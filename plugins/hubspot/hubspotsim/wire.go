@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // appendBatch appends the answer to a batch. The caller holds the lock.
@@ -97,14 +98,16 @@ func (r *record) append(b []byte, properties []string) []byte {
 
 // appendString appends s as a JSON string.
 func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x80 {
-			quoted, err := json.Marshal(s)
-			if err != nil {
-				panic(err)
-			}
-			return append(b, quoted...)
+	plain := utf8.ValidString(s)
+	for i := 0; plain && i < len(s); i++ {
+		plain = s[i] >= 0x20 && s[i] != '"' && s[i] != '\\'
+	}
+	if !plain {
+		quoted, err := json.Marshal(s)
+		if err != nil {
+			panic(err)
 		}
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
