@@ -1,0 +1,360 @@
+package connectortest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/plugin"
+)
+
+// prompt is how soon a call must be back when its context has ended.
+const prompt = 2 * time.Second
+
+var rules = []rule{
+	{"info/valid", "Info has a name, a batch size of 1 to 1000 and says what a repeated event does", infoValid},
+	{"info/constant", "Info always answers the same", infoConstant},
+	{"check/good", "Check finds nothing wrong with an account that works", checkGood},
+	{"check/settings", "Check's error for a bad setting is invalid and names the setting", checkSettings},
+	{"check/secrets", "secrets that the CRM refuses are unauthenticated (or forbidden), in Check and in Deliver", checkSecrets},
+	{"deliver/empty", "an empty batch has no results", deliverEmpty},
+	{"deliver/one-result", "each event has exactly one result, found by its id", deliverOneResult},
+	{"deliver/full", "a batch of MaxBatch events is taken", deliverFull},
+	{"deliver/kinds", "every kind of event that a CRM gets is done", deliverKinds},
+	{"deliver/unknown", "kinds and message types that nobody knows yet are done at once", deliverUnknown},
+	{"deliver/bsuid", "people without a phone number are people", deliverBSUID},
+	{"deliver/hostile", "no text harms: an event is done, or refused as invalid, and its neighbours are done", deliverHostile},
+	{"deliver/again", "the same events again are harmless, as Info.Idempotency promises, at the same time too", deliverAgain},
+	{"deliver/concurrent", "many calls at once do not disturb each other", deliverConcurrent},
+	{"deliver/cancelled", "a call returns promptly when its context has ended", deliverCancelled},
+	{"deliver/stalled", "when the CRM does not answer in time the outcome is unknown or unavailable, and a later attempt works", deliverStalled},
+	{"errors/codes", "every error has a code of the closed set and one line of text", errorsCodes},
+	{"errors/private", "no secret and no phone number is in any result or error", errorsPrivate},
+}
+
+func infoValid(_ context.Context, p *probe) {
+	if err := plugin.ValidateInfo(p.Connector.Info()); err != nil {
+		p.failf("%v", err)
+	}
+}
+
+func infoConstant(_ context.Context, p *probe) {
+	if a, b := p.Connector.Info(), p.Connector.Info(); !reflect.DeepEqual(a, b) {
+		p.failf("first %+v, then %+v", a, b)
+	}
+}
+
+func checkGood(ctx context.Context, p *probe) {
+	for _, name := range p.Connector.Info().Secrets {
+		if _, ok := p.Account.Secrets[name]; !ok {
+			p.failf("Info asks for the secret %q, which the target's account does not have", name)
+		}
+	}
+	if err := p.Connector.Check(ctx, p.Account); err != nil {
+		p.see(err)
+		p.failf("got %v", err)
+	}
+}
+
+func checkSettings(ctx context.Context, p *probe) {
+	if len(p.BadSettings) == 0 {
+		p.skip("the target has no BadSettings")
+	}
+	for _, setting := range slices.Sorted(maps.Keys(p.BadSettings)) {
+		account := p.Account
+		account.Settings = p.BadSettings[setting]
+		err := p.Connector.Check(ctx, account)
+		if err == nil {
+			p.failf("%s: want an error for the settings %s", setting, account.Settings)
+			continue
+		}
+		p.see(err)
+		if core.CodeOf(err) != core.CodeInvalid {
+			p.failf("%s: want code invalid, got %s: %v", setting, core.CodeOf(err), err)
+		}
+		if e := core.AsError(err); !strings.Contains(e.Error()+e.Hint, setting) {
+			p.failf("%s: neither the message %q nor the hint %q names the setting", setting, e.Error(), e.Hint)
+		}
+	}
+}
+
+func checkSecrets(ctx context.Context, p *probe) {
+	if len(p.BadSecrets) == 0 {
+		p.skip("the target has no BadSecrets")
+		return
+	}
+	refused := func(c core.Code) bool { return c == core.CodeUnauthenticated || c == core.CodeForbidden }
+	account := p.Account
+	account.Secrets = p.BadSecrets
+	err := p.Connector.Check(ctx, account)
+	p.see(err)
+	if !refused(core.CodeOf(err)) {
+		p.failf("Check: want unauthenticated or forbidden, got %q: %v", core.CodeOf(err), err)
+	}
+	for id, r := range p.deliver(ctx, account, batch(p.events(2)...)) {
+		switch {
+		case r.Err == nil:
+			p.failf("Deliver: %s is done with refused secrets", id)
+		case !refused(r.Err.Code):
+			p.failf("Deliver: %s: want unauthenticated or forbidden, got %s: %v", id, r.Err.Code, r.Err)
+		}
+	}
+	// The connector keeps nothing: the good secrets work right after.
+	p.mustDeliver(ctx, batch(p.event()))
+}
+
+func deliverEmpty(ctx context.Context, p *probe) {
+	for _, b := range [][]core.Delivery{nil, {}} {
+		if got := p.Connector.Deliver(ctx, p.Account, b); len(got) != 0 {
+			p.failf("got %d results for no events", len(got))
+		}
+	}
+}
+
+func deliverOneResult(ctx context.Context, p *probe) {
+	for _, n := range []int{1, 2, 7} {
+		p.mustDeliver(ctx, batch(p.events(min(n, p.max()))...))
+	}
+}
+
+func (p *probe) max() int { return max(1, min(p.Connector.Info().MaxBatch, 1000)) }
+
+func deliverFull(ctx context.Context, p *probe) {
+	b := batch(p.events(p.max())...)
+	p.mustDeliver(ctx, b)
+	p.wantRecords(b, 1)
+}
+
+func deliverKinds(ctx context.Context, p *probe) {
+	var events []*core.Event
+	for _, k := range kinds {
+		e := p.event()
+		if k != core.KindMessageReceived {
+			e = follow(e, k)
+		}
+		events = append(events, e)
+	}
+	for _, types := range []core.MessageType{core.TypeImage, core.TypeLocation, core.TypeReaction, core.TypeInteractive} {
+		e := p.event()
+		m := e.Message
+		switch m.Type = types; types {
+		case core.TypeImage:
+			m.Text, m.Media = "the parcel", &core.Media{ID: "1479537139650973", MIMEType: "image/jpeg", SHA256: "4xKJ"}
+		case core.TypeLocation:
+			m.Text, m.Location = "", &core.Location{Latitude: 45.76, Longitude: 4.83}
+		case core.TypeReaction:
+			m.Text, m.Reaction = "", &core.Reaction{MessageID: "wamid.before"}
+		case core.TypeInteractive:
+			m.Text, m.Reply = "Yes", &core.Reply{Kind: "button", ID: "yes", Title: "Yes"}
+		}
+		events = append(events, e)
+	}
+	failed := follow(p.event(), core.KindMessageStatus)
+	failed.Status.Value, failed.Status.Errors = core.StatusFailed, []core.StatusError{{Code: 131026, Title: "Message undeliverable"}}
+	events = append(events, failed)
+	for part := range slices.Chunk(events, p.max()) {
+		p.mustDeliver(ctx, batch(part...))
+	}
+}
+
+func deliverUnknown(ctx context.Context, p *probe) {
+	future := follow(p.event(), "hologram.opened")
+	future.Message = nil
+	bare := &core.Event{ID: p.event().ID, Kind: core.KindUnknown, Tenant: p.Account.Tenant}
+	odd := p.event()
+	odd.Message = &core.Message{ID: odd.ID, Direction: core.Inbound, Type: "hologram"}
+	odd.Raw = json.RawMessage(`{"type":"hologram"}`)
+	for _, e := range []*core.Event{future, bare, odd} {
+		p.mustDeliver(ctx, batch(e))
+	}
+}
+
+func deliverBSUID(ctx context.Context, p *probe) {
+	e := p.event()
+	e.Contact.Phone, e.Contact.BSUID, e.Contact.Username = "", sampleBSUID, "conformance"
+	nameless := p.event()
+	nameless.Contact.Phone, nameless.Contact.BSUID, nameless.Contact.Name = "", sampleBSUID+"9", ""
+	both := p.event()
+	both.Contact.Phone, both.Contact.BSUID = samplePhone, sampleBSUID+"8"
+	for part := range slices.Chunk([]*core.Event{e, nameless, both}, p.max()) {
+		p.mustDeliver(ctx, batch(part...))
+	}
+}
+
+func deliverHostile(ctx context.Context, p *probe) {
+	for _, what := range slices.Sorted(maps.Keys(hostile)) {
+		e := p.event()
+		e.Message.Text, e.Contact.Name = hostile[what], hostile[what]
+		e.Fields = map[string]any{"note": hostile[what]}
+		events := []*core.Event{e}
+		var neighbour *core.Event
+		if p.max() > 1 {
+			neighbour = p.event()
+			events = append(events, neighbour)
+		}
+		results := p.deliver(ctx, p.Account, batch(events...))
+		if err := results[e.ID].Err; err != nil && err.Code != core.CodeInvalid {
+			p.failf("%s: want done or invalid, got %s: %v", what, err.Code, err)
+		}
+		if neighbour != nil && results[neighbour.ID].Err != nil {
+			p.failf("%s: its neighbour in the batch is not done: %v", what, results[neighbour.ID].Err)
+		}
+	}
+}
+
+func deliverAgain(ctx context.Context, p *probe) {
+	if !p.Connector.Info().Idempotency.Safe() {
+		p.skip("Info.Idempotency promises nothing")
+		return
+	}
+	b := batch(p.events(min(5, p.max()))...)
+	p.mustDeliver(ctx, b)
+	for i := range b {
+		b[i].Attempt++
+	}
+	p.mustDeliver(ctx, b)
+	p.wantRecords(b, 1)
+
+	// A call that was given up may still be at work when the next begins. What
+	// gets in each other's way may fail, for now.
+	b = batch(p.events(min(5, p.max()))...)
+	var calls sync.WaitGroup
+	for range 2 {
+		calls.Go(func() { p.deliver(ctx, p.Account, b) })
+	}
+	calls.Wait()
+	p.mustDeliver(ctx, b)
+	p.wantRecords(b, 1)
+	if p.Records == nil {
+		p.skip("the target has no Records: only the results were looked at")
+	}
+}
+
+// wantRecords checks how often the events are in the CRM, if that is known.
+func (p *probe) wantRecords(b []core.Delivery, want int) {
+	if p.Records == nil {
+		return
+	}
+	records := p.Records()
+	for _, d := range b {
+		if got := records[d.Event.ID]; got != want {
+			p.failf("%s is in the CRM %d times, want %d", d.Event.ID, got, want)
+		}
+	}
+}
+
+func deliverConcurrent(ctx context.Context, p *probe) {
+	var calls sync.WaitGroup
+	for range 16 {
+		b := batch(p.events(min(3, p.max()))...)
+		calls.Go(func() {
+			p.mustDeliver(ctx, b)
+			p.wantRecords(b, 1)
+		})
+	}
+	calls.Wait()
+}
+
+func deliverCancelled(ctx context.Context, p *probe) {
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	b := batch(p.events(min(3, p.max()))...)
+	began := time.Now()
+	p.deliver(ended, p.Account, b)
+	if took := time.Since(began); took > prompt {
+		p.failf("Deliver took %v with a context that had ended", took)
+	}
+	began = time.Now()
+	p.see(p.Connector.Check(ended, p.Account))
+	if took := time.Since(began); took > prompt {
+		p.failf("Check took %v with a context that had ended", took)
+	}
+}
+
+func deliverStalled(ctx context.Context, p *probe) {
+	if p.Stall == nil {
+		p.skip("the target has no Stall")
+		return
+	}
+	const deadline = 300 * time.Millisecond
+	b := batch(p.events(min(3, p.max()))...)
+	p.Stall(true)
+	short, cancel := context.WithTimeout(ctx, deadline)
+	began := time.Now()
+	results := p.deliver(short, p.Account, b)
+	took := time.Since(began)
+	cancel()
+	p.Stall(false)
+	if took > deadline+prompt {
+		p.failf("Deliver took %v with a deadline of %v", took, deadline)
+	}
+	for id, r := range results {
+		switch core.CodeOf(asError(r.Err)) {
+		case core.CodeUnknownOutcome, core.CodeUnavailable:
+		default:
+			p.failf("%s: want unknown_outcome or unavailable, got %v", id, r.Err)
+		}
+	}
+	if p.Connector.Info().Idempotency.Safe() {
+		p.mustDeliver(ctx, b)
+		p.wantRecords(b, 1)
+	}
+}
+
+func asError(e *core.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+func errorsCodes(_ context.Context, p *probe) {
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	for _, e := range p.errs {
+		switch {
+		case !slices.Contains(core.Codes(), e.Code):
+			p.failf("code %q of %q does not exist", e.Code, e)
+		case strings.TrimSpace(e.Message) == "":
+			p.failf("an error with code %s has no message", e.Code)
+		case !utf8.ValidString(e.Message), strings.ContainsFunc(e.Message, unicode.IsControl):
+			p.failf("the message %q is not one line of text", e.Message)
+		case e.RetryAfter < 0:
+			p.failf("RetryAfter of %q is negative", e)
+		}
+	}
+}
+
+func errorsPrivate(_ context.Context, p *probe) {
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	check := func(what, text string) {
+		for _, secrets := range []map[string]core.Secret{p.Account.Secrets, p.BadSecrets} {
+			for name, s := range secrets {
+				if len(s) >= 4 && strings.Contains(text, s.Reveal()) {
+					p.failf("the secret %q is in %s: %s", name, what, strings.ReplaceAll(text, s.Reveal(), "[secret]"))
+				}
+			}
+		}
+		if strings.Contains(text, "1202555") {
+			p.failf("a phone number is in %s: %q", what, text)
+		}
+	}
+	for _, text := range p.texts {
+		check("a result or error", text)
+	}
+	for _, e := range p.errs {
+		for cause := errors.Unwrap(error(e)); cause != nil; cause = errors.Unwrap(cause) {
+			check("the cause of an error", cause.Error())
+		}
+	}
+}

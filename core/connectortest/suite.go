@@ -1,0 +1,254 @@
+package connectortest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// Target is the connector to look at, and what the rules need to know.
+type Target struct {
+	Connector core.Connector
+	// Account works: the CRM behind it is a sim, or a real account for tests.
+	// Records are written there, with ids and texts that say so.
+	Account core.Account
+	// BadSettings has, by the name of a setting, settings in which that one is
+	// wrong or missing.
+	BadSettings map[string]json.RawMessage
+	// BadSecrets replace Account.Secrets: secrets that the CRM refuses. They are
+	// told apart by their text, so they must differ from those of Account.
+	BadSecrets map[string]core.Secret
+	// Records returns how often each event is in the CRM, by event ID. Optional.
+	Records func() map[string]int
+	// Stall makes the CRM take requests and not answer them, until called with
+	// false. Optional.
+	Stall func(stalled bool)
+}
+
+// Outcome is how a rule was found to be kept.
+type Outcome string
+
+// The outcomes.
+const (
+	Passed  Outcome = "passed"
+	Failed  Outcome = "failed"
+	Skipped Outcome = "skipped" // the Target lacks what the rule needs
+)
+
+// Finding is what was found about one rule.
+type Finding struct {
+	// Rule is the rule's id, such as "deliver/one-result"; Text says it in a
+	// sentence.
+	Rule string `json:"rule"`
+	Text string `json:"text"`
+	// Seen is what was seen, a line for each failure.
+	Outcome Outcome       `json:"outcome"`
+	Seen    string        `json:"seen,omitempty"`
+	Took    time.Duration `json:"took"`
+}
+
+// String is the finding in words.
+func (f Finding) String() string {
+	s := fmt.Sprintf("%s: %s: %s", f.Rule, f.Outcome, f.Text)
+	if f.Seen != "" {
+		s += "\n\t" + strings.ReplaceAll(f.Seen, "\n", "\n\t")
+	}
+	return s
+}
+
+// ruleTimeout bounds one rule; a connector that does not return is left behind.
+const ruleTimeout = 60 * time.Second
+
+// Suite checks all rules, one after the other, and reports each when it is done.
+// It returns whether none failed.
+func Suite(ctx context.Context, target Target, report func(Finding)) bool {
+	s := newSession(target)
+	ok := true
+	for _, r := range rules {
+		f := s.check(ctx, r)
+		ok = ok && f.Outcome != Failed
+		report(f)
+	}
+	return ok
+}
+
+// T is what Run needs of a *testing.T.
+type T[S any] interface {
+	Context() context.Context
+	Run(name string, f func(S)) bool
+	Helper()
+	Errorf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// Run checks all rules as subtests of t, a *testing.T.
+func Run[S T[S]](t S, target Target) {
+	t.Helper()
+	s := newSession(target)
+	for _, r := range rules {
+		t.Run(r.id, func(t S) {
+			t.Helper()
+			switch f := s.check(t.Context(), r); f.Outcome {
+			case Failed:
+				t.Errorf("%s", f)
+			case Skipped:
+				t.Skipf("%s", f)
+			}
+		})
+	}
+}
+
+// rule is one thing that every connector must do.
+type rule struct {
+	id, text string
+	check    func(ctx context.Context, p *probe)
+}
+
+// session is one run of the rules on a target.
+type session struct {
+	Target
+	id string // makes the events' ids new in each run
+
+	mu     sync.Mutex
+	serial int
+	errs   []*core.Error // every error seen, of all rules
+	texts  []string      // every text seen
+}
+
+func newSession(target Target) *session {
+	return &session{Target: target, id: rand.Text()[:8]}
+}
+
+func (s *session) check(ctx context.Context, r rule) Finding {
+	ctx, cancel := context.WithTimeout(ctx, ruleTimeout)
+	defer cancel()
+	began := time.Now()
+	p := &probe{session: s}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				p.failf("panic: %v", v)
+			}
+		}()
+		r.check(ctx, p)
+	}()
+	select {
+	case <-done:
+	case <-time.After(ruleTimeout + 5*time.Second):
+		p.failf("a call did not return within %v", ruleTimeout)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := Finding{Rule: r.id, Text: r.text, Outcome: Passed, Took: time.Since(began)}
+	switch {
+	case len(p.failures) > 0:
+		f.Outcome, f.Seen = Failed, strings.Join(p.failures, "\n")
+	case p.skipped != "":
+		f.Outcome, f.Seen = Skipped, p.skipped
+	}
+	return f
+}
+
+// probe is a session in the hands of one rule.
+type probe struct {
+	*session
+	mu       sync.Mutex
+	failures []string
+	skipped  string
+}
+
+func (p *probe) failf(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.failures) < 20:
+		p.failures = append(p.failures, fmt.Sprintf(format, args...))
+	case len(p.failures) == 20:
+		p.failures = append(p.failures, "…")
+	}
+}
+
+// skip says what the target lacks. What a rule has found so far stays.
+func (p *probe) skip(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.skipped = what
+}
+
+// deliver calls Deliver and checks that the results are those of the batch. It
+// returns them by event ID, one for each.
+func (p *probe) deliver(ctx context.Context, account core.Account, batch []core.Delivery) map[string]core.Result {
+	before := make([]string, len(batch))
+	for i, d := range batch {
+		before[i] = asJSON(d.Event)
+	}
+	results := p.Connector.Deliver(ctx, account, batch)
+	byID := make(map[string]core.Result, len(results))
+	for _, r := range results {
+		if _, twice := byID[r.ID]; twice {
+			p.failf("two results for %s", r.ID)
+		}
+		byID[r.ID] = r
+		p.see(asError(r.Err), r.Ref)
+	}
+	for i, d := range batch {
+		if _, ok := byID[d.Event.ID]; !ok {
+			p.failf("no result for %s (a %s event)", d.Event.ID, d.Event.Kind)
+			byID[d.Event.ID] = core.Result{ID: d.Event.ID, Err: core.Errorf(core.CodeUnknownOutcome, "deliver", "no result")}
+		}
+		if after := asJSON(d.Event); after != before[i] {
+			p.failf("Deliver changed the event %s, which it must not", d.Event.ID)
+		}
+	}
+	if len(byID) > len(batch) {
+		p.failf("%d results for ids that were not in the batch", len(byID)-len(batch))
+	}
+	return byID
+}
+
+// mustDeliver delivers with the good account, and wants every event done.
+func (p *probe) mustDeliver(ctx context.Context, batch []core.Delivery) {
+	results := p.deliver(ctx, p.Account, batch)
+	for _, d := range batch {
+		if err := results[d.Event.ID].Err; err != nil {
+			p.failf("%s (%s): want done, got %s: %v", d.Event.ID, d.Event.Kind, err.Code, err)
+		}
+	}
+}
+
+// see remembers an error and texts, for the rules that look at all of them.
+func (s *session) see(err error, texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		e := core.AsError(err)
+		s.errs = append(s.errs, e)
+		texts = append(texts, e.Error(), e.Hint, e.Op, e.Vendor)
+	}
+	s.texts = append(s.texts, texts...)
+}
+
+func asJSON(e *core.Event) string {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// TB is what Plugin needs of a *testing.T, *testing.B or *testing.F.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+	Output() io.Writer
+}

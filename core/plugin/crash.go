@@ -1,0 +1,80 @@
+package plugin
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// crash gathers what a Go program prints when it dies: where, but not the text
+// of a panic nor the arguments of calls, which can hold secrets.
+type crash struct {
+	lines []string
+	seen  int // lines, kept or not
+}
+
+const (
+	maxCrashLines = 40
+	maxCrashSeen  = 500 // then it was no crash, but someone who prints "panic: "
+)
+
+var (
+	crashStart = regexp.MustCompile(`^(panic: |fatal error: |runtime: .*stack exceeds|SIG[A-Z]+: )`)
+	crashCall  = regexp.MustCompile(`^(created by )?([\w./*()\[\]{}·@~%-]*\w)(?:\(.*\))?( in goroutine \d+)?$`)
+	crashFile  = regexp.MustCompile(`^\t(\S+\.(?:go|s):\d+)(?: \+0x[0-9a-f]+)?$`)
+)
+
+func (c *crash) on() bool { return c.seen > 0 && c.seen <= maxCrashSeen }
+
+// take reports whether the line belongs to a crash, and keeps what may be told
+// of it.
+func (c *crash) take(line []byte) bool {
+	if c.seen == 0 && !crashStart.Match(line) {
+		return false
+	}
+	if c.seen++; c.seen > maxCrashSeen {
+		*c = crash{}
+		return false
+	}
+	if len(c.lines) < maxCrashLines {
+		if told := tell(string(line)); told != "" {
+			c.lines = append(c.lines, told)
+		}
+	}
+	return true
+}
+
+// tell returns what may be told of a line of a crash, or "".
+func tell(line string) string {
+	switch {
+	case strings.HasPrefix(line, "panic: runtime error: "), strings.HasPrefix(line, "fatal error: "),
+		strings.HasPrefix(line, "runtime: "), strings.HasPrefix(line, "[signal "), strings.HasPrefix(line, "goroutine "):
+		return clean(line, 200)
+	case strings.HasPrefix(line, "panic: "), strings.HasPrefix(line, "\tpanic: "):
+		return "panic (its text is not shown)"
+	}
+	if m := crashFile.FindStringSubmatch(line); m != nil {
+		dir, file := filepath.Split(m[1])
+		return "\t" + filepath.Join(filepath.Base(dir), file)
+	}
+	if m := crashCall.FindStringSubmatch(line); m != nil && strings.Contains(m[2], ".") {
+		return clean(m[1]+m[2]+m[3], 200)
+	}
+	return ""
+}
+
+func (c *crash) report() string { return strings.Join(c.lines, "\n") }
+
+// summary is the crash in one line: what, and in which of the plugin's lines.
+func (c *crash) summary() string {
+	if !c.on() || len(c.lines) == 0 {
+		return ""
+	}
+	for i, line := range c.lines[:len(c.lines)-1] {
+		where := c.lines[i+1]
+		if strings.HasPrefix(where, "\t") && !strings.HasPrefix(line, "runtime.") && !strings.HasPrefix(line, "panic") {
+			return c.lines[0] + " at " + strings.TrimSpace(where) + " (" + line + ")"
+		}
+	}
+	return c.lines[0]
+}

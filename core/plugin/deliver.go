@@ -1,0 +1,277 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
+)
+
+// What the bridge itself puts into Error.Vendor about a call whose outcome is
+// unknown.
+const (
+	// VendorCrashed: the process died or hung during the call. One of the
+	// batch's events may be the cause: try them one by one.
+	VendorCrashed = "crashed"
+	// VendorTimeout: the call's deadline passed.
+	VendorTimeout = "timeout"
+	// VendorStopped: the bridge ended the process during the call.
+	VendorStopped = "stopped"
+)
+
+// Info describes the connector, as the latest process did. Before the first
+// start it waits for one.
+func (h *Host) Info(ctx context.Context) (core.ConnectorInfo, error) {
+	if i, ok := h.cachedInfo(); ok {
+		return i, nil
+	}
+	in, err := h.acquire(ctx)
+	if err != nil {
+		return core.ConnectorInfo{}, err
+	}
+	in.calls.Done()
+	return in.info, nil
+}
+
+func (h *Host) cachedInfo() (core.ConnectorInfo, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.info == nil {
+		return core.ConnectorInfo{}, false
+	}
+	return *h.info, true
+}
+
+// Check asks the connector whether the account's settings and secrets work.
+func (h *Host) Check(ctx context.Context) error { return h.check(ctx, h.account()) }
+
+// Deliver implements [core.Sink]. Each event gets exactly one result, whatever
+// the plugin does. When no process is ready within StartWait, nothing has
+// happened: the results have CodeUnavailable with ScopeLane. When the process
+// dies, hangs or answers nonsense, they have CodeUnknownOutcome with Op
+// "plugin"; Vendor says more. A batch that is larger than the connector or a
+// message can take is delivered in several calls, one after the other.
+func (h *Host) Deliver(ctx context.Context, batch []core.Delivery) []core.Result {
+	return h.deliver(ctx, h.account(), batch)
+}
+
+// Connector returns the plugin as a connector, with the account given in each
+// call, for tests of plugins. Its Info is zero until a process was ready.
+func (h *Host) Connector() core.Connector { return connector{h} }
+
+type connector struct{ h *Host }
+
+func (c connector) Info() core.ConnectorInfo {
+	i, _ := c.h.cachedInfo()
+	return i
+}
+
+func (c connector) Check(ctx context.Context, a core.Account) error { return c.h.check(ctx, a) }
+
+func (c connector) Deliver(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+	return c.h.deliver(ctx, a, batch)
+}
+
+func (h *Host) check(ctx context.Context, account core.Account) error {
+	h.redact.learn(account.Secrets)
+	ctx, cancel := context.WithTimeout(ctx, h.o.CallTimeout)
+	defer cancel()
+	for range maxRefusals {
+		in, notReady := h.acquire(ctx)
+		if notReady != nil {
+			return notReady
+		}
+		res, err := in.client.Check(ctx, &connectorpb.CheckRequest{Account: accountToWire(account)})
+		in.calls.Done()
+		switch {
+		case h.refused(in, err):
+			continue
+		case err != nil:
+			e := h.explainCall(ctx, in, err)
+			e.Op = "plugin check"
+			if e.Code == core.CodeUnknownOutcome { // it wrote nothing
+				e.Code = core.CodeUnavailable
+			}
+			return e
+		}
+		if e := h.redacted(cleanError(errorFromWire(res.GetError()))); e != nil {
+			return e
+		}
+		return nil
+	}
+	return h.notReady(h.State())
+}
+
+// maxRefusals is how often a call that was refused by a process about to stop is
+// made again, on the next.
+const maxRefusals = 3
+
+// maxBody caps the events of one call: what is left of a message is for the
+// account.
+const maxBody = maxMessage - 1<<20
+
+func (h *Host) deliver(ctx context.Context, account core.Account, batch []core.Delivery) []core.Result {
+	if len(batch) == 0 {
+		return nil
+	}
+	h.redact.learn(account.Secrets)
+	h.metrics.inflight.Inc()
+	defer h.metrics.inflight.Dec()
+	wire := accountToWire(account)
+	results := make([]core.Result, 0, len(batch))
+	refusals := 0
+	for len(batch) > 0 {
+		in, notReady := h.acquire(ctx)
+		if notReady != nil {
+			return append(results, failAll(batch, notReady)...)
+		}
+		req, size := &connectorpb.DeliverRequest{Account: wire}, 0
+		for i := range batch {
+			d, err := deliveryToWire(&batch[i])
+			if err == nil && len(d.Event) <= maxBody {
+				if size += len(d.Event); i == in.info.MaxBatch || size > maxBody {
+					break
+				}
+				req.Deliveries = append(req.Deliveries, d)
+				continue
+			}
+			if i > 0 {
+				break
+			}
+			if err == nil {
+				err = fmt.Errorf("it is %d bytes, at most %d go to a plugin", len(d.Event), maxBody)
+			}
+			results = append(results, core.Result{ID: batch[0].Event.ID, Err: &core.Error{
+				Code: core.CodeInvalid, Op: "plugin", Source: core.SourceBridge, Message: clean("the event cannot be sent: "+err.Error(), maxMessageText),
+			}})
+			batch = batch[1:]
+			break
+		}
+		part := batch[:len(req.Deliveries)]
+		if len(part) == 0 {
+			in.calls.Done()
+			continue
+		}
+		got, again := h.call(ctx, in, req, part)
+		in.calls.Done()
+		if again {
+			if refusals++; refusals == maxRefusals {
+				return append(results, failAll(batch, h.notReady(h.State()))...)
+			}
+			continue
+		}
+		results = append(results, got...)
+		batch = batch[len(part):]
+	}
+	return results
+}
+
+func deliveryToWire(d *core.Delivery) (*connectorpb.Delivery, error) {
+	data := d.Data
+	if len(data) == 0 {
+		var err error
+		if data, err = json.Marshal(d.Event); err != nil {
+			return nil, err
+		}
+	}
+	return &connectorpb.Delivery{Id: d.Event.ID, Attempt: int32(d.Attempt), Event: data}, nil
+}
+
+// call makes one Deliver call. Again means that the process refused it, and
+// nothing happened.
+func (h *Host) call(ctx context.Context, in *instance, req *connectorpb.DeliverRequest, batch []core.Delivery) (_ []core.Result, again bool) {
+	ctx, cancel := context.WithTimeout(ctx, h.o.CallTimeout)
+	defer cancel()
+	began := time.Now()
+	res, err := in.client.Deliver(ctx, req)
+	h.metrics.seconds.Observe(time.Since(began).Seconds())
+	if h.refused(in, err) {
+		return nil, true
+	}
+	if err != nil {
+		return failAll(batch, h.explainCall(ctx, in, err)), false
+	}
+	results, odd := settle(batch, resultsFromWire(res.GetResults()))
+	if odd != "" {
+		h.metrics.odd.Inc()
+		h.log.Warn("plugin's results do not match its batch", "found", odd, "batch", len(batch))
+	}
+	for i := range results {
+		results[i].Err = h.redacted(results[i].Err)
+		results[i].Ref = h.redact.text(results[i].Ref)
+	}
+	return results, false
+}
+
+// refused reports whether the process did not begin a call because it is about
+// to stop.
+func (h *Host) refused(in *instance, err error) bool {
+	if status.Code(err) != codes.Aborted {
+		return false
+	}
+	h.mu.Lock()
+	if h.current == in { // no more calls for it
+		h.current = nil
+		h.updateLocked(func(s *State) { s.Phase, s.PID, s.Version = PhaseBackoff, 0, "" })
+	}
+	h.mu.Unlock()
+	select {
+	case in.refuses <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// redacted takes secrets out of an error of a plugin's.
+func (h *Host) redacted(e *core.Error) *core.Error {
+	if e != nil {
+		e.Op, e.Message, e.Hint, e.Vendor = h.redact.text(e.Op), h.redact.text(e.Message), h.redact.text(e.Hint), h.redact.text(e.Vendor)
+	}
+	return e
+}
+
+// explainCall says what a call that failed means: mostly that nobody knows what
+// happened.
+func (h *Host) explainCall(ctx context.Context, in *instance, err error) *core.Error {
+	unknown := func(vendor, format string, args ...any) *core.Error {
+		e := core.Errorf(core.CodeUnknownOutcome, "plugin", format, args...)
+		e.Source, e.Vendor = core.SourcePlugin, vendor
+		e.Message = h.redact.text(clean(e.Message, maxMessageText))
+		return e
+	}
+	said := status.Convert(err)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return unknown(VendorTimeout, "plugin %s did not answer in time", h.o.Name)
+	case ctx.Err() != nil:
+		return unknown(VendorStopped, "the call to plugin %s was given up", h.o.Name)
+	case said.Code() == codes.Unavailable:
+		select {
+		case <-in.process.ended:
+			vendor := VendorCrashed
+			if in.ending.Load() {
+				vendor = VendorStopped
+			}
+			return unknown(vendor, "plugin %s ended during the call: %s", h.o.Name, in.process.obituary())
+		case <-time.After(time.Second): // a process that died takes a moment to be seen off
+			return unknown(VendorCrashed, "the connection to plugin %s broke: %s", h.o.Name, said.Message())
+		}
+	case said.Code() == codes.ResourceExhausted:
+		return unknown("", "plugin %s: a message was too large (%d MiB are allowed): %s", h.o.Name, maxMessage>>20, said.Message())
+	case said.Code() == codes.Unimplemented:
+		e := unknown("", "plugin %s does not have this call", h.o.Name)
+		e.Code, e.Hint = core.CodeInternal, "this is for the plugin's author to mend"
+		return e
+	case strings.Contains(said.Message(), "unmarshal"):
+		return unknown("", "plugin %s: its answer cannot be read", h.o.Name)
+	}
+	return unknown("", "plugin %s failed: %s: %s", h.o.Name, said.Code(), said.Message())
+}

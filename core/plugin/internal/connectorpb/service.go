@@ -1,0 +1,89 @@
+// Package connectorpb is the wire form of the plugin contract, connector.proto:
+// the messages are generated, the three calls are written by hand below. Only
+// package plugin imports it, so that the wire can change under plugin authors.
+package connectorpb
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+//go:generate go run ./generate ../../connector.proto connector.pb.go
+
+// Service is the gRPC name of the service.
+const Service = "wabridge.plugin.v1.Connector"
+
+// Full names of the calls.
+const (
+	MethodInfo    = "/" + Service + "/Info"
+	MethodCheck   = "/" + Service + "/Check"
+	MethodDeliver = "/" + Service + "/Deliver"
+)
+
+// Server is what a plugin serves.
+type Server interface {
+	Info(context.Context, *InfoRequest) (*InfoResponse, error)
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
+}
+
+// Register adds s to a gRPC server.
+func Register(r grpc.ServiceRegistrar, s Server) {
+	r.RegisterService(&grpc.ServiceDesc{
+		ServiceName: Service,
+		HandlerType: (*Server)(nil),
+		Methods: []grpc.MethodDesc{
+			unary("Info", Server.Info),
+			unary("Check", Server.Check),
+			unary("Deliver", Server.Deliver),
+		},
+		Metadata: "connector.proto",
+	}, s)
+}
+
+func unary[Req, Res any](name string, call func(Server, context.Context, *Req) (*Res, error)) grpc.MethodDesc {
+	full := "/" + Service + "/" + name
+	return grpc.MethodDesc{
+		MethodName: name,
+		Handler: func(s any, ctx context.Context, decode func(any) error, icept grpc.UnaryServerInterceptor) (any, error) {
+			req := new(Req)
+			if err := decode(req); err != nil {
+				return nil, err
+			}
+			if icept == nil {
+				return call(s.(Server), ctx, req)
+			}
+			info := &grpc.UnaryServerInfo{Server: s, FullMethod: full}
+			return icept(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+				return call(s.(Server), ctx, req.(*Req))
+			})
+		},
+	}
+}
+
+// Client makes the calls.
+type Client struct{ Conn grpc.ClientConnInterface }
+
+// Info calls [Server].Info.
+func (c Client) Info(ctx context.Context, req *InfoRequest) (*InfoResponse, error) {
+	return invoke[InfoResponse](ctx, c.Conn, MethodInfo, req)
+}
+
+// Check calls [Server].Check.
+func (c Client) Check(ctx context.Context, req *CheckRequest) (*CheckResponse, error) {
+	return invoke[CheckResponse](ctx, c.Conn, MethodCheck, req)
+}
+
+// Deliver calls [Server].Deliver.
+func (c Client) Deliver(ctx context.Context, req *DeliverRequest) (*DeliverResponse, error) {
+	return invoke[DeliverResponse](ctx, c.Conn, MethodDeliver, req)
+}
+
+func invoke[Res any](ctx context.Context, conn grpc.ClientConnInterface, method string, req any) (*Res, error) {
+	res := new(Res)
+	if err := conn.Invoke(ctx, method, req, res, grpc.StaticMethod()); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
