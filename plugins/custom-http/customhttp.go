@@ -1,0 +1,151 @@
+// Package customhttp is the connector for any HTTP API: the lane's settings say
+// which request each kind of event becomes and what the answers mean.
+//
+// # Requests
+//
+// Each kind of event has an operation; "*" is for all others. Path, query,
+// headers and body are templates (text/template) over the event's JSON, with
+// the keys that scripts see: {{.message.text}}. Values are escaped by where they
+// stand: in a body they are written as JSON (between quotes, as the inside of a
+// string), in a path as part of one segment. A person's text can therefore
+// never change the shape of a request. Without a body template the event itself
+// is sent.
+//
+// A field that no event has is an error of the settings. One that this event
+// lacks is "" where the value is merely empty, and otherwise an error that makes
+// the event a dead letter, unless absence is asked for: {{.x | default ""}},
+// {{if .x}}, {{with .x}}. See functions for what templates may call.
+//
+// # Batches
+//
+// With a batch, the bodies of up to max_items events become an array in one
+// request, and results say how each event's result is found in the answer.
+// Without results the answer is for all; a refusal (400, 413, 422 or a rule that
+// says permanent) is then narrowed down by halving the batch, so that one bad
+// event does not take its neighbours along.
+//
+// # What answers mean
+//
+// Rules in errors come first, the operation's before those for all; then the
+// status: 2xx (and the condition ok) is success, 401 and 403 pause the lane,
+// as do redirects and 405, which are mistakes in the settings; 429 waits, 408,
+// 425 and 503 did not happen, other 4xx never will. All else that ends a request
+// after it was sent (5xx, no answer, an answer without the proof that the
+// settings ask for) has an unknown outcome.
+//
+// # Twice
+//
+// The settings must say what the API does with the same event twice. With "key"
+// each request has a header Idempotency-Key (in a batch the rows carry their
+// ids), with "upsert" what is written is keyed by an id in the request: both can
+// be repeated without harm, so an unknown outcome is reported as one that did not
+// happen. With "none" it is reported as unknown, and the bridge does not repeat
+// it. [Connector.Info] says "none", the weakest, because it is the same for all
+// accounts; with "key" or "upsert" the owner says the same of the lane, so that
+// the bridge also repeats what it was sending when it was killed.
+//
+// # Where it connects to
+//
+// Only to base_url, over https, at a public address; redirects are not followed
+// and proxies not asked. A host named in allowed_hosts may be private
+// (loopback, a private network) and plain http, for tests and APIs of one's own
+// network. Link-local addresses, where clouds keep their credentials, are never
+// connected to. The address is looked at when it is connected to, after the name
+// was resolved.
+package customhttp
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"sync"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// Connector implements [core.Connector]. The zero value is ready. Between calls
+// it keeps compiled settings and idle connections.
+type Connector struct {
+	// DialContext connects to the API instead of a dialer that refuses private
+	// addresses; for tests. Set it before the first call.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	mu    sync.Mutex
+	plans map[string]*plan // by settings
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+var _ core.Connector = (*Connector)(nil)
+
+// New returns the connector.
+func New() core.Connector { return &Connector{} }
+
+// Info implements [core.Connector].
+func (c *Connector) Info() core.ConnectorInfo {
+	return core.ConnectorInfo{
+		Name:        "custom-http",
+		Version:     "0.1.0",
+		MaxBatch:    maxBatch,
+		Idempotency: core.IdempotencyNone, // see the package's documentation
+	}
+}
+
+// Check implements [core.Connector]: it checks the settings, and asks what
+// settings.health says.
+func (c *Connector) Check(ctx context.Context, account core.Account) error {
+	x, err := c.open(account)
+	if err != nil {
+		return err
+	}
+	if x.health == nil {
+		return nil
+	}
+	r, err := x.request(x.health, nil, 0, nil, x.cred)
+	if err != nil {
+		return err
+	}
+	a, err := x.do(ctx, x.health, r)
+	if err == nil {
+		err = x.judge(x.health, a).err
+	}
+	if err == nil {
+		return nil
+	}
+	if err.Code == core.CodeUnknownOutcome {
+		err.Code = core.CodeUnavailable // it was only a question
+	}
+	if err.Hint == "" {
+		err.Hint = "look at settings.health and settings.base_url"
+	}
+	return err
+}
+
+// maxPlans is how many settings are kept compiled.
+const maxPlans = 64
+
+// plan returns the compiled settings, from the last time if they are the same.
+func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := c.plans[string(settings)]; ok {
+		return p, nil
+	}
+	p, err := compile(settings)
+	if err != nil {
+		return nil, err
+	}
+	p.client = p.newClient(c.DialContext)
+	if c.plans == nil {
+		c.plans = make(map[string]*plan)
+	}
+	for key, old := range c.plans {
+		if len(c.plans) < maxPlans {
+			break
+		}
+		old.client.CloseIdleConnections()
+		delete(c.plans, key)
+	}
+	c.plans[string(settings)] = p
+	return p, nil
+}

@@ -1,0 +1,427 @@
+package customhttp
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// Bounds, in bytes unless said otherwise.
+const (
+	maxBatch        = 200 // events
+	maxParallel     = 64  // requests
+	maxRequestBody  = 8 << 20
+	maxHeaderValue  = 8 << 10
+	maxURL          = 8 << 10
+	defaultTimeout  = 10 * time.Second
+	maxTimeout      = 2 * time.Minute
+	defaultParallel = 8
+	defaultMaxBytes = 1 << 20
+)
+
+// plan is what the settings say, checked and compiled. It is not changed, and
+// holds no secrets: those come with each call.
+type plan struct {
+	base        *url.URL
+	private     bool // may be at a private address, and plain http
+	timeout     time.Duration
+	parallel    int
+	auth        authSettings
+	idempotency core.Idempotency
+	retryAfter  retryAfterSettings
+	health      *operation
+	operations  map[core.Kind]*operation // "*" included
+
+	client *http.Client
+}
+
+// operation is what to do for one kind of event.
+type operation struct {
+	name     string // the setting's path, for people
+	kind     string // the kind it is for, or "*" or "health"
+	skip     bool
+	method   string
+	path     *tmpl
+	query    []named
+	headers  []named
+	body     *tmpl // nil is the event itself
+	noBody   bool
+	batch    *batch
+	response response
+	errors   []rule
+}
+
+// named is a template with a name.
+type named struct {
+	name  string
+	value *tmpl
+}
+
+// batch is how an operation puts several events into one request.
+type batch struct {
+	maxItems, maxBytes int
+	before, after      string // around the items
+	body               *tmpl  // instead
+	results            *results
+}
+
+// operationFor returns nil when there is nothing to do.
+func (p *plan) operationFor(kind core.Kind) *operation {
+	op, ok := p.operations[kind]
+	if !ok {
+		op = p.operations["*"]
+	}
+	if op == nil || op.skip {
+		return nil
+	}
+	return op
+}
+
+// compile checks the settings and makes a plan of them. The error is
+// CodeInvalid and names everything that is wrong.
+func compile(raw json.RawMessage) (*plan, *core.Error) {
+	var p problems
+	s := parseSettings(raw, &p)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	c := &planner{settings: s, problems: &p}
+	made := c.plan()
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+type planner struct {
+	*settings
+	*problems
+	shared named // the idempotency header of operations for single events
+}
+
+func (c *planner) plan() *plan {
+	p := &plan{
+		timeout: defaultTimeout, parallel: defaultParallel, auth: c.Auth, retryAfter: c.RetryAfter,
+		operations: make(map[core.Kind]*operation),
+	}
+	c.base(p)
+	c.limits(p)
+	c.authentication(p)
+	c.idempotency(p)
+	if h := c.Health; h != nil {
+		p.health = c.request("settings.health", "health", operationSettings{
+			Method: orText(h.Method, http.MethodGet), Path: h.Path, Query: h.Query, Headers: h.Headers,
+		}, nil)
+		if h.Response == nil {
+			h.Response = new(responseSettings)
+		}
+		p.health.noBody = true
+		p.health.response = compileResponse(h.Response, "settings.health.response", c.problems)
+		p.health.errors = c.rules("settings.errors", c.Errors)
+	}
+	kinds := []string{
+		string(core.KindMessageReceived), string(core.KindMessageSent), string(core.KindMessageStatus),
+		string(core.KindContactChanged), string(core.KindEscalation), string(core.KindUnknown), "*",
+	}
+	for _, kind := range sortedKeys(c.Operations) {
+		where := "settings.operations." + quoteKey(kind)
+		if !slices.Contains(kinds, kind) {
+			c.addf(where, `unknown kind of event%s (want %s or "*")`, suggest(kind, kinds), strings.Join(kinds[:len(kinds)-1], ", "))
+			continue
+		}
+		p.operations[core.Kind(kind)] = c.operation(where, kind, c.Operations[kind])
+	}
+	if len(c.Operations) == 0 {
+		c.addf("settings.operations", `missing: say what to do, for "message.received" or for all kinds as "*"`)
+	}
+	return p
+}
+
+func (c *planner) base(p *plan) {
+	const where = "settings.base_url"
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case c.BaseURL == "":
+		c.addf(where, "missing: the API's address, such as https://api.example.com/v1")
+		return
+	case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "":
+		c.addf(where, "want an address such as https://api.example.com/v1")
+		return
+	case u.User != nil:
+		c.addf(where, "credentials do not belong here: use settings.auth and secrets")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		c.addf(where, "a query belongs to the operations")
+	}
+	p.base = u
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	for i, host := range c.AllowedHosts {
+		if host == "" || strings.ContainsAny(host, "/@*") {
+			c.addf(fmt.Sprintf("settings.allowed_hosts[%d]", i), "want a host or host:port, such as localhost:9000")
+		}
+		p.private = p.private || names(host, u)
+	}
+	switch {
+	case u.Scheme == "http" && !p.private:
+		c.addf(where, "plain http shows everyone on the way what is written: use https, or name %s in settings.allowed_hosts", u.Host)
+	case u.Scheme != "http" && u.Scheme != "https":
+		c.addf(where, "want https")
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+		if why := refusal(ip, p.private); why != "" {
+			c.addf(where, "%s", why)
+		}
+	}
+}
+
+// names reports whether a host or host:port is the URL's.
+func names(host string, u *url.URL) bool {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return strings.EqualFold(strings.Trim(host, "[]"), u.Hostname()) ||
+		strings.EqualFold(host, net.JoinHostPort(u.Hostname(), port))
+}
+
+func (c *planner) limits(p *plan) {
+	if c.Timeout != "" {
+		d, err := time.ParseDuration(c.Timeout)
+		if err != nil || d < 100*time.Millisecond || d > maxTimeout {
+			c.addf("settings.timeout", `want a duration from "100ms" to "%v"`, maxTimeout)
+		}
+		p.timeout = d
+	}
+	if c.Parallel != nil {
+		if *c.Parallel < 1 || *c.Parallel > maxParallel {
+			c.addf("settings.parallel", "want 1 to %d", maxParallel)
+		}
+		p.parallel = *c.Parallel
+	}
+	formats := []string{"auto", "seconds", "milliseconds", "epoch"}
+	if p.retryAfter.Format = orText(c.RetryAfter.Format, "auto"); !slices.Contains(formats, p.retryAfter.Format) {
+		c.addf("settings.retry_after.format", "want one of %s", strings.Join(formats, ", "))
+	}
+	if p.retryAfter.Header = orText(c.RetryAfter.Header, "Retry-After"); !headerName.MatchString(p.retryAfter.Header) {
+		c.addf("settings.retry_after.header", "not a header's name")
+	}
+}
+
+func (c *planner) authentication(p *plan) {
+	a := &p.auth
+	unused := map[string]string{"in": a.In, "name": a.Name, "prefix": a.Prefix}
+	switch a.Type = orText(a.Type, "none"); a.Type {
+	case "none", "bearer", "basic":
+		for _, name := range sortedKeys(unused) {
+			if unused[name] != "" {
+				c.addf("settings.auth."+name, `is for type = "api_key"`)
+			}
+		}
+	case "api_key":
+		if a.In = orText(a.In, "header"); a.In != "header" && a.In != "query" {
+			c.addf("settings.auth.in", `want "header" or "query"`)
+		}
+		switch {
+		case a.Name == "":
+			c.addf("settings.auth.name", "missing: the name of the header or of the query's parameter")
+		case a.In == "header" && !headerName.MatchString(a.Name):
+			c.addf("settings.auth.name", "not a header's name")
+		case a.In == "query" && a.Prefix != "":
+			c.addf("settings.auth.prefix", "is for headers")
+		case badHeaderValue(a.Prefix):
+			c.addf("settings.auth.prefix", "control characters cannot be in a header")
+		}
+	default:
+		c.addf("settings.auth.type", "want none, bearer, basic or api_key")
+	}
+}
+
+func (c *planner) idempotency(p *plan) {
+	const where = "settings.idempotency"
+	s := c.Idempotency
+	switch p.idempotency = core.Idempotency(s.Mode); p.idempotency {
+	case core.IdempotencyKey:
+		name := orText(s.Header, "Idempotency-Key")
+		if !headerName.MatchString(name) {
+			c.addf(where+".header", "not a header's name")
+		}
+		c.shared = named{name, compileTemplate(orText(s.Key, idOnly), inText, where+".key", vocabulary(), c.problems)}
+		return
+	case core.IdempotencyUpsert, core.IdempotencyNone:
+	case "":
+		c.addf(where, `missing: "key" when the API drops a request whose key it has seen, "upsert" when what is written is keyed by an id in the request, else "none"`)
+	default:
+		c.addf(where, `want "key", "upsert" or "none"`)
+	}
+	if s.Header != "" || s.Key != "" {
+		c.addf(where, `header and key are for mode = "key"`)
+	}
+}
+
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
+// request compiles what a request needs but its body.
+func (c *planner) request(where, kind string, s operationSettings, words *word) *operation {
+	op := &operation{name: where, kind: kind, method: orText(s.Method, http.MethodPost)}
+	if !slices.Contains(methods, op.method) {
+		c.addf(where+".method", "want one of %s", strings.Join(methods, ", "))
+	}
+	if s.Path != "" && !strings.HasPrefix(s.Path, "/") {
+		c.addf(where+".path", "want a path that begins with /")
+	}
+	op.path = compileTemplate(s.Path, inPath, where+".path", words, c.problems)
+	if op.path.fixed() && climbs(op.path.text) {
+		c.addf(where+".path", "cannot have the segments . and ..")
+	}
+	for _, name := range sortedKeys(s.Query) {
+		at := where + ".query." + quoteKey(name)
+		if name == "" || c.Auth.In == "query" && name == c.Auth.Name {
+			c.addf(at, "is set by settings.auth, or has no name")
+		}
+		op.query = append(op.query, named{name, compileTemplate(s.Query[name], inText, at, words, c.problems)})
+	}
+	headers := make(map[string]named)
+	c.headers(headers, "settings.headers", c.settings.Headers, words)
+	c.headers(headers, where+".headers", s.Headers, words)
+	for _, name := range sortedKeys(headers) {
+		op.headers = append(op.headers, headers[name])
+	}
+	return op
+}
+
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// ownHeaders are set by the connection, or by us.
+var ownHeaders = []string{
+	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
+	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+func (c *planner) headers(to map[string]named, where string, from map[string]string, words *word) {
+	for _, name := range sortedKeys(from) {
+		at, canonical := where+"."+quoteKey(name), textproto.CanonicalMIMEHeaderKey(name)
+		switch {
+		case !headerName.MatchString(name):
+			c.addf(at, "not a header's name")
+		case slices.Contains(ownHeaders, canonical):
+			c.addf(at, "cannot be set")
+		case c.setByAuth(canonical):
+			c.addf(at, "is set by settings.auth")
+		case canonical == textproto.CanonicalMIMEHeaderKey(c.shared.name),
+			canonical == "Idempotency-Key", canonical == "X-Idempotency-Key":
+			// net/http takes these two as leave to send a request again.
+			c.addf(at, `say settings.idempotency = {mode = "key", header = %q} instead`, canonical)
+		}
+		to[canonical] = named{canonical, compileTemplate(from[name], inText, at, words, c.problems)}
+	}
+}
+
+func (c *planner) setByAuth(canonical string) bool {
+	switch c.Auth.Type {
+	case "bearer", "basic":
+		return canonical == "Authorization"
+	case "api_key":
+		return c.Auth.In != "query" && canonical == textproto.CanonicalMIMEHeaderKey(c.Auth.Name)
+	}
+	return false
+}
+
+func (c *planner) operation(where, kind string, s operationSettings) *operation {
+	if s.Skip {
+		if s.Method != "" || s.Path != "" || s.Body != nil || s.Batch != nil {
+			c.addf(where+".skip", "leaves nothing to do for the rest")
+		}
+		return &operation{skip: true}
+	}
+	words := vocabulary()
+	if s.Batch != nil {
+		words = batchWords // one request for many events
+	}
+	op := c.request(where, kind, s, words)
+	bodiless := op.method == http.MethodGet || op.method == http.MethodDelete
+	switch {
+	case s.Body == nil:
+		op.noBody = bodiless
+	case *s.Body == "":
+		op.noBody = true
+	case op.method == http.MethodGet:
+		c.addf(where+".body", "GET has no body")
+	default:
+		op.body = compileTemplate(*s.Body, inBody, where+".body", vocabulary(), c.problems)
+		if op.body.fixed() && !json.Valid([]byte(op.body.text)) {
+			c.addf(where+".body", "not JSON")
+		}
+	}
+	switch {
+	case s.Batch != nil && op.noBody:
+		c.addf(where+".batch", "needs a body")
+	case s.Batch != nil:
+		op.batch = c.batch(where+".batch", s.Batch)
+	case c.shared.value != nil:
+		op.headers = append(op.headers, c.shared)
+	}
+	r, at := s.Response, where+".response"
+	if r == nil {
+		r, at = c.settings.Response, "settings.response"
+	}
+	if r == nil {
+		r = new(responseSettings)
+	}
+	op.response = compileResponse(r, at, c.problems)
+	op.errors = append(c.rules(where+".errors", s.Errors), c.rules("settings.errors", c.settings.Errors)...)
+	return op
+}
+
+// batchWords are what a request for many events can say of them.
+var batchWords = &word{fields: map[string]*word{"count": {zero: json.Number("0")}}}
+
+func (c *planner) batch(where string, s *batchSettings) *batch {
+	b := &batch{maxItems: s.MaxItems, maxBytes: defaultMaxBytes}
+	if b.maxItems < 1 || b.maxItems > maxBatch {
+		c.addf(where+".max_items", "want 1 to %d", maxBatch)
+	}
+	if s.MaxBytes != nil {
+		if b.maxBytes = *s.MaxBytes; b.maxBytes < 1 || b.maxBytes > maxRequestBody {
+			c.addf(where+".max_bytes", "want 1 to %d", maxRequestBody)
+		}
+	}
+	switch {
+	case s.Body != "" && s.Wrap != "":
+		c.addf(where, "want one of wrap and body")
+	case s.Body != "":
+		words := &word{fields: map[string]*word{"count": batchWords.fields["count"], "items": {}}}
+		b.body = compileTemplate(s.Body, inBody, where+".body", words, c.problems)
+		if b.body.fixed() || !strings.Contains(s.Body, ".items") {
+			c.addf(where+".body", "has no place for the events: {{.items}}")
+		}
+	default:
+		q := parsePath(s.Wrap)
+		q.check(where+".wrap", c.problems)
+		for _, name := range q {
+			key, _ := toJSON(name)
+			b.before += "{" + key + ":"
+			b.after += "}"
+		}
+		b.before, b.after = b.before+"[", "]"+b.after
+	}
+	if s.Results != nil {
+		b.results = c.results(where+".results", s.Results)
+	}
+	return b
+}
+
+func orText(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

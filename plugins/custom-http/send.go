@@ -1,0 +1,206 @@
+package customhttp
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+const (
+	maxAnswer = 1 << 20 // bytes of an answer that are read, unpacked
+	maxQuote  = 300     // bytes of it that are quoted
+)
+
+// session is a plan with the secrets of one call.
+type session struct {
+	*plan
+	cred    credentials
+	secrets *strings.Replacer // masks them
+}
+
+// open reads the account. Its errors pause the lane and lose no events.
+func (c *Connector) open(account core.Account) (*session, *core.Error) {
+	p, err := c.plan(account.Settings)
+	if err != nil {
+		return nil, err
+	}
+	x := &session{plan: p}
+	var hide []string
+	for _, name := range secretNames(p.auth.Type) {
+		value := account.Secrets[name].Reveal()
+		why := ""
+		switch {
+		case value == "":
+			why = "missing"
+		case badHeaderValue(value):
+			why = "has line breaks or control characters"
+		case name == "username" && strings.Contains(value, ":"):
+			why = "cannot have a colon"
+		}
+		if why != "" {
+			return nil, &core.Error{
+				Code: core.CodeUnauthenticated, Op: "settings", Source: core.SourcePlugin,
+				Message: "secrets." + name + ": " + why,
+				Hint:    "set " + name + " under the lane's secrets; settings.auth asks for it",
+			}
+		}
+		hide = append(hide, value, url.QueryEscape(value), url.PathEscape(value))
+	}
+	x.cred = credentialsOf(&p.auth, func(name string) string { return account.Secrets[name].Reveal() })
+	if p.auth.Type == "basic" {
+		pass := account.Secrets["username"].Reveal() + ":" + account.Secrets["password"].Reveal()
+		hide = append(hide, base64.StdEncoding.EncodeToString([]byte(pass)))
+	}
+	var pairs []string
+	for _, value := range hide {
+		pairs = append(pairs, value, masked)
+	}
+	x.secrets = strings.NewReplacer(pairs...)
+	return x, nil
+}
+
+// newClient returns the client for one plan: connections to a host that one
+// lane may reach are not lent to a lane that may not.
+func (p *plan) newClient(dial dialFunc) *http.Client {
+	if dial == nil {
+		dial = guardedDial(p.private)
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            dial,
+			ForceAttemptHTTP2:      true,
+			TLSHandshakeTimeout:    10 * time.Second,
+			MaxIdleConnsPerHost:    maxParallel,
+			MaxResponseHeaderBytes: 64 << 10,
+			// Servers close what is idle, some after 5 seconds. A request that
+			// crosses with that has an unknown outcome, so we close first.
+			IdleConnTimeout: 4 * time.Second,
+		},
+		// A redirect would take the credentials to wherever an answer points.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+
+	parsed  bool
+	value   any
+	invalid bool
+}
+
+// json returns the body's value; nil when it is not JSON.
+func (a *answer) json() any {
+	if !a.parsed {
+		v, err := decodeJSON(a.body)
+		a.parsed, a.value, a.invalid = true, v, err != nil
+	}
+	return a.value
+}
+
+func (a *answer) isJSON() bool {
+	a.json()
+	return !a.invalid
+}
+
+// do makes a request. The error says whether it was made at all.
+func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *core.Error) {
+	ctx, cancel := context.WithTimeout(ctx, x.timeout)
+	defer cancel()
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+
+	var body io.Reader
+	if r.Body != nil {
+		body = bytes.NewReader(r.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
+	if err != nil {
+		return nil, refuse(op.path, "makes no valid address")
+	}
+	// Without GetBody net/http cannot send a body twice. It would do so, without
+	// a word, for requests with an Idempotency-Key: harmless where the owner
+	// says that the API knows the key, but then the bridge is to decide about it.
+	req.GetBody = nil
+	req.Header = r.Header
+
+	resp, err := x.client.Do(req)
+	if err != nil {
+		return nil, x.noAnswer(ctx, op, err, sent.Load())
+	}
+	defer resp.Body.Close()
+	a := &answer{status: resp.StatusCode, header: resp.Header}
+	// An answer that breaks off is judged by what came: JSON that is not whole
+	// proves nothing, and where the status is proof, it came.
+	a.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return a, nil
+}
+
+// noAnswer explains a request without an answer.
+func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent bool) *core.Error {
+	// The client's error names the address, whose query may hold an API key.
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	e := &core.Error{Code: core.CodeUnavailable, Op: op.kind, Source: core.SourceVendor}
+	why := clip(x.hide(err.Error()), maxQuote)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		why = "no time left"
+	} else if ctx.Err() != nil {
+		why = "the call was ended"
+	}
+	var guard *guardError
+	switch {
+	case errors.As(err, &guard):
+		e.Code, e.Source = core.CodeForbidden, core.SourcePlugin
+		e.Message, e.Hint = "not connected: "+guard.why, "look at settings.base_url and settings.allowed_hosts"
+	case sent:
+		e.Code, e.Message = x.unknownCode(), "no answer: "+why
+	default:
+		e.Message, e.Hint = "no connection: "+why, "look at settings.base_url and the network"
+	}
+	return e
+}
+
+// renew says which secrets to look at.
+func (x *session) renew() string {
+	names := secretNames(x.auth.Type)
+	if names == nil {
+		return "the API wants credentials: set settings.auth"
+	}
+	return "renew " + strings.Join(names, " and ") + " under the lane's secrets"
+}
+
+// longNumber may be a phone number.
+var longNumber = regexp.MustCompile(`\+?[0-9]{7,}`)
+
+// hide masks secrets, and what may be a phone number.
+func (x *session) hide(text string) string {
+	return longNumber.ReplaceAllStringFunc(x.secrets.Replace(text), core.MaskAddress)
+}
+
+// quote returns the beginning of an answer, for people.
+func (x *session) quote(a *answer) string {
+	if len(bytes.TrimSpace(a.body)) == 0 {
+		return "an empty answer"
+	}
+	// Cut after masking, so that no half of a secret is left.
+	text := string(a.body[:min(len(a.body), 16<<10)])
+	return fmt.Sprintf("%q", clip(x.hide(strings.ToValidUTF8(text, "?")), maxQuote))
+}
