@@ -98,7 +98,7 @@ func (e *Error) Error() string {
 	if e.Vendor != "" {
 		s += " (" + e.Vendor + ")"
 	}
-	if _, told := e.Err.(quiet); e.Err != nil && !told {
+	if _, told := e.Err.(quiet); e.Err != nil && !told { //nolint:errorlint // deeper down, it is told by another
 		s += ": " + e.Err.Error()
 	}
 	return s
@@ -141,8 +141,7 @@ func AsError(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Code: CodeInternal, Message: err.Error(), Source: SourceBridge, Err: quiet{err}}
