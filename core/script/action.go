@@ -1,0 +1,235 @@
+package script
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// wireAction is an action as a script returns it; scripts/wabridge.d.ts
+// describes it for authors.
+type wireAction struct {
+	Type string `json:"type"`
+	Line string `json:"line"`
+
+	Text        *string         `json:"text"`
+	PreviewURL  bool            `json:"preview_url"`
+	Template    *core.Template  `json:"template"`
+	Interactive json.RawMessage `json:"interactive"`
+
+	Tag string `json:"tag"`
+
+	Name  string          `json:"name"`
+	Value json.RawMessage `json:"value"`
+
+	Team     string `json:"team"`
+	Reason   string `json:"reason"`
+	Note     string `json:"note"`
+	Priority string `json:"priority"`
+}
+
+// decodeActions reads what onMessage returned: a JSON array. The error is a
+// sentence for the script's author.
+func decodeActions(data []byte) ([]Action, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(data, &items); err != nil {
+		return nil, fmt.Errorf("onMessage returned what is no list of actions")
+	}
+	if len(items) > MaxActions {
+		return nil, fmt.Errorf("onMessage returned %d actions, at most %d are allowed", len(items), MaxActions)
+	}
+	actions := make([]Action, 0, len(items))
+	for i, item := range items {
+		a, err := decodeAction(item)
+		if err != nil {
+			return nil, fmt.Errorf("action %d: %w", i+1, err)
+		}
+		actions = append(actions, a)
+	}
+	return actions, nil
+}
+
+func decodeAction(data []byte) (Action, error) {
+	var w wireAction
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&w); err != nil {
+		return Action{}, plain(err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return Action{}, fmt.Errorf("not one object")
+	}
+	a := Action{Type: w.Type, Line: clip(w.Line, 200)}
+	var err error
+	switch w.Type {
+	case ActionReply:
+		err = w.reply(&a)
+	case ActionTag, ActionUntag:
+		a.Tag, err = name("tag", w.Tag)
+	case ActionSetField:
+		if a.Name, err = name("name", w.Name); err == nil {
+			a.Value, err = fieldText(w.Value)
+		}
+	case ActionEscalate:
+		err = w.escalate(&a)
+	case "":
+		return Action{}, fmt.Errorf("not an action: use reply(), tag(), untag(), setField() or escalate()")
+	default:
+		return Action{}, fmt.Errorf("%s is not an action: there are reply, tag, untag, setField and escalate", quote(w.Type))
+	}
+	if err != nil {
+		return Action{}, fmt.Errorf("%s: %w", w.Type, err)
+	}
+	return a, nil
+}
+
+func (w *wireAction) reply(a *Action) error {
+	n := 0
+	if w.Text != nil {
+		n++
+		if strings.TrimSpace(*w.Text) == "" {
+			return fmt.Errorf("the text is empty")
+		}
+		if err := bound("text", *w.Text, MaxText); err != nil {
+			return err
+		}
+		if w.PreviewURL {
+			a.Message = &core.Message{Type: core.TypeText, Text: *w.Text, PreviewURL: true}
+		} else {
+			a.Text = *w.Text
+		}
+	}
+	if t := w.Template; t != nil {
+		n++
+		if t.Name == "" || t.Language == "" {
+			return fmt.Errorf("a template needs name and language")
+		}
+		if c := bytes.TrimSpace(t.Components); len(c) > 0 && c[0] != '[' {
+			return fmt.Errorf("a template's components are an array")
+		}
+		a.Message = &core.Message{Type: core.TypeTemplate, Template: t}
+	}
+	if len(w.Interactive) > 0 && !bytes.Equal(w.Interactive, []byte("null")) {
+		n++
+		if w.Interactive[0] != '{' {
+			return fmt.Errorf("interactive is an object")
+		}
+		a.Message = &core.Message{Type: core.TypeInteractive, Interactive: w.Interactive}
+	}
+	if n != 1 {
+		return fmt.Errorf("needs one of text, template and interactive")
+	}
+	return nil
+}
+
+func (w *wireAction) escalate(a *Action) error {
+	a.Team, a.Reason, a.Note, a.Priority = w.Team, w.Reason, w.Note, w.Priority
+	if a.Reason == "" {
+		a.Reason = "the script hands over"
+	}
+	if err := bound("team", a.Team, MaxName); err != nil {
+		return err
+	}
+	if err := bound("reason", a.Reason, MaxText); err != nil {
+		return err
+	}
+	if err := bound("note", a.Note, MaxText); err != nil {
+		return err
+	}
+	switch a.Priority {
+	case "", "low", "normal", "high":
+		return nil
+	}
+	return fmt.Errorf("priority is low, normal or high, not %s", quote(a.Priority))
+}
+
+// fieldText is a contact field's value as text: fields of contacts are texts.
+func fieldText(data json.RawMessage) (string, error) {
+	var v any
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &v); err != nil {
+			return "", fmt.Errorf("value: %w", plain(err))
+		}
+	}
+	switch v := v.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, bound("value", v, MaxText)
+	case float64, bool:
+		return string(bytes.TrimSpace(data)), nil
+	}
+	return "", fmt.Errorf("value is a string, a number, a boolean or null")
+}
+
+// decodeFields checks what mapToCRM returned.
+func decodeFields(fields []field) (map[string]any, error) {
+	if fields == nil {
+		return nil, nil
+	}
+	m := make(map[string]any, len(fields))
+	for _, f := range fields {
+		if _, err := name("a field's name", f.name); err != nil {
+			return nil, fmt.Errorf("mapToCRM: %w", err)
+		}
+		m[f.name] = f.value
+	}
+	return m, nil
+}
+
+// name checks a short, single-line text.
+func name(what, s string) (string, error) {
+	if s == "" {
+		return "", fmt.Errorf("%s is missing", what)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }) {
+		return "", fmt.Errorf("%s has control characters", what)
+	}
+	return s, bound(what, s, MaxName)
+}
+
+func bound(what, s string, limit int) error {
+	if len(s) <= limit {
+		return nil
+	}
+	if n := utf8.RuneCountInString(s); n > limit {
+		return fmt.Errorf("%s has %d characters, at most %d are allowed", what, n, limit)
+	}
+	return nil
+}
+
+func quote(s string) string { return fmt.Sprintf("%q", clip(s, 40)) }
+
+// clip cuts a text to at most n bytes, at a character's end.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// plain rewords the errors of package json for people who do not write Go.
+func plain(err error) error {
+	if e, ok := err.(*json.UnmarshalTypeError); ok { //nolint:errorlint // package json returns it as it is
+		if e.Field == "" {
+			return fmt.Errorf("not an object but a %s", e.Value)
+		}
+		return fmt.Errorf("%s cannot be a %s", e.Field, e.Value)
+	}
+	s := strings.TrimPrefix(err.Error(), "json: ")
+	if rest, ok := strings.CutPrefix(s, "unknown field "); ok {
+		return fmt.Errorf("there is no property %s", clip(rest, 60))
+	}
+	return fmt.Errorf("%s", clip(s, 100))
+}

@@ -1,0 +1,288 @@
+package script
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/dop251/goja"
+	"github.com/dop251/goja/ast"
+	"github.com/dop251/goja/file"
+	"github.com/dop251/goja/parser"
+	"github.com/evanw/esbuild/pkg/api"
+	"github.com/go-sourcemap/sourcemap"
+)
+
+// The names of the hooks, in the order in which a program returns them.
+var hookNames = []string{"onMessage", "mapToCRM"}
+
+// prelude holds what scripts find beside the language, by the name that they
+// use it by. What a script does not mention is left out, because it would be
+// made anew for every event. host is the one native function: see vm.host.
+var prelude = []struct{ name, code string }{
+	{"reply", `function reply(m) {
+if (typeof m === "string") return { type: "reply", text: m, line: host(hostLine) };
+if (m === null || typeof m !== "object") throw new TypeError("reply: wants a text, {template} or {interactive}");
+return { ...m, type: "reply", line: host(hostLine) }; }`},
+	{"untag", `function untag(t) {
+if (typeof t !== "string") throw new TypeError("untag: wants the name of a tag");
+return { type: "untag", tag: t, line: host(hostLine) }; }`},
+	{"tag", `function tag(t) {
+if (typeof t !== "string") throw new TypeError("tag: wants the name of a tag");
+return { type: "tag", tag: t, line: host(hostLine) }; }`},
+	{"setField", `function setField(n, v) {
+if (typeof n !== "string") throw new TypeError("setField: wants a name and a value");
+return { type: "setField", name: n, value: v === undefined ? null : v, line: host(hostLine) }; }`},
+	{"escalate", `function escalate(e) {
+if (typeof e === "string") e = { reason: e };
+if (e !== undefined && (e === null || typeof e !== "object")) throw new TypeError("escalate: wants {team, reason, note, priority}");
+return { ...e, type: "escalate", line: host(hostLine) }; }`},
+	{"console", `const console = (l => ({ log: l, info: l, warn: l, error: l, debug: l }))((...a) => { host(hostLog, a); });`},
+}
+
+// compiled is a script that is ready to run, any number of times.
+type compiled struct {
+	name    string
+	program *goja.Program
+	// shift is how many lines the program has before the bundled code, and
+	// lines maps the bundled code to the author's.
+	shift int
+	lines *sourcemap.Consumer
+	// harden says that the script has async or generator functions: their
+	// constructors can make code of strings, too.
+	harden bool
+}
+
+var exportItem = regexp.MustCompile(`^\s*([\w$]+)(?: as ([\w$]+))?,?$`)
+
+// compile makes a program of an author's file. The error is for the author:
+// "script.ts:3:5: Expected …".
+func compile(src Source) (*compiled, error) {
+	code, mapping, exports, err := bundle(src)
+	if err != nil {
+		return nil, err
+	}
+	var text strings.Builder
+	text.WriteString(`(function (host, hostLog, hostLine) { "use strict";` + "\n")
+	for _, p := range prelude {
+		if strings.Contains(code, p.name) {
+			text.WriteString(p.code + "\n")
+		}
+	}
+	text.WriteString("return (function () {\n")
+	c := &compiled{name: src.Name, shift: strings.Count(text.String(), "\n")}
+	text.WriteString(code)
+	text.WriteString("\nreturn [")
+	for _, hook := range hookNames {
+		if local, ok := exports[hook]; ok {
+			text.WriteString(local + ", ")
+		} else {
+			fmt.Fprintf(&text, "typeof %s === 'undefined' ? undefined : %s, ", hook, hook)
+		}
+	}
+	text.WriteString("]; })(); })")
+
+	if c.lines, err = sourcemap.Parse("", mapping); err != nil {
+		return nil, fmt.Errorf("%s: source map: %w", src.Name, err)
+	}
+	tree, err := parser.ParseFile(nil, src.Name, text.String(), 0, parser.WithDisableSourceMaps)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if c.program, err = goja.CompileAST(tree, false); err != nil {
+		return nil, c.explain(err)
+	}
+	c.harden = hasSpecialFunctions(reflect.ValueOf(tree))
+	return c, nil
+}
+
+// bundle turns TypeScript or a module into a plain script. exports are the
+// exported names with their local ones.
+func bundle(src Source) (code string, mapping []byte, exports map[string]string, err error) {
+	loader := api.LoaderJS
+	switch path.Ext(src.Name) {
+	case ".js":
+	case ".ts":
+		loader = api.LoaderTS
+	default:
+		return "", nil, nil, fmt.Errorf("%s: a script's name ends in .js or .ts", src.Name)
+	}
+	built := api.Build(api.BuildOptions{
+		Stdin:          &api.StdinOptions{Contents: string(src.Code), Sourcefile: src.Name, Loader: loader},
+		Bundle:         true,
+		Format:         api.FormatESModule,
+		Target:         api.ES2020,
+		TreeShaking:    api.TreeShakingFalse,
+		Charset:        api.CharsetUTF8,
+		LegalComments:  api.LegalCommentsNone,
+		Sourcemap:      api.SourceMapExternal,
+		SourcesContent: api.SourcesContentExclude,
+		Outfile:        "out.js",
+		Metafile:       true,
+		LogLevel:       api.LogLevelSilent,
+		LogLimit:       10,
+	})
+	if err := buildErrors(built.Errors); err != nil {
+		return "", nil, nil, err
+	}
+	for _, f := range built.OutputFiles {
+		if strings.HasSuffix(f.Path, ".map") {
+			mapping = f.Contents
+		} else {
+			code = string(f.Contents)
+		}
+	}
+	var meta struct {
+		Inputs  map[string]struct{ Format string }
+		Outputs map[string]struct {
+			Imports []struct{ Path string }
+			Exports []string
+		}
+	}
+	if err := json.Unmarshal([]byte(built.Metafile), &meta); err != nil {
+		return "", nil, nil, fmt.Errorf("%s: %w", src.Name, err)
+	}
+	for _, in := range meta.Inputs {
+		if in.Format == "cjs" {
+			return "", nil, nil, fmt.Errorf("%s: there is no require, module or exports here: write export function onMessage(event, context) { … }", src.Name)
+		}
+	}
+	exports = map[string]string{}
+	for _, out := range meta.Outputs {
+		for _, imp := range out.Imports {
+			return "", nil, nil, fmt.Errorf("%s: import %q: a script is one file and imports nothing but types", src.Name, imp.Path)
+		}
+		if len(out.Exports) == 0 {
+			continue
+		}
+		// The bundler ends a module with its one export clause.
+		at := strings.LastIndex(code, "\nexport {")
+		if at < 0 {
+			return "", nil, nil, fmt.Errorf("%s: exports cannot be found", src.Name)
+		}
+		clause := code[at+len("\nexport {"):]
+		code = code[:at]
+		for line := range strings.Lines(clause) {
+			if m := exportItem.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+				if m[2] == "" {
+					m[2] = m[1]
+				}
+				exports[m[2]] = m[1]
+			}
+		}
+	}
+	return code, mapping, exports, nil
+}
+
+// buildErrors joins the first few messages.
+func buildErrors(messages []api.Message) error {
+	var all []error
+	for i, m := range messages {
+		if i == 3 {
+			all = append(all, fmt.Errorf("and %d more", len(messages)-i))
+			break
+		}
+		where := ""
+		if l := m.Location; l != nil {
+			where = fmt.Sprintf("%s:%d:%d: ", l.File, l.Line, l.Column+1)
+		}
+		all = append(all, errors.New(where+m.Text))
+	}
+	return errors.Join(all...)
+}
+
+// explain points a mistake in the program at the author's file.
+func (c *compiled) explain(err error) error {
+	var list parser.ErrorList
+	if errors.As(err, &list) && len(list) > 0 {
+		return c.at(list[0].Position, list[0].Message)
+	}
+	var one *parser.Error
+	if errors.As(err, &one) {
+		return c.at(one.Position, one.Message)
+	}
+	var syntax *goja.CompilerSyntaxError
+	if errors.As(err, &syntax) && syntax.File != nil {
+		return c.at(syntax.File.Position(syntax.Offset), syntax.Message)
+	}
+	return fmt.Errorf("%s: %w", c.name, err)
+}
+
+func (c *compiled) at(pos file.Position, message string) error {
+	line := c.line(pos)
+	if line == "" {
+		line = c.name
+	}
+	return fmt.Errorf("%s: %s", line, message)
+}
+
+// line is where in the author's file a position of the program is: "name:12",
+// or "" when it is in no line of the author's.
+func (c *compiled) line(pos file.Position) string {
+	if pos.Line <= c.shift {
+		return ""
+	}
+	_, _, line, _, ok := c.lines.Source(pos.Line-c.shift, max(pos.Column-1, 0))
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", c.name, line)
+}
+
+// where is the innermost line of the author's in a stack.
+func (c *compiled) where(stack []goja.StackFrame) string {
+	for i := range stack {
+		if stack[i].SrcName() != c.name {
+			continue
+		}
+		if line := c.line(stack[i].Position()); line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// hasSpecialFunctions reports whether a program has async or generator
+// functions, by looking at every node.
+func hasSpecialFunctions(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return false
+		}
+		if v.Type() == reflect.TypeFor[*file.File]() {
+			return false
+		}
+		if v.CanInterface() {
+			switch n := v.Interface().(type) {
+			case *ast.FunctionLiteral:
+				if n.Async || n.Generator {
+					return true
+				}
+			case *ast.ArrowFunctionLiteral:
+				if n.Async {
+					return true
+				}
+			}
+		}
+		return hasSpecialFunctions(v.Elem())
+	case reflect.Slice:
+		for i := range v.Len() {
+			if hasSpecialFunctions(v.Index(i)) {
+				return true
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			// Lists of declarations repeat what is in the bodies.
+			if v.Type().Field(i).Name != "DeclarationList" && hasSpecialFunctions(v.Field(i)) {
+				return true
+			}
+		}
+	}
+	return false
+}

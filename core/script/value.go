@@ -1,0 +1,502 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dop251/goja"
+)
+
+// object shows a JSON object to a script without taking it apart first: a value
+// becomes one of the script's only when the script looks at it. It is
+// read-only, so that both hooks can be given the same.
+type object struct {
+	vm    *goja.Runtime
+	keys  []string
+	raw   []string // JSON of each value
+	known []goja.Value
+	index map[string]int // of keys, for objects that have many
+}
+
+// errJSON says that an event or a context is no JSON object.
+var errJSON = errors.New("not a JSON object")
+
+const (
+	manyKeys  = 24
+	maxNested = 200 // depth of input that is looked into
+)
+
+// parseObject reads one level of a JSON object.
+func parseObject(vm *goja.Runtime, s string) (*object, error) {
+	i := skipSpace(s, 0)
+	if i >= len(s) || s[i] != '{' {
+		return nil, errJSON
+	}
+	o := &object{vm: vm, keys: make([]string, 0, 12), raw: make([]string, 0, 12)}
+	for i = skipSpace(s, i+1); i < len(s) && s[i] != '}'; i = skipSpace(s, i) {
+		end := skipValue(s, i)
+		if s[i] != '"' || end < 0 {
+			return nil, errJSON
+		}
+		key, ok := unquote(s[i:end])
+		if i = skipSpace(s, end); !ok || i >= len(s) || s[i] != ':' {
+			return nil, errJSON
+		}
+		i = skipSpace(s, i+1)
+		if end = skipValue(s, i); end < 0 {
+			return nil, errJSON
+		}
+		o.put(key, s[i:end])
+		if i = skipSpace(s, end); i < len(s) && s[i] == ',' {
+			i++
+		} else if i >= len(s) || s[i] != '}' {
+			return nil, errJSON
+		}
+	}
+	if i >= len(s) {
+		return nil, errJSON
+	}
+	o.known = make([]goja.Value, len(o.keys))
+	return o, nil
+}
+
+// put adds a key; of two that are the same, the last counts.
+func (o *object) put(key, raw string) {
+	if at := o.find(key); at >= 0 {
+		o.raw[at] = raw
+		return
+	}
+	if len(o.keys) == manyKeys {
+		o.index = make(map[string]int, 2*manyKeys)
+		for i, k := range o.keys {
+			o.index[k] = i
+		}
+	}
+	if o.index != nil {
+		o.index[key] = len(o.keys)
+	}
+	o.keys, o.raw = append(o.keys, key), append(o.raw, raw)
+}
+
+func (o *object) find(key string) int {
+	if o.index != nil {
+		if i, ok := o.index[key]; ok {
+			return i
+		}
+		return -1
+	}
+	for i, k := range o.keys {
+		if k == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// Get implements goja.DynamicObject.
+func (o *object) Get(key string) goja.Value {
+	i := o.find(key)
+	if i < 0 {
+		return nil
+	}
+	if o.known[i] == nil {
+		o.known[i] = parseValue(o.vm, o.raw[i], 0)
+	}
+	return o.known[i]
+}
+
+// Set implements goja.DynamicObject.
+func (o *object) Set(key string, _ goja.Value) bool {
+	panic(o.vm.NewTypeError("cannot set " + quote(key) + ": events and contexts are read-only"))
+}
+
+// Delete implements goja.DynamicObject.
+func (o *object) Delete(key string) bool {
+	panic(o.vm.NewTypeError("cannot delete " + quote(key) + ": events and contexts are read-only"))
+}
+
+// Has implements goja.DynamicObject.
+func (o *object) Has(key string) bool { return o.find(key) >= 0 }
+
+// Keys implements goja.DynamicObject.
+func (o *object) Keys() []string { return o.keys }
+
+// parseValue makes a value of JSON. What is malformed becomes undefined:
+// whoever made the JSON is on our side.
+func parseValue(vm *goja.Runtime, s string, depth int) goja.Value {
+	if s == "" || depth > maxNested {
+		return goja.Undefined()
+	}
+	switch s[0] {
+	case '"':
+		if text, ok := unquote(s); ok {
+			return vm.ToValue(text)
+		}
+	case '{':
+		if o, err := parseObject(vm, s); err == nil {
+			return vm.NewDynamicObject(o)
+		}
+	case '[':
+		var items []any
+		for i := skipSpace(s, 1); i < len(s) && s[i] != ']'; i = skipSpace(s, i) {
+			end := skipValue(s, i)
+			if end < 0 {
+				return goja.Undefined()
+			}
+			items = append(items, parseValue(vm, s[i:end], depth+1))
+			if i = skipSpace(s, end); i < len(s) && s[i] == ',' {
+				i++
+			}
+		}
+		return vm.NewArray(items...)
+	case 't':
+		return vm.ToValue(true)
+	case 'f':
+		return vm.ToValue(false)
+	case 'n':
+		return goja.Null()
+	default:
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil && n > -1<<53 && n < 1<<53 {
+			return vm.ToValue(n)
+		}
+		if f, err := strconv.ParseFloat(s, 64); err == nil {
+			return vm.ToValue(f)
+		}
+	}
+	return goja.Undefined()
+}
+
+func skipSpace(s string, i int) int {
+	for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipValue returns the end of the JSON value that begins at i, or -1. It looks
+// at no more than is needed to find it.
+func skipValue(s string, i int) int {
+	depth := 0
+	for ; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			for i++; i < len(s) && s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(s) {
+				return -1
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return -1
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case ',', ':', ' ', '\n', '\t', '\r':
+			if depth == 0 {
+				return -1
+			}
+		default: // a number or a word
+			start := i
+			for i < len(s) && strings.IndexByte(",:]} \n\t\r\"{[", s[i]) < 0 {
+				i++
+			}
+			if depth == 0 {
+				if i == start {
+					return -1
+				}
+				return i
+			}
+			i--
+		}
+	}
+	return -1
+}
+
+// unquote reads a JSON string.
+func unquote(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return "", false
+	}
+	s = s[1 : len(s)-1]
+	if strings.IndexByte(s, '\\') < 0 {
+		return s, true
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b = append(b, s[i])
+			continue
+		}
+		if i++; i >= len(s) {
+			return "", false
+		}
+		switch s[i] {
+		case 'b':
+			b = append(b, '\b')
+		case 'f':
+			b = append(b, '\f')
+		case 'n':
+			b = append(b, '\n')
+		case 'r':
+			b = append(b, '\r')
+		case 't':
+			b = append(b, '\t')
+		case 'u':
+			r, n := unhex(s[i:])
+			if n == 0 {
+				return "", false
+			}
+			i += n - 1
+			b = utf8.AppendRune(b, r)
+		default:
+			b = append(b, s[i])
+		}
+	}
+	return string(b), true
+}
+
+// unhex reads "uXXXX", or a pair of surrogates "uXXXX\uXXXX".
+func unhex(s string) (rune, int) {
+	if len(s) < 5 {
+		return 0, 0
+	}
+	hi, err := strconv.ParseUint(s[1:5], 16, 16)
+	if err != nil {
+		return 0, 0
+	}
+	if hi >= 0xd800 && hi < 0xdc00 && len(s) >= 11 && s[5] == '\\' && s[6] == 'u' {
+		lo, err := strconv.ParseUint(s[7:11], 16, 16)
+		if err == nil && lo >= 0xdc00 && lo < 0xe000 {
+			return rune((hi-0xd800)<<10|(lo-0xdc00)) + 0x10000, 11
+		}
+	}
+	return rune(hi), 5 // a lone surrogate becomes U+FFFD
+}
+
+// encoder writes what a hook returned as JSON, within bounds.
+type encoder struct {
+	buf   []byte
+	limit int
+}
+
+var (
+	errDeep  = errors.New("nested too deeply, or in a circle")
+	errLarge = fmt.Errorf("more than %d KiB", MaxOutput>>10)
+)
+
+const (
+	maxOutputDepth = 32
+	maxOutputKeys  = 1000 // of one object or array
+)
+
+// value writes a value. It may call getters of the script's, which may throw.
+func (e *encoder) value(v goja.Value, depth int) error {
+	if len(e.buf) > e.limit {
+		return errLarge
+	}
+	if depth > maxOutputDepth {
+		return errDeep
+	}
+	o, ok := v.(*goja.Object)
+	if !ok {
+		return e.scalar(v)
+	}
+	switch class := o.ClassName(); class {
+	case "Array":
+		return e.array(o, depth)
+	case "Date":
+		t, err := dateOf(o)
+		if err != nil {
+			return err
+		}
+		e.text(t)
+		return nil
+	case "Object", "Error":
+		if _, ok := goja.AssertFunction(o); ok {
+			return errors.New("a function")
+		}
+		return e.object(o, depth)
+	case "Promise":
+		return errPromise
+	default:
+		return fmt.Errorf("a %s", strings.ToLower(class))
+	}
+}
+
+func (e *encoder) array(o *goja.Object, depth int) error {
+	n := o.Get("length").ToInteger()
+	if n > maxOutputKeys {
+		return fmt.Errorf("an array of %d", n)
+	}
+	e.buf = append(e.buf, '[')
+	for i := range n {
+		if i > 0 {
+			e.buf = append(e.buf, ',')
+		}
+		if err := e.value(o.Get(strconv.FormatInt(i, 10)), depth+1); err != nil {
+			return err
+		}
+	}
+	e.buf = append(e.buf, ']')
+	return nil
+}
+
+func (e *encoder) object(o *goja.Object, depth int) error {
+	keys := o.Keys()
+	if len(keys) > maxOutputKeys {
+		return fmt.Errorf("an object of %d properties", len(keys))
+	}
+	e.buf = append(e.buf, '{')
+	first := true
+	for _, k := range keys {
+		v := o.Get(k)
+		if v == nil || goja.IsUndefined(v) {
+			continue
+		}
+		if !first {
+			e.buf = append(e.buf, ',')
+		}
+		first = false
+		e.text(k)
+		e.buf = append(e.buf, ':')
+		if err := e.value(v, depth+1); err != nil {
+			return fmt.Errorf("%s: %w", clip(k, 40), err)
+		}
+	}
+	e.buf = append(e.buf, '}')
+	return nil
+}
+
+// scalar writes what is no object.
+func (e *encoder) scalar(v goja.Value) error {
+	if v == nil {
+		v = goja.Undefined()
+	}
+	switch x := v.Export().(type) {
+	case nil:
+		e.buf = append(e.buf, "null"...)
+	case string:
+		if len(x) > e.limit {
+			return errLarge
+		}
+		e.text(x)
+	case bool:
+		e.buf = strconv.AppendBool(e.buf, x)
+	case int64:
+		e.buf = strconv.AppendInt(e.buf, x, 10)
+	case float64:
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("%v is no number that can be written", x)
+		}
+		e.buf = strconv.AppendFloat(e.buf, x, 'g', -1, 64)
+	default:
+		return fmt.Errorf("a %T", x)
+	}
+	return nil
+}
+
+const hexDigits = "0123456789abcdef"
+
+// text writes a string.
+func (e *encoder) text(s string) {
+	e.buf = append(e.buf, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		e.buf = append(e.buf, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			e.buf = append(e.buf, '\\', c)
+		case '\n':
+			e.buf = append(e.buf, '\\', 'n')
+		default:
+			e.buf = append(e.buf, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		start = i + 1
+	}
+	e.buf = append(append(e.buf, s[start:]...), '"')
+}
+
+// fieldsOf reads what mapToCRM returned.
+func fieldsOf(v goja.Value) ([]field, error) {
+	if v == nil || goja.IsUndefined(v) || goja.IsNull(v) {
+		return nil, nil
+	}
+	o, ok := v.(*goja.Object)
+	if !ok || (o.ClassName() != "Object" && o.ClassName() != "Promise") {
+		return nil, errors.New("returned no object of fields")
+	}
+	if o.ClassName() == "Promise" {
+		return nil, errPromise
+	}
+	keys := o.Keys()
+	if len(keys) > MaxFields {
+		return nil, fmt.Errorf("returned %d fields, at most %d are allowed", len(keys), MaxFields)
+	}
+	fields := make([]field, 0, len(keys))
+	size := 0
+	for _, k := range keys {
+		f := field{name: k}
+		v := o.Get(k)
+		if v == nil || goja.IsUndefined(v) {
+			continue
+		}
+		if o, ok := v.(*goja.Object); ok {
+			if o.ClassName() != "Date" {
+				return nil, fmt.Errorf("field %s: a field is a string, a number, a boolean, a Date or null", quote(k))
+			}
+			t, err := dateOf(o)
+			if err != nil {
+				return nil, fmt.Errorf("field %s: %w", quote(k), err)
+			}
+			f.value = t
+		} else {
+			switch x := v.Export().(type) {
+			case nil, bool:
+				f.value = x
+			case string:
+				f.value = x
+				size += len(x)
+			case int64:
+				f.value = float64(x)
+			case float64:
+				if math.IsNaN(x) || math.IsInf(x, 0) {
+					return nil, fmt.Errorf("field %s: %v is no number that can be written", quote(k), x)
+				}
+				f.value = x
+			default:
+				return nil, fmt.Errorf("field %s: a field is a string, a number, a boolean, a Date or null", quote(k))
+			}
+		}
+		if size += len(k) + 10; size > MaxOutput {
+			return nil, fmt.Errorf("returned %w", errLarge)
+		}
+		fields = append(fields, f)
+	}
+	return fields, nil
+}
+
+func dateOf(o *goja.Object) (string, error) {
+	t, ok := o.Export().(time.Time)
+	if !ok {
+		return "", errors.New("an invalid date")
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00"), nil
+}

@@ -1,0 +1,138 @@
+package script
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+)
+
+const (
+	// socketFD is where a worker finds its end of the socket pair.
+	socketFD = 3
+	// maxStack makes stack bombs die within milliseconds instead of seconds.
+	maxStack = 64 << 20
+	// regexpTimeout ends what only a backtracking engine can match.
+	regexpTimeout = 100 * time.Millisecond
+	// flushAfter is how long finished results may wait for others: the engine
+	// sees progress at least as often.
+	flushAfter = 5 * time.Millisecond
+)
+
+// WorkerMain is the main function of a worker process: what the command in
+// [Options.Command] runs. It talks to the engine over file descriptor 3, and
+// returns when the engine hangs up.
+func WorkerMain() {
+	runtime.GOMAXPROCS(1)
+	debug.SetMaxStack(maxStack)
+	debug.SetTraceback("none")
+	// Garbage is nearly all there is, and one event's is small.
+	debug.SetGCPercent(400)
+	regexp2.DefaultMatchTimeout = regexpTimeout
+	time.Local = time.UTC
+	if err := work(os.NewFile(socketFD, "engine")); err != nil {
+		fmt.Fprintln(os.Stderr, "script worker:", err)
+		os.Exit(1)
+	}
+}
+
+// work serves one engine.
+func work(conn io.ReadWriter) error {
+	var in, out []byte
+	kind, payload, err := readFrame(conn, &in)
+	if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
+		return nil
+	}
+	var load loadRequest
+	if err != nil || kind != frameLoad {
+		return fmt.Errorf("first frame: %c: %w", kind, err)
+	}
+	if err := json.Unmarshal(payload, &load); err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(int64(load.Memory / 2))
+	reply := loadReply{Confined: confine(load.Memory)}
+	clock := newClock(load.Soft, load.Hard)
+	c, err := compile(Source{Name: load.Name, Code: load.Code})
+	if err == nil {
+		clock.mark()
+		reply.Hooks, err = c.probe(clock)
+	}
+	if err != nil {
+		reply.Error = clip(err.Error(), 4096)
+	}
+	data, err := json.Marshal(reply)
+	if err != nil {
+		return err
+	}
+	out = append(beginFrame(out, frameLoad), data...)
+	if _, err := conn.Write(endFrame(out)); err != nil || reply.Error != "" {
+		return err
+	}
+	// What compiling left behind is most of the heap.
+	load.Code, payload, data = nil, nil, nil
+	debug.FreeOSMemory()
+
+	for {
+		kind, payload, err = readFrame(conn, &in)
+		if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
+			return nil
+		}
+		if err != nil || kind != frameCalls {
+			return fmt.Errorf("frame: %c: %w", kind, err)
+		}
+		if out, err = answer(conn, c, clock, payload, out); err != nil {
+			return err
+		}
+	}
+}
+
+// answer makes the calls of a frame, one after the other, and sends their
+// results: together while they are quick, singly when they are slow.
+func answer(conn io.Writer, c *compiled, clock *clock, payload, out []byte) ([]byte, error) {
+	p := unpacker{b: payload}
+	clock.mark()
+	flushed := time.Now()
+	out = beginFrame(out, frameResult)
+	for p.err == nil && len(p.b) > 0 {
+		call := p.call()
+		if p.err != nil {
+			break
+		}
+		if len(out) > headerSize && (time.Since(flushed) > flushAfter || len(out) > MaxOutput) {
+			if _, err := conn.Write(endFrame(out)); err != nil {
+				return out, err
+			}
+			out = beginFrame(out, frameResult)
+			clock.mark()
+			flushed = time.Now()
+		}
+		var res result
+		c.do(&call, clock, &res)
+		res.message = oneLine(res.message)
+		out = appendResult(out, &res)
+	}
+	if p.err != nil {
+		return out, p.err
+	}
+	if len(out) > headerSize {
+		if _, err := conn.Write(endFrame(out)); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// oneLine makes a message fit for a trace.
+func oneLine(s string) string {
+	if s == "" {
+		return ""
+	}
+	return clip(string(bytes.Join(bytes.Fields([]byte(s)), []byte(" "))), 300)
+}
