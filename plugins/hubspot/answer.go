@@ -181,6 +181,10 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		err.Hint = setup
 		return err
 	}
+	if s.raced(e) {
+		err.Code, err.Hint = core.CodeUnavailable, ""
+		return err
+	}
 	switch e.Category {
 	case "VALIDATION_ERROR", "OBJECT_NOT_FOUND", "":
 		if missing := e.missingProperties(); len(missing) > 0 {
@@ -215,4 +219,14 @@ func (s *settings) setupError(e apiError) string {
 		}
 	}
 	return ""
+}
+
+// raced reports whether a row was refused because another call wrote its key at the
+// same time, as one may that was given up and is still at work: the next attempt
+// finds the record.
+func (s *settings) raced(e apiError) bool {
+	if !strings.Contains(e.Message, "CONFLICTING_UNIQUE_VALUE") {
+		return false
+	}
+	return strings.Contains(e.Message, `"name":"`+s.ContactKey+`"`) || strings.Contains(e.Message, `"name":"`+s.MessageKey+`"`)
 }

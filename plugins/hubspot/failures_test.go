@@ -122,6 +122,21 @@ func TestDeliver_ObeysTheRulesOfTheAccountsAdministrator(t *testing.T) {
 	wantCodes(t, b.deliver(without, with), map[string]core.Code{without.ID: core.CodeInvalid, with.ID: ""})
 }
 
+func TestDeliver_TriesAgainWhenAnotherCallMadeTheRecordMeanwhile(t *testing.T) {
+	for _, name := range []string{"wabridge_contact_id", "wa_message_id", "email"} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+			b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultRow, Row: "001", Match: "batch/upsert", Message: fmt.Sprintf(
+				`Property values were not valid: [{"isValid":false,"message":"7 already has that value","error":"CONFLICTING_UNIQUE_VALUE","name":%q}]`, name)})
+			want := core.CodeUnavailable
+			if name == "email" { // a value of the script's: it stays refused
+				want = core.CodeInvalid
+			}
+			wantCodes(t, b.deliver(received(1), received(2)), map[string]core.Code{"wamid.IN001": want, "wamid.IN002": ""})
+		})
+	}
+}
+
 func TestDeliver_MasksWhomAnErrorIsAbout(t *testing.T) {
 	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
 	b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultRow, Match: "contacts/batch", Row: "c001",

@@ -161,6 +161,12 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sim) serve(c *call) {
+	// The body comes first: only after it does the server notice that a client left.
+	var err error
+	if c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody)); err != nil {
+		c.fail(http.StatusRequestEntityTooLarge, vendorError{Category: "VALIDATION_ERROR", Message: "Request entity too large"})
+		return
+	}
 	if d := s.state.latency(); d > 0 {
 		pause(c.r.Context(), d)
 	}
@@ -172,11 +178,6 @@ func (s *Sim) serve(c *call) {
 	}
 	c.rows = f.rows
 	if !s.authorize(c) || !s.limit.admit(s, c) {
-		return
-	}
-	var err error
-	if c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody)); err != nil {
-		c.fail(http.StatusRequestEntityTooLarge, vendorError{Category: "VALIDATION_ERROR", Message: "Request entity too large"})
 		return
 	}
 	if f.lost {

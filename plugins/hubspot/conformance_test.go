@@ -1,0 +1,69 @@
+package hubspot_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"testing"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/connectortest"
+	"github.com/wabridge/wabridge/plugins/hubspot"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+)
+
+func TestMain(m *testing.M) {
+	connectortest.ServeIfChild(map[string]core.Connector{"hubspot": hubspot.New()})
+	os.Exit(m.Run())
+}
+
+func TestConnector_Conforms(t *testing.T) {
+	for _, version := range []string{"2026-09", "v3"} {
+		sim := hubspotsim.New(hubspotsim.Options{Tokens: []string{token}})
+		server := httptest.NewServer(sim)
+		t.Cleanup(server.Close)
+		settings := func(name, value string) json.RawMessage {
+			m := map[string]string{"base_url": server.URL, "api_version": version}
+			m[name] = value
+			b, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		target := connectortest.Target{
+			Connector: hubspot.New(),
+			Account: core.Account{Tenant: "acme", Lane: "crm", Settings: settings("timeout", "10s"),
+				Secrets: map[string]core.Secret{"token": token}},
+			BadSettings: map[string]json.RawMessage{
+				"base_url":    settings("base_url", "http://api.hubapi.com"),
+				"api_version": settings("api_version", "v1"),
+				"contact_key": settings("contact_key", ""),
+				"tokn":        settings("tokn", "x"),
+			},
+			BadSecrets: map[string]core.Secret{"token": "pat-na1-revoked"},
+			Records: func() map[string]int {
+				n := map[string]int{}
+				for _, r := range sim.Records("communications") {
+					if len(r.Associated["contacts"]) == 1 {
+						n[r.Properties["wa_message_id"]]++
+					}
+				}
+				return n
+			},
+			Stall: func(stalled bool) {
+				if stalled {
+					sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultHang})
+				} else {
+					sim.Heal()
+				}
+			},
+		}
+		t.Run(fmt.Sprintf("%s in process", version), func(t *testing.T) { connectortest.Run(t, target) })
+		t.Run(fmt.Sprintf("%s as a plugin", version), func(t *testing.T) {
+			target.Connector = connectortest.Plugin(t, "hubspot")
+			connectortest.Run(t, target)
+		})
+	}
+}
