@@ -149,3 +149,13 @@ func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {
 	c.plans[string(settings)] = p
 	return p, nil
 }
+
+// CloseIdleConnections closes connections that wait for a next request. They
+// close by themselves after some seconds.
+func (c *Connector) CloseIdleConnections() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.plans {
+		p.client.CloseIdleConnections()
+	}
+}

@@ -146,24 +146,25 @@ func hash(v string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// plainText writes a value into a header or query.
-func plainText(v any) (string, error) {
+// plainText writes a value into a header or query. What is the pipeline that
+// made it, for errors.
+func plainText(what string, v any) (string, error) {
 	if raw, ok := v.(rawJSON); ok {
 		v = string(raw)
 	}
 	text, ok := textOf(v)
 	switch {
 	case v == nil:
-		return "", errors.New("there is no value")
+		return "", errors.New(what + ": there is no value")
 	case !ok:
-		return "", fmt.Errorf("want a text, not %s: use json or join", wordForValue(v))
+		return "", fmt.Errorf("%s: want a text, not %s: use json or join", what, wordForValue(v))
 	}
 	return text, nil
 }
 
 // stringInJSON writes a value between quotes that the template has.
-func stringInJSON(v any) (string, error) {
-	text, err := plainText(v)
+func stringInJSON(what string, v any) (string, error) {
+	text, err := plainText(what, v)
 	if err != nil {
 		return "", err
 	}
@@ -176,21 +177,21 @@ func stringInJSON(v any) (string, error) {
 
 // pathSegment writes a value as part of one segment of a path: it can neither
 // add segments nor a query, nor climb, also where a server decodes twice.
-func pathSegment(v any) (string, error) {
-	text, err := plainText(v)
+func pathSegment(what string, v any) (string, error) {
+	text, err := plainText(what, v)
 	if err != nil {
 		return "", err
 	}
 	if text == "" {
-		return "", errors.New("empty, and a path needs a value")
+		return "", errors.New(what + ": empty, and a path needs a value")
 	}
 	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '/' || r == '\\' }) {
 		if part == "." || part == ".." {
-			return "", errors.New("a path cannot contain the segment " + part)
+			return "", errors.New(what + ": a path cannot contain the segment " + part)
 		}
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.ValidString(text) {
-		return "", errors.New("a path cannot contain control characters")
+		return "", errors.New(what + ": a path cannot contain control characters")
 	}
 	return url.PathEscape(text), nil
 }

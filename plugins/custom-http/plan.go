@@ -1,6 +1,7 @@
 package customhttp
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -120,8 +121,8 @@ func (c *planner) plan() *plan {
 	c.idempotency(p)
 	if h := c.Health; h != nil {
 		p.health = c.request("settings.health", "health", operationSettings{
-			Method: orText(h.Method, http.MethodGet), Path: h.Path, Query: h.Query, Headers: h.Headers,
-		}, nil)
+			Method: cmp.Or(h.Method, http.MethodGet), Path: h.Path, Query: h.Query, Headers: h.Headers,
+		}, noWords)
 		if h.Response == nil {
 			h.Response = new(responseSettings)
 		}
@@ -208,10 +209,10 @@ func (c *planner) limits(p *plan) {
 		p.parallel = *c.Parallel
 	}
 	formats := []string{"auto", "seconds", "milliseconds", "epoch"}
-	if p.retryAfter.Format = orText(c.RetryAfter.Format, "auto"); !slices.Contains(formats, p.retryAfter.Format) {
+	if p.retryAfter.Format = cmp.Or(c.RetryAfter.Format, "auto"); !slices.Contains(formats, p.retryAfter.Format) {
 		c.addf("settings.retry_after.format", "want one of %s", strings.Join(formats, ", "))
 	}
-	if p.retryAfter.Header = orText(c.RetryAfter.Header, "Retry-After"); !headerName.MatchString(p.retryAfter.Header) {
+	if p.retryAfter.Header = cmp.Or(c.RetryAfter.Header, "Retry-After"); !headerName.MatchString(p.retryAfter.Header) {
 		c.addf("settings.retry_after.header", "not a header's name")
 	}
 }
@@ -219,7 +220,7 @@ func (c *planner) limits(p *plan) {
 func (c *planner) authentication(p *plan) {
 	a := &p.auth
 	unused := map[string]string{"in": a.In, "name": a.Name, "prefix": a.Prefix}
-	switch a.Type = orText(a.Type, "none"); a.Type {
+	switch a.Type = cmp.Or(a.Type, "none"); a.Type {
 	case "none", "bearer", "basic":
 		for _, name := range sortedKeys(unused) {
 			if unused[name] != "" {
@@ -227,7 +228,7 @@ func (c *planner) authentication(p *plan) {
 			}
 		}
 	case "api_key":
-		if a.In = orText(a.In, "header"); a.In != "header" && a.In != "query" {
+		if a.In = cmp.Or(a.In, "header"); a.In != "header" && a.In != "query" {
 			c.addf("settings.auth.in", `want "header" or "query"`)
 		}
 		switch {
@@ -250,11 +251,11 @@ func (c *planner) idempotency(p *plan) {
 	s := c.Idempotency
 	switch p.idempotency = core.Idempotency(s.Mode); p.idempotency {
 	case core.IdempotencyKey:
-		name := orText(s.Header, "Idempotency-Key")
+		name := cmp.Or(s.Header, "Idempotency-Key")
 		if !headerName.MatchString(name) {
 			c.addf(where+".header", "not a header's name")
 		}
-		c.shared = named{name, compileTemplate(orText(s.Key, idOnly), inText, where+".key", vocabulary(), c.problems)}
+		c.shared = named{name, compileTemplate(cmp.Or(s.Key, idOnly), inText, where+".key", vocabulary(), c.problems)}
 		return
 	case core.IdempotencyUpsert, core.IdempotencyNone:
 	case "":
@@ -271,7 +272,7 @@ var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.Met
 
 // request compiles what a request needs but its body.
 func (c *planner) request(where, kind string, s operationSettings, words *word) *operation {
-	op := &operation{name: where, kind: kind, method: orText(s.Method, http.MethodPost)}
+	op := &operation{name: where, kind: kind, method: cmp.Or(s.Method, http.MethodPost)}
 	if !slices.Contains(methods, op.method) {
 		c.addf(where+".method", "want one of %s", strings.Join(methods, ", "))
 	}
@@ -290,7 +291,7 @@ func (c *planner) request(where, kind string, s operationSettings, words *word) 
 		op.query = append(op.query, named{name, compileTemplate(s.Query[name], inText, at, words, c.problems)})
 	}
 	headers := make(map[string]named)
-	c.headers(headers, "settings.headers", c.settings.Headers, words)
+	c.headers(headers, "settings.headers", c.settings.Headers, nil)
 	c.headers(headers, where+".headers", s.Headers, words)
 	for _, name := range sortedKeys(headers) {
 		op.headers = append(op.headers, headers[name])
@@ -306,10 +307,14 @@ var ownHeaders = []string{
 	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
+// headers compiles headers; without words they are the same for all requests.
 func (c *planner) headers(to map[string]named, where string, from map[string]string, words *word) {
 	for _, name := range sortedKeys(from) {
 		at, canonical := where+"."+quoteKey(name), textproto.CanonicalMIMEHeaderKey(name)
 		switch {
+		case words == nil && strings.Contains(from[name], "{{"):
+			c.addf(at, "is for all requests: templates go into headers of operations")
+			continue
 		case !headerName.MatchString(name):
 			c.addf(at, "not a header's name")
 		case slices.Contains(ownHeaders, canonical):
@@ -321,7 +326,7 @@ func (c *planner) headers(to map[string]named, where string, from map[string]str
 			// net/http takes these two as leave to send a request again.
 			c.addf(at, `say settings.idempotency = {mode = "key", header = %q} instead`, canonical)
 		}
-		to[canonical] = named{canonical, compileTemplate(from[name], inText, at, words, c.problems)}
+		to[canonical] = named{canonical, compileTemplate(from[name], inText, at, cmp.Or(words, noWords), c.problems)}
 	}
 }
 
@@ -381,8 +386,14 @@ func (c *planner) operation(where, kind string, s operationSettings) *operation 
 	return op
 }
 
+// noWords are what a request for no event can say.
+var noWords = &word{fields: map[string]*word{}, only: " (this request is for no event)"}
+
 // batchWords are what a request for many events can say of them.
-var batchWords = &word{fields: map[string]*word{"count": {zero: json.Number("0")}}}
+var batchWords = &word{
+	fields: map[string]*word{"count": {zero: json.Number("0")}},
+	only:   " (one request for many events knows .count only)",
+}
 
 func (c *planner) batch(where string, s *batchSettings) *batch {
 	b := &batch{maxItems: s.MaxItems, maxBytes: defaultMaxBytes}
@@ -417,11 +428,4 @@ func (c *planner) batch(where string, s *batchSettings) *batch {
 		b.results = c.results(where+".results", s.Results)
 	}
 	return b
-}
-
-func orText(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

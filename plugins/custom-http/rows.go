@@ -1,6 +1,7 @@
 package customhttp
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -43,7 +44,7 @@ func (c *planner) results(where string, s *resultsSettings) *results {
 			c.addf(where+".key_path", "missing: the path in a row to what tells whose it is")
 		}
 		r.keyPath.check(where+".key_path", c.problems)
-		r.key = compileTemplate(orText(s.Key, idOnly), inText, where+".key", vocabulary(), c.problems)
+		r.key = compileTemplate(cmp.Or(s.Key, idOnly), inText, where+".key", vocabulary(), c.problems)
 	default:
 		c.addf(where+".match", `want "index" (rows come in the order of the events) or "key"`)
 	}

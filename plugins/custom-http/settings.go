@@ -24,7 +24,7 @@ type settings struct {
 	Timeout string `json:"timeout"`
 	// Parallel is how many requests of one batch run at once; 8 unless set.
 	Parallel *int `json:"parallel"`
-	// Headers are sent with every request.
+	// Headers are sent with every request, as they are.
 	Headers map[string]string `json:"headers"`
 	Auth    authSettings      `json:"auth"`
 	// Idempotency says what the API does with the same event twice. Required.
@@ -180,7 +180,10 @@ type retryAfterSettings struct {
 type problems []string
 
 func (p *problems) addf(path, format string, args ...any) {
-	*p = append(*p, path+": "+fmt.Sprintf(format, args...))
+	// What is for all operations is compiled for each.
+	if text := path + ": " + fmt.Sprintf(format, args...); !slices.Contains(*p, text) {
+		*p = append(*p, text)
+	}
 }
 
 // maxProblems is how many are named.

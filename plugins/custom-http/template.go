@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/template"
 	"text/template/parse"
+	"unicode"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -89,8 +90,7 @@ func (w *boundedWriter) Write(p []byte) (int, error) {
 var (
 	execError   = regexp.MustCompile(`(?s)at <(.*?)>: (.*)$`)
 	callError   = regexp.MustCompile(`^error calling \w+: `)
-	appended    = regexp.MustCompile(` \| _\w+$`)
-	noEntry     = regexp.MustCompile(`^(map has no entry for key|nil data; no entry for key) `)
+	noEntry     = regexp.MustCompile(`^(map has no entry for key|nil data; no entry for key|nil pointer evaluating) `)
 	parsePrefix = regexp.MustCompile(`^template: [^:]*:(\d+)(:\d+)?: `)
 )
 
@@ -103,15 +103,17 @@ func explain(err error) string {
 	if m == nil {
 		return clip(parsePrefix.ReplaceAllString(err.Error(), "line $1: "), 200)
 	}
-	at, why := appended.ReplaceAllString(m[1], ""), callError.ReplaceAllString(m[2], "")
-	if noEntry.MatchString(why) {
+	at, why := m[1]+": ", callError.ReplaceAllString(m[2], "")
+	switch {
+	case strings.HasPrefix(at, "_"):
+		at = "" // ours, and says itself what it was given
+	case noEntry.MatchString(why):
 		why = "the event has no such field"
 	}
-	return clip(at+": "+why, 200)
+	return clip(at+why, 200)
 }
 
-// compileTemplate compiles a template over data that is shaped like words; nil
-// words are data without any fields.
+// compileTemplate compiles a template over data that is shaped like words.
 func compileTemplate(text string, at place, where string, words *word, p *problems) *tmpl {
 	t, err := template.New("").Option("missingkey=error").Funcs(functions).Parse(text)
 	switch {
@@ -223,11 +225,7 @@ func (c *compiler) check(names []string, top bool) {
 	if !top || len(names) == 0 {
 		return
 	}
-	words := c.words
-	if words == nil {
-		words = &word{fields: map[string]*word{}}
-	}
-	if wrong := words.check(names); wrong != "" {
+	if wrong := c.words.check(names); wrong != "" {
 		c.problems.addf(c.where, "%s", wrong)
 	}
 }
@@ -252,8 +250,13 @@ func (c *compiler) escape(pipe *parse.PipeNode, quoted bool) {
 	if c.at != inBody && (isCall(last, "urlquery") || isCall(last, "html")) {
 		c.problems.addf(c.where, "{{%s}} would be escaped twice: leave out urlquery", clip(pipe.String(), 60))
 	}
-	if with != "" {
+	switch with {
+	case "":
+	case "json":
 		pipe.Cmds = append(pipe.Cmds, call(with, pipe.Pos))
+	default:
+		what := &parse.StringNode{NodeType: parse.NodeString, Pos: pipe.Pos, Text: clip(pipe.String(), 60)}
+		pipe.Cmds = append(pipe.Cmds, call(with, pipe.Pos, what))
 	}
 }
 
@@ -317,7 +320,7 @@ func (t *tmpl) validJSON(b []byte) *core.Error {
 
 // clip cuts a text to n bytes, on one line.
 func clip(s string, n int) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	if len(s) <= n {
 		return s
 	}

@@ -19,6 +19,8 @@ type word struct {
 	elem *word
 	// open says that anything may be below.
 	open bool
+	// only is added to what is said of fields that are not there.
+	only string
 	// zero is what stands for the value when its key is missing because it was
 	// empty; nil for tables that may be absent.
 	zero any
@@ -70,7 +72,7 @@ func (w *word) check(names []string) string {
 		}
 		next, ok := w.fields[name]
 		if !ok {
-			return "unknown field ." + strings.Join(names[:i+1], ".") + suggest(name, sortedKeys(w.fields))
+			return "unknown field ." + strings.Join(names[:i+1], ".") + suggest(name, sortedKeys(w.fields)) + w.only
 		}
 		w = next
 	}

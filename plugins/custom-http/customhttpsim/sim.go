@@ -1,0 +1,355 @@
+// Package customhttpsim is a small CRM with a REST API such as companies write
+// for themselves. It stands for no vendor: it does what such APIs do, each in
+// its own endpoint, strictly, and can misbehave on demand (see [Fault]).
+//
+//	GET   /v1/me                      who asks
+//	POST  /v1/messages                makes a message; drops a repeated Idempotency-Key, 409 for an external_id it has
+//	PUT   /v1/messages/{external_id}  makes or changes a message
+//	PATCH /v1/messages/{external_id}  changes its status
+//	POST  /v1/messages/bulk           {"items":[…]}, makes or changes messages, a result for each
+//	PUT   /v1/contacts/{external_id}  makes or changes a contact
+//	POST  /v1/notes                   makes a note, each time
+//	POST  /v1/events                  takes any event with an id, and drops it when it has it
+//	POST  /v1/events/bulk             {"events":[…]}, all or nothing
+//	POST  /v1/rpc                     as /v1/notes, but always answers 200 with {"ok":…}
+//
+// A Sim is an [http.Handler]: tests mount it in memory, a demo on a port. Other
+// processes steer it under /_sim/: see [Sim.ServeHTTP].
+package customhttpsim
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxBody bounds a request's body.
+const maxBody = 4 << 20
+
+// Options configure a Sim.
+type Options struct {
+	// Token is taken as a bearer token, User and Password as basic
+	// authentication, and Key as an API key in the header X-Api-Key or the
+	// query's api_key. Without any of them everyone is let in.
+	Token, User, Password, Key string
+	// MaxBatch is the most items in bulk; 100 when 0.
+	MaxBatch int
+	// Shuffle answers to bulk in another order than asked.
+	Shuffle bool
+	// Latency is how long every answer takes, at least.
+	Latency time.Duration
+}
+
+// Sim is one account. All methods may be called concurrently.
+type Sim struct {
+	opts  Options
+	fault faults
+
+	mu       sync.Mutex
+	latency  time.Duration
+	records  map[string]map[string]*Record // by object and external id
+	ledger   []*Record
+	keys     map[string]replay
+	requests []Request
+	stats    Stats
+	inFlight int
+}
+
+// Request is a request as it came, for whoever asks what was sent.
+type Request struct {
+	Method string      `json:"method"`
+	Path   string      `json:"path"` // still escaped
+	Query  string      `json:"query,omitempty"`
+	Header http.Header `json:"header"`
+	Body   string      `json:"body,omitempty"`
+}
+
+// maxRequests is how many requests are kept, the last ones.
+const maxRequests = 200
+
+// Stats counts what a Sim was asked and answered.
+type Stats struct {
+	Requests map[string]int `json:"requests"` // by route
+	Statuses map[int]int    `json:"statuses"`
+	Faults   map[string]int `json:"faults"`    // injected, by kind
+	InFlight int            `json:"in_flight"` // the most at once
+	Rows     int            `json:"rows"`      // items in bulk
+	Replays  int            `json:"replays"`   // answered by a known Idempotency-Key
+}
+
+// New returns an empty account.
+func New(o Options) *Sim {
+	if o.MaxBatch == 0 {
+		o.MaxBatch = 100
+	}
+	return &Sim{
+		opts: o, latency: o.Latency, records: make(map[string]map[string]*Record), keys: make(map[string]replay),
+		stats: Stats{Requests: make(map[string]int), Statuses: make(map[int]int), Faults: make(map[string]int)},
+	}
+}
+
+// Stats returns the counts so far.
+func (s *Sim) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.stats
+	v.Requests, v.Statuses, v.Faults = clone(v.Requests), clone(v.Statuses), clone(v.Faults)
+	return v
+}
+
+func clone[K comparable](m map[K]int) map[K]int {
+	c := make(map[K]int, len(m))
+	for k, n := range m {
+		c[k] = n
+	}
+	return c
+}
+
+// Requests returns the last requests, oldest first.
+func (s *Sim) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Request(nil), s.requests...)
+}
+
+// call is one request on its way through the sim.
+type call struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	body []byte
+	hit  struck
+}
+
+// refusal is an answer that says no.
+type refusal struct {
+	status  int
+	code    string
+	message string
+	id      string // of the record that is in the way
+}
+
+func (e *refusal) Error() string { return e.code + ": " + e.message }
+
+func refuse(status int, code, format string, args ...any) *refusal {
+	return &refusal{status: status, code: code, message: fmt.Sprintf(format, args...)}
+}
+
+// ServeHTTP implements [http.Handler]. Beside the API's paths there are
+//
+//	GET    /_sim/stats     [Stats]
+//	GET    /_sim/ledger    a [Record] a line, in order of creation
+//	GET    /_sim/requests  the last [Request]s
+//	GET    /_sim/faults    the [Fault]s in force
+//	POST   /_sim/faults    adds one, or a list
+//	DELETE /_sim/faults    ends them all
+//	POST   /_sim/latency?d=200ms
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/_sim/"); ok {
+		s.control(w, r, rest)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	c := &call{w: w, r: r, body: body}
+	route, id := routeOf(r)
+
+	s.mu.Lock()
+	s.stats.Requests[route]++
+	s.inFlight++
+	s.stats.InFlight = max(s.stats.InFlight, s.inFlight)
+	latency := s.latency
+	c.hit = s.fault.take(r.URL.Path, func(kind string) { s.stats.Faults[kind]++ })
+	s.requests = append(s.requests, Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Clone(), string(body)})
+	s.requests = s.requests[max(0, len(s.requests)-maxRequests):]
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.inFlight--
+		s.mu.Unlock()
+	}()
+
+	if latency > 0 {
+		pause(r.Context(), latency)
+	}
+	if c.hit.before(s, c) {
+		return
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		s.fail(c, refuse(http.StatusRequestEntityTooLarge, "too_large", "a body has at most %d bytes", maxBody))
+		return
+	case err != nil:
+		return // the client went away
+	}
+	status, answer, refused := s.answer(c, route, id)
+	switch {
+	case refused != nil:
+		s.fail(c, refused)
+	default:
+		s.write(c, status, answer)
+	}
+}
+
+// answer does what a request asks.
+func (s *Sim) answer(c *call, route, id string) (status int, answer any, refused *refusal) {
+	if err := s.authorize(c.r); err != nil {
+		return 0, nil, err
+	}
+	handler, ok := routes[route]
+	if !ok {
+		return 0, nil, refuse(http.StatusNotFound, "no_such_endpoint", "%s is not an endpoint", route)
+	}
+	if c.r.Method != http.MethodGet {
+		if media := c.r.Header.Get("Content-Type"); media != "application/json" {
+			return 0, nil, refuse(http.StatusUnsupportedMediaType, "media_type", "want application/json, not %q", media)
+		}
+	}
+	return handler(s, c, id)
+}
+
+var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
+	"GET /v1/me": func(s *Sim, c *call, _ string) (int, any, *refusal) {
+		return http.StatusOK, map[string]any{"ok": true, "account": "demo"}, nil
+	},
+	"POST /v1/messages":       (*Sim).createMessage,
+	"PUT /v1/messages/{id}":   (*Sim).putMessage,
+	"PATCH /v1/messages/{id}": (*Sim).patchMessage,
+	"POST /v1/messages/bulk":  (*Sim).bulkMessages,
+	"PUT /v1/contacts/{id}":   (*Sim).putContact,
+	"POST /v1/notes":          (*Sim).createNote,
+	"POST /v1/rpc":            (*Sim).rpc,
+	"POST /v1/events":         (*Sim).takeEvent,
+	"POST /v1/events/bulk":    (*Sim).takeEvents,
+}
+
+// routeOf returns the endpoint, and the id in the path.
+func routeOf(r *http.Request) (route, id string) {
+	route = r.Method + " " + r.URL.Path
+	if _, ok := routes[route]; ok {
+		return route, ""
+	}
+	for _, object := range []string{"messages", "contacts"} {
+		// By the escaped path: an id may contain a slash.
+		if id, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/"+object+"/"); ok && id != "" && !strings.Contains(id, "/") {
+			return r.Method + " /v1/" + object + "/{id}", strings.TrimPrefix(r.URL.Path, "/v1/"+object+"/")
+		}
+	}
+	return route, ""
+}
+
+func (s *Sim) authorize(r *http.Request) *refusal {
+	o := s.opts
+	if o.Token == "" && o.Password == "" && o.Key == "" {
+		return nil
+	}
+	user, password, _ := r.BasicAuth()
+	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case o.Token != "" && same(bearer, o.Token),
+		o.Password != "" && same(user, o.User) && same(password, o.Password),
+		o.Key != "" && same(r.Header.Get("X-Api-Key"), o.Key),
+		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key):
+		return nil
+	}
+	return refuse(http.StatusUnauthorized, "unauthorized", "the credentials are wrong: %s %s", r.Header.Get("Authorization"), r.URL.Query().Get("api_key"))
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+func (s *Sim) fail(c *call, e *refusal) {
+	answer := map[string]any{"ok": false, "error": map[string]string{"code": e.code, "message": e.message}}
+	if e.id != "" {
+		answer["id"] = e.id
+	}
+	if e.status == http.StatusUnauthorized {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="sim"`)
+	}
+	s.write(c, e.status, answer)
+}
+
+// write answers, unless the answer is to be lost.
+func (s *Sim) write(c *call, status int, answer any) {
+	if c.hit.lost {
+		panic(http.ErrAbortHandler)
+	}
+	s.mu.Lock()
+	s.stats.Statuses[status]++
+	s.mu.Unlock()
+	b, err := json.Marshal(answer)
+	if err != nil {
+		panic(err)
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	if c.hit.cut {
+		c.w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+		c.w.WriteHeader(status)
+		_, _ = c.w.Write(b[:len(b)/2])
+		_ = http.NewResponseController(c.w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(b)
+}
+
+// control steers the sim from outside.
+func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
+	reply := func(v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	switch r.Method + " " + what {
+	case "GET stats":
+		reply(s.Stats())
+	case "GET ledger":
+		w.Header().Set("Content-Type", "application/jsonl")
+		for _, record := range s.Records("") {
+			_ = json.NewEncoder(w).Encode(record)
+		}
+	case "GET requests":
+		reply(s.Requests())
+	case "GET faults":
+		reply(s.Faults())
+	case "POST faults":
+		var list []Fault
+		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err == nil && !bytes.HasPrefix(bytes.TrimSpace(b), []byte("[")) {
+			b = fmt.Appendf(nil, "[%s]", b)
+		}
+		if err == nil {
+			err = strict(b, &list)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.Inject(list...)
+		reply(s.Faults())
+	case "DELETE faults":
+		s.Heal()
+		w.WriteHeader(http.StatusNoContent)
+	case "POST latency":
+		d, err := time.ParseDuration(r.URL.Query().Get("d"))
+		if err != nil || d < 0 {
+			http.Error(w, "want ?d=200ms", http.StatusBadRequest)
+			return
+		}
+		s.SetLatency(d)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// SetLatency changes Options.Latency.
+func (s *Sim) SetLatency(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency = d
+}
