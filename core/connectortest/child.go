@@ -36,7 +36,7 @@ func Plugin(t TB, name string) core.Connector {
 	launch := plugin.Self(childArgument, name)
 	launch.Memory = -1 // the race detector needs more than any plugin
 	h := plugin.NewHost(plugin.HostOptions{
-		Name: name, Tenant: "test", Lane: "test", Launch: launch,
+		Name: name, Tenant: "test", Lane: "test", Launch: launch, CrashBudget: 2,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,12 +11,13 @@ import (
 // of a panic nor the arguments of calls, which can hold secrets.
 type crash struct {
 	lines []string
-	seen  int // lines, kept or not
+	seen  int  // lines, kept or not
+	sure  bool // it lists goroutines
 }
 
 const (
 	maxCrashLines = 40
-	maxCrashSeen  = 500 // then it was no crash, but someone who prints "panic: "
+	maxCrashSeen  = 500 // without goroutines it was no crash, but someone who prints "panic: "
 )
 
 var (
@@ -24,7 +26,7 @@ var (
 	crashFile  = regexp.MustCompile(`^\t(\S+\.(?:go|s):\d+)(?: \+0x[0-9a-f]+)?$`)
 )
 
-func (c *crash) on() bool { return c.seen > 0 && c.seen <= maxCrashSeen }
+func (c *crash) on() bool { return c.seen > 0 }
 
 // take reports whether the line belongs to a crash, and keeps what may be told
 // of it.
@@ -32,7 +34,9 @@ func (c *crash) take(line []byte) bool {
 	if c.seen == 0 && !crashStart.Match(line) {
 		return false
 	}
-	if c.seen++; c.seen > maxCrashSeen {
+	c.seen++
+	c.sure = c.sure || bytes.HasPrefix(line, []byte("goroutine "))
+	if c.seen > maxCrashSeen && !c.sure {
 		*c = crash{}
 		return false
 	}

@@ -219,8 +219,7 @@ func (h *Host) refused(in *instance, err error) bool {
 	}
 	h.mu.Lock()
 	if h.current == in { // no more calls for it
-		h.current = nil
-		h.updateLocked(func(s *State) { s.Phase, s.PID, s.Version = PhaseBackoff, 0, "" })
+		h.withoutLocked(PhaseBackoff)
 	}
 	h.mu.Unlock()
 	select {

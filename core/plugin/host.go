@@ -83,7 +83,7 @@ const (
 	PhaseRunning     Phase = "running"     // a process is ready for calls
 	PhaseBackoff     Phase = "backoff"     // it died, and is started again soon
 	PhaseQuarantined Phase = "quarantined" // it died too often, and is left alone for long
-	PhaseStopped     Phase = "stopped"     // Run has returned
+	PhaseStopped     Phase = "stopped"     // Run returns, or has returned
 )
 
 // State is what a Host is doing, for people.

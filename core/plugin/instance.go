@@ -21,9 +21,6 @@ import (
 	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 )
 
-// startTimeout is how long a process has to be ready.
-const startTimeout = 10 * time.Second
-
 // instance is one process that is ready for calls, with its connection. There is
 // a new one, with a new go-plugin client, for each start.
 type instance struct {
@@ -38,7 +35,7 @@ type instance struct {
 }
 
 // start starts a process and returns it when it has described itself. It gives
-// up after startTimeout or when ctx ends; then nothing is left of the process.
+// up after the Launcher's StartTimeout or when ctx ends; then nothing is left of the process.
 func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error) {
 	program, err := l.open()
 	if err != nil {
@@ -48,6 +45,10 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 	dir, err := makeDir(l.Dir)
 	if err != nil {
 		return nil, err
+	}
+	timeout := l.StartTimeout
+	if timeout <= 0 {
+		timeout = defaultStartTimeout
 	}
 	memory := l.Memory
 	if memory == 0 {
@@ -67,7 +68,7 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 		},
 		SkipHostEnv:      true,
 		AutoMTLS:         true,
-		StartTimeout:     startTimeout,
+		StartTimeout:     timeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir.path},
 		GRPCDialOptions:  dialOptions(),
 		SyncStdout:       logs.writer("stdout"),
@@ -89,7 +90,7 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 
 	// Client takes no context and can hang while it connects. It is ended by
 	// ending the process.
-	ctx, cancel := context.WithTimeout(ctx, startTimeout+time.Second)
+	ctx, cancel := context.WithTimeout(ctx, timeout+time.Second)
 	defer cancel()
 	var protocol goplugin.ClientProtocol
 	connected := make(chan error, 1)
@@ -214,7 +215,7 @@ func explainHandshake(ctx context.Context, err error, proc *process) error {
 		return refuse("this is for the plugin's author to mend", "%s: %w", name, errAddress)
 	case ctx.Err() != nil, strings.Contains(text, "timeout while waiting"):
 		return unavailable("a plugin in Go must call plugin.Serve before anything that takes long",
-			"%s: not ready within %v%s", name, startTimeout, said)
+			"%s: not ready in time%s", name, said)
 	case proc.endedItself():
 		return unavailable("see the plugin's log lines before this one",
 			"%s: ended before it was ready: %s%s", name, proc.status, said)

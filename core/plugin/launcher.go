@@ -15,9 +15,12 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 )
+
+const defaultStartTimeout = 10 * time.Second
 
 // DefaultMemory is the memory of a plugin's process unless the Launcher says
 // otherwise.
@@ -44,6 +47,8 @@ type Launcher struct {
 	// system's temporary folder. Its path must be short (at most 60 bytes): the
 	// socket's path is limited by the system.
 	Dir string
+	// StartTimeout is how long the process has to be ready; 0 is 10 s.
+	StartTimeout time.Duration
 }
 
 // Self is a Launcher that runs this program again with args. On Linux it is this

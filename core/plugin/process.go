@@ -226,8 +226,13 @@ func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader
 // Name implements runner.Runner.
 func (p *process) Name() string { return p.program.path }
 
-// ID implements runner.Runner.
-func (p *process) ID() string { return strconv.Itoa(p.cmd.Process.Pid) }
+// ID implements runner.Runner. It is empty before the start.
+func (p *process) ID() string {
+	if p.cmd.Process == nil {
+		return ""
+	}
+	return strconv.Itoa(p.pid())
+}
 
 // Diagnose implements runner.Runner.
 func (p *process) Diagnose(context.Context) string { return "" }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -63,6 +64,8 @@ func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) 
 		}
 		batch = append(batch, core.Delivery{Event: event, Data: d.GetEvent(), Attempt: int(d.GetAttempt())})
 	}
+	ctx, cancel := leaveTime(ctx)
+	defer cancel()
 	var results []core.Result
 	if len(batch) > 0 {
 		// What is wrong with the results as a whole is found again, and logged,
@@ -91,6 +94,16 @@ func (s *service) deliver(ctx context.Context, account core.Account, batch []cor
 		}
 	}()
 	return s.connector.Deliver(ctx, account, batch)
+}
+
+// leaveTime returns a context that ends a little before ctx does, so that what a
+// connector knows of its batch by then still gets to the bridge.
+func leaveTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, 500*time.Millisecond)))
 }
 
 func (s *service) idempotent() (safe bool) {

@@ -78,16 +78,24 @@ func (h *Host) failed(err error, wait time.Duration, quarantined bool) {
 	})
 }
 
-// use makes in the instance that gets the calls; nil for none.
+// without says that no instance gets calls any more.
+func (h *Host) without(phase Phase) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.withoutLocked(phase)
+}
+
+func (h *Host) withoutLocked(phase Phase) {
+	h.current = nil
+	h.metrics.up.Set(0)
+	h.updateLocked(func(s *State) { s.Phase, s.PID, s.Version = phase, 0, "" })
+}
+
+// use makes in the instance that gets the calls.
 func (h *Host) use(in *instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.current = in
-	if in == nil {
-		h.metrics.up.Set(0)
-		h.updateLocked(func(s *State) { s.Phase, s.PID, s.Version = PhaseBackoff, 0, "" })
-		return
-	}
 	h.metrics.up.Set(1)
 	h.info = &in.info
 	h.updateLocked(func(s *State) {
@@ -102,24 +110,23 @@ func (h *Host) supervise(ctx context.Context, in *instance, retiring *sync.WaitG
 	h.use(in)
 	health := time.NewTicker(h.o.HealthInterval)
 	defer health.Stop()
-	down := func(drain time.Duration) {
-		h.use(nil)
-		in.end(drain)
-	}
 	for {
 		select {
 		case <-ctx.Done():
-			down(h.o.DrainTimeout)
+			h.without(PhaseStopped)
+			in.end(h.o.DrainTimeout)
 			return nil
 		case <-in.process.ended:
-			down(0)
+			h.without(PhaseBackoff)
+			in.end(0)
 			return died(in)
 		case <-in.refuses:
-			down(h.o.DrainTimeout)
-			return core.Errorf(core.CodeUnavailable, "plugin", "it was told to stop by someone else: %s", in.process.obituary())
+			h.without(PhaseBackoff)
+			retiring.Go(func() { in.end(h.o.DrainTimeout) })
+			return core.Errorf(core.CodeUnavailable, "plugin", "the process takes no more calls: someone else told it to stop")
 		case <-health.C:
 			if err := h.unwell(ctx, in); err != nil {
-				h.use(nil)
+				h.without(PhaseBackoff)
 				in.process.kill()
 				in.end(0)
 				return err

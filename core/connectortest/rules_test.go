@@ -1,0 +1,332 @@
+package connectortest_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/connectortest"
+)
+
+// altered is a notebook with another Info, Check or Deliver.
+type altered struct {
+	notebook
+	info    func(core.ConnectorInfo) core.ConnectorInfo
+	check   func(context.Context, core.Account) error
+	deliver func(context.Context, core.Account, []core.Delivery) []core.Result
+}
+
+func (c *altered) Info() core.ConnectorInfo {
+	if c.info != nil {
+		return c.info(c.notebook.Info())
+	}
+	return c.notebook.Info()
+}
+
+func (c *altered) Check(ctx context.Context, a core.Account) error {
+	if c.check != nil {
+		return c.check(ctx, a)
+	}
+	return c.notebook.Check(ctx, a)
+}
+
+func (c *altered) Deliver(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+	if c.deliver != nil {
+		return c.deliver(ctx, a, batch)
+	}
+	return c.notebook.Deliver(ctx, a, batch)
+}
+
+func failed(batch []core.Delivery, err *core.Error) []core.Result {
+	results := make([]core.Result, len(batch))
+	for i, d := range batch {
+		results[i] = core.Result{ID: d.Event.ID, Err: err}
+	}
+	return results
+}
+
+// TestRules_FindWhatIsWrong breaks a good connector in one way at a time: the
+// rule for it must fail, and say what was seen.
+func TestRules_FindWhatIsWrong(t *testing.T) {
+	var good notebook
+	// refuse gives events for which bad holds the error, and delivers the rest.
+	refuse := func(err *core.Error, bad func(*core.Event) bool) func(context.Context, core.Account, []core.Delivery) []core.Result {
+		return func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+			var results []core.Result
+			var rest []core.Delivery
+			for _, d := range batch {
+				if bad(d.Event) {
+					results = append(results, core.Result{ID: d.Event.ID, Err: err})
+				} else {
+					rest = append(rest, d)
+				}
+			}
+			return append(results, good.Deliver(ctx, a, rest)...)
+		}
+	}
+	cases := []struct {
+		name  string
+		rule  string
+		seen  string // part of what the finding says
+		alter func(*altered, *notebookServer)
+	}{
+		{"a batch size of 0", "info/valid", "max_batch", func(c *altered, _ *notebookServer) {
+			c.info = func(i core.ConnectorInfo) core.ConnectorInfo { i.MaxBatch = 0; return i }
+		}},
+		{"a name with capitals", "info/valid", "Note Book", func(c *altered, _ *notebookServer) {
+			c.info = func(i core.ConnectorInfo) core.ConnectorInfo { i.Name = "Note Book"; return i }
+		}},
+		{"a version that changes", "info/constant", "2.0.0", func(c *altered, _ *notebookServer) {
+			var n atomic.Int32
+			c.info = func(i core.ConnectorInfo) core.ConnectorInfo {
+				if n.Add(1)%2 == 0 {
+					i.Version = "2.0.0"
+				}
+				return i
+			}
+		}},
+		{"Check fails", "check/good", "no", func(c *altered, _ *notebookServer) {
+			c.check = func(context.Context, core.Account) error { return errors.New("no") }
+		}},
+		{"a secret asked for that the account lacks", "check/good", "client_id", func(c *altered, _ *notebookServer) {
+			c.info = func(i core.ConnectorInfo) core.ConnectorInfo { i.Secrets = []string{"client_id"}; return i }
+		}},
+		{"Check takes any settings", "check/settings", "want an error", func(c *altered, _ *notebookServer) {
+			c.check = func(context.Context, core.Account) error { return nil }
+		}},
+		{"Check does not name the setting", "check/settings", "names the setting", func(c *altered, _ *notebookServer) {
+			c.check = func(context.Context, core.Account) error {
+				return core.Errorf(core.CodeInvalid, "settings", "something is wrong")
+			}
+		}},
+		{"Check says internal for a setting", "check/settings", "want code invalid", func(c *altered, _ *notebookServer) {
+			c.check = func(context.Context, core.Account) error { return errors.New("url: bad") }
+		}},
+		{"Check does not look at the secrets", "check/secrets", "Check: want unauth", func(c *altered, _ *notebookServer) {
+			c.check = func(context.Context, core.Account) error { return nil }
+		}},
+		{"Deliver calls bad secrets unavailable", "check/secrets", "Deliver:", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				results := good.Deliver(ctx, a, batch)
+				for i, r := range results {
+					if r.Err != nil {
+						results[i].Err = core.Errorf(core.CodeUnavailable, "notes", "failed")
+					}
+				}
+				return results
+			}
+		}},
+		{"the first account is kept", "check/secrets", "done with refused secrets", func(c *altered, _ *notebookServer) {
+			var mu sync.Mutex
+			var kept *core.Account
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				mu.Lock()
+				if kept == nil {
+					a.Secrets = map[string]core.Secret{"token": "good-token"}
+					kept = &a
+				}
+				mu.Unlock()
+				return good.Deliver(ctx, *kept, batch)
+			}
+		}},
+		{"a result for no event", "deliver/empty", "1 results", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				if len(batch) == 0 {
+					return []core.Result{{ID: "batch"}}
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"the last result is forgotten", "deliver/one-result", "no result for", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				r := good.Deliver(ctx, a, batch)
+				return r[:max(0, len(r)-1)]
+			}
+		}},
+		{"a result is doubled", "deliver/one-result", "two results", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				r := good.Deliver(ctx, a, batch)
+				return append(r, r...)
+			}
+		}},
+		{"the record's id instead of the event's", "deliver/one-result", "not in the batch", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				r := good.Deliver(ctx, a, batch)
+				return append(r, core.Result{ID: "note-1"})
+			}
+		}},
+		{"the event is changed", "deliver/one-result", "changed the event", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				for _, d := range batch {
+					d.Event.Contact.Name = strings.ToUpper(d.Event.Contact.Name)
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"less than MaxBatch is taken", "deliver/full", "want done", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				if len(batch) > 50 {
+					return failed(batch, core.Errorf(core.CodeInvalid, "notes", "too many"))
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"done, but nothing was written", "deliver/full", "0 times", func(c *altered, _ *notebookServer) {
+			c.deliver = func(_ context.Context, _ core.Account, batch []core.Delivery) []core.Result {
+				return failed(batch, nil)
+			}
+		}},
+		{"statuses are refused", "deliver/kinds", "message.status", func(c *altered, _ *notebookServer) {
+			c.deliver = refuse(core.Errorf(core.CodeInvalid, "notes", "what is this?"), func(e *core.Event) bool { return e.Kind == core.KindMessageStatus })
+		}},
+		{"new kinds are refused", "deliver/unknown", "hologram.opened", func(c *altered, _ *notebookServer) {
+			c.deliver = refuse(core.Errorf(core.CodeInvalid, "notes", "what is this?"), func(e *core.Event) bool { return e.Kind == "hologram.opened" })
+		}},
+		{"an event without a contact panics", "deliver/unknown", "nil pointer", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				for _, d := range batch {
+					_ = len(d.Event.Contact.Name)
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"a phone number is required", "deliver/bsuid", "no phone", func(c *altered, _ *notebookServer) {
+			c.deliver = refuse(core.Errorf(core.CodeInvalid, "notes", "no phone"), func(e *core.Event) bool { return e.Contact != nil && e.Contact.Phone == "" })
+		}},
+		{"a long text is a bug", "deliver/hostile", "64 KiB", func(c *altered, _ *notebookServer) {
+			c.deliver = refuse(core.Errorf(core.CodeInternal, "notes", "too long"), func(e *core.Event) bool { return e.Message != nil && len(e.Message.Text) > 60000 })
+		}},
+		{"a zero byte takes its neighbour along", "deliver/hostile", "its neighbour", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				for _, d := range batch {
+					if d.Event.Message != nil && strings.ContainsRune(d.Event.Message.Text, 0) {
+						return failed(batch, core.Errorf(core.CodeInvalid, "notes", "bad text"))
+					}
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"a repeated event is written twice", "deliver/again", "2 times", func(_ *altered, s *notebookServer) { s.appends = true }},
+		{"only one call at a time is taken", "deliver/concurrent", "busy", func(c *altered, _ *notebookServer) {
+			var mu sync.Mutex
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				if !mu.TryLock() {
+					return failed(batch, core.Errorf(core.CodeUnavailable, "notes", "busy"))
+				}
+				defer mu.Unlock()
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"the context is ignored", "deliver/stalled", "with a deadline of", func(c *altered, s *notebookServer) {
+			c.deliver = func(_ context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				return good.Deliver(context.Background(), a, batch)
+			}
+		}},
+		{"no answer is called invalid", "deliver/stalled", "want unknown_outcome", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				results := good.Deliver(ctx, a, batch)
+				if ctx.Err() != nil {
+					return failed(batch, core.Errorf(core.CodeInvalid, "notes", "failed"))
+				}
+				return results
+			}
+		}},
+		{"a code of its own", "errors/codes", "does not exist", func(c *altered, _ *notebookServer) {
+			c.deliver = refuse(&core.Error{Code: "oops", Message: "x"}, func(e *core.Event) bool { return e.Kind == core.KindUnknown })
+		}},
+		{"an error of two lines", "errors/codes", "one line", func(c *altered, _ *notebookServer) {
+			c.deliver = refuse(&core.Error{Code: core.CodeInvalid, Message: "a\nb"}, func(e *core.Event) bool { return e.Kind == core.KindUnknown })
+		}},
+		{"the refused secret is quoted", "errors/private", `"token" is in`, func(c *altered, _ *notebookServer) {
+			c.check = func(ctx context.Context, a core.Account) error {
+				if err := good.Check(ctx, a); err != nil {
+					return core.Errorf(core.CodeOf(err), "notes", "url: token %s refused", a.Secrets["token"].Reveal())
+				}
+				return nil
+			}
+		}},
+		{"a phone number is quoted", "errors/private", "phone number", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				results := good.Deliver(ctx, a, batch)
+				for i, d := range batch {
+					if d.Event.Contact != nil && d.Event.Contact.BSUID != "" {
+						results[i].Err = core.Errorf(core.CodeInvalid, "contact", "%s is odd", d.Event.Contact.Phone)
+					}
+				}
+				return results
+			}
+		}},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			server, target := newNotebook(t)
+			broken := &altered{}
+			tc.alter(broken, server)
+			target.Connector = broken
+			if tc.rule == "deliver/stalled" {
+				// A call that ignores its context is held only as long as the rule looks.
+				target.Stall = stallAtMost(server)
+			}
+			var found *connectortest.Finding
+			ok := connectortest.Suite(t.Context(), target, func(f connectortest.Finding) {
+				if f.Rule == tc.rule {
+					found = &f
+				}
+			})
+			switch {
+			case ok:
+				t.Error("Suite found nothing")
+			case found == nil:
+				t.Errorf("no finding for rule %s", tc.rule)
+			case found.Outcome != connectortest.Failed:
+				t.Errorf("rule %s: %s", tc.rule, found)
+			case !strings.Contains(found.Seen, tc.seen):
+				t.Errorf("rule %s saw %q, want it to say %q", tc.rule, found.Seen, tc.seen)
+			case !utf8.ValidString(found.String()) || strings.Contains(found.String(), "token wrong-token"):
+				t.Errorf("the finding itself tells the secret: %s", found)
+			}
+		})
+	}
+}
+
+func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
+	_, target := newNotebook(t)
+	target.BadSettings, target.BadSecrets, target.Records, target.Stall = nil, nil, nil, nil
+	var skipped []string
+	ok := connectortest.Suite(t.Context(), target, func(f connectortest.Finding) {
+		if f.Outcome == connectortest.Skipped {
+			skipped = append(skipped, f.Rule)
+		}
+	})
+	if !ok {
+		t.Error("Suite failed a good connector")
+	}
+	want := []string{"check/settings", "check/secrets", "deliver/again", "deliver/stalled"}
+	if diff := cmp.Diff(want, skipped); diff != "" {
+		t.Errorf("skipped (-want +got):\n%s", diff)
+	}
+}
+
+// unready is the part of *testing.T that Plugin needs, to see it fail.
+type unready struct {
+	*testing.T
+	fatal string
+}
+
+func (u *unready) Fatalf(format string, args ...any) { u.fatal = format }
+
+func TestPlugin_SaysWhenTheConnectorIsNotThere(t *testing.T) {
+	u := &unready{T: t}
+	connectortest.Plugin(u, "missing")
+	if !strings.Contains(u.fatal, "TestMain") {
+		t.Errorf("Plugin failed with %q, want it to name TestMain", u.fatal)
+	}
+}
