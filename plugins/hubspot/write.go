@@ -146,6 +146,15 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 	}
 	var unnamed []apiError
 	refused := x.call(ctx, op, http.MethodPost, x.path("objects", o.name+"/batch/upsert"), body, func(b []byte) error {
+		done := func(id, trace []byte, isNew bool) {
+			if r := open[string(trace)]; r != nil {
+				r.id, r.isNew = string(id), r.isNew || isNew
+				delete(open, r.trace)
+			}
+		}
+		if scanResults(b, done) {
+			return nil
+		}
 		var a upsertAnswer
 		if err := decode(b, &a); err != nil {
 			return err
