@@ -174,12 +174,11 @@ func (s *Sim) batchAssociate(c *call, from, to string, typeID int, typed bool) {
 
 func (s *Sim) readAssociations(c *call, from, to string, typeID int) {
 	var body struct{ Inputs []end }
-	if !c.batchOf(&body, func() (ids []string) {
-		for _, in := range body.Inputs {
-			ids = append(ids, in.ID)
-		}
-		return ids
-	}) {
+	if err := json.Unmarshal(c.body, &body); err != nil {
+		c.badJSON(err)
+		return
+	}
+	if !c.batchSize(len(body.Inputs), func(i int) string { return body.Inputs[i].ID }) {
 		return
 	}
 	results := []any{}

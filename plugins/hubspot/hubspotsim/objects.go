@@ -16,10 +16,10 @@ const maxInputs = 100
 
 // input is one row of a batch request, or the body of a single one.
 type input struct {
-	ID           string            `json:"id"`
-	IDProperty   string            `json:"idProperty"`
-	Trace        string            `json:"objectWriteTraceId"`
-	Properties   map[string]string `json:"properties"`
+	ID           string `json:"id"`
+	IDProperty   string `json:"idProperty"`
+	Trace        string `json:"objectWriteTraceId"`
+	Properties   pairs  `json:"properties"`
 	Associations []struct {
 		To    struct{ ID string } `json:"to"`
 		Types []associationType   `json:"types"`
@@ -95,29 +95,25 @@ func (c *call) badJSON(err error) {
 	c.invalid("Invalid input JSON on line 1: " + err.Error())
 }
 
-// batchOf reads the inputs of a batch; it has answered when it returns false.
-func (c *call) batchOf(v any, inputs func() []string) bool {
-	if err := json.Unmarshal(c.body, v); err != nil {
-		c.badJSON(err)
-		return false
-	}
-	ids := inputs()
-	if len(ids) == 0 {
+// batchSize checks the number of inputs of a batch, and that no id is there twice;
+// it has answered when it returns false.
+func (c *call) batchSize(n int, id func(i int) string) bool {
+	if n == 0 {
 		c.invalid("Some required fields were not set: [inputs]")
 		return false
 	}
-	if len(ids) > maxInputs {
-		c.invalid(fmt.Sprintf("Number of inputs %d exceeds the maximum of %d", len(ids), maxInputs))
+	if n > maxInputs {
+		c.invalid(fmt.Sprintf("Number of inputs %d exceeds the maximum of %d", n, maxInputs))
 		return false
 	}
-	seen := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		if id != "" && seen[id] {
+	seen := make(map[string]bool, n)
+	for i := range n {
+		if id := id(i); id != "" && seen[id] {
 			c.fail(http.StatusBadRequest, vendorError{Category: "VALIDATION_ERROR",
 				Message: "Duplicate IDs found in batch input: [" + id + "]. IDs must be unique", Context: map[string][]string{"ids": {id}}})
 			return false
 		}
-		seen[id] = true
+		seen[id(i)] = true
 	}
 	return true
 }
@@ -133,12 +129,13 @@ type outcome struct {
 // batchWrite creates, updates, upserts or archives.
 func (s *Sim) batchWrite(c *call, t *table, verb string) {
 	var body struct{ Inputs []input }
-	if !c.batchOf(&body, func() (ids []string) {
-		for _, in := range body.Inputs {
-			ids = append(ids, in.ID)
-		}
-		return ids
-	}) {
+	if list, ok := parseInputs(c.body); ok {
+		body.Inputs = list
+	} else if err := json.Unmarshal(c.body, &body); err != nil {
+		c.badJSON(err)
+		return
+	}
+	if !c.batchSize(len(body.Inputs), func(i int) string { return body.Inputs[i].ID }) {
 		return
 	}
 	s.stats.note(func(v *Stats) { v.Rows += len(body.Inputs) })
@@ -231,10 +228,12 @@ func (s *Sim) apply(c *call, t *table, verb string, in *input, now time.Time, dr
 				Context: map[string][]string{"ids": {in.ID}}}}
 		}
 		if key != "" && in.Properties != nil {
-			if v, ok := in.Properties[key]; ok && v != in.ID && verb == "upsert" {
+			switch v := in.Properties.get(key); {
+			case v == "":
+				in.Properties = append(in.Properties, pair{key, in.ID})
+			case v != in.ID && verb == "upsert":
 				return outcome{err: badValue("CONFLICTING_UNIQUE_VALUE", key, "The id differs from the value of its property")}
 			}
-			in.Properties[key] = in.ID
 		}
 	}
 	if verb == "archive" {
@@ -386,12 +385,11 @@ func (s *Sim) batchRead(c *call, t *table) {
 		IDProperty string
 		Properties []string
 	}
-	if !c.batchOf(&body, func() (ids []string) {
-		for _, in := range body.Inputs {
-			ids = append(ids, in.ID)
-		}
-		return ids
-	}) {
+	if err := json.Unmarshal(c.body, &body); err != nil {
+		c.badJSON(err)
+		return
+	}
+	if !c.batchSize(len(body.Inputs), func(i int) string { return body.Inputs[i].ID }) {
 		return
 	}
 	s.state.mu.Lock()

@@ -129,8 +129,9 @@ func (s *state) page(object string, from, n int) []Record {
 
 // check reports what is wrong with writing properties to a record (nil: a new one).
 // The caller holds the lock.
-func (s *state) check(t *table, r *record, properties map[string]string, version string) *vendorError {
-	for name, v := range properties {
+func (s *state) check(t *table, r *record, properties pairs, version string) *vendorError {
+	for _, in := range properties {
+		name, v := in.name, in.value
 		p := t.properties[name]
 		switch {
 		case p == nil:
@@ -160,7 +161,7 @@ func (s *state) check(t *table, r *record, properties map[string]string, version
 	var required []string
 	switch t.name {
 	case "contacts":
-		if properties["email"] == "" && properties["firstname"] == "" && properties["lastname"] == "" {
+		if properties.get("email") == "" && properties.get("firstname") == "" && properties.get("lastname") == "" {
 			return &vendorError{Status: "error", Category: "VALIDATION_ERROR",
 				Message: "Error creating CONTACT. At least one of the following properties is required: email, firstname, lastname"}
 		}
@@ -171,7 +172,7 @@ func (s *state) check(t *table, r *record, properties map[string]string, version
 		required = append(required, s.opts.Required[t.name]...)
 	}
 	for _, name := range required {
-		if properties[name] == "" {
+		if properties.get(name) == "" {
 			return &vendorError{Status: "error", Category: "VALIDATION_ERROR",
 				Message: fmt.Sprintf("Error creating %s. Some required properties were not set: [%s]", strings.ToUpper(t.typeID), name),
 				Context: map[string][]string{"properties": {name}}}
@@ -188,7 +189,7 @@ func badValue(code, name, message string) *vendorError {
 }
 
 // create makes a record; the caller holds the lock and has checked.
-func (s *state) create(t *table, properties map[string]string, now time.Time) *record {
+func (s *state) create(t *table, properties pairs, now time.Time) *record {
 	s.seq++
 	r := &record{id: strconv.Itoa(t.ids + len(t.records) + 1), created: now, createSeq: s.seq}
 	t.records = append(t.records, r)
@@ -201,7 +202,7 @@ func (s *state) create(t *table, properties map[string]string, now time.Time) *r
 }
 
 // write changes a record; the caller holds the lock and has checked.
-func (s *state) write(t *table, r *record, properties map[string]string, now time.Time) {
+func (s *state) write(t *table, r *record, properties pairs, now time.Time) {
 	s.seq++
 	if s.opts.SearchLag > 0 && now.Sub(r.stale) >= s.opts.SearchLag {
 		r.indexed, r.stale = slices.Clone(r.values), now
@@ -209,13 +210,14 @@ func (s *state) write(t *table, r *record, properties map[string]string, now tim
 	s.put(t, r, properties, now)
 }
 
-func (s *state) put(t *table, r *record, properties map[string]string, now time.Time) {
+func (s *state) put(t *table, r *record, properties pairs, now time.Time) {
 	r.updated, r.updateSeq = now, s.seq
 	r.writes++
 	if r.values == nil {
 		r.values = make([]value, 0, len(properties))
 	}
-	for name, v := range properties {
+	for _, in := range properties {
+		name, v := in.name, in.value
 		p := t.properties[name]
 		i := slices.IndexFunc(r.values, func(have value) bool { return have.p == p })
 		if p.HasUniqueValue {

@@ -31,11 +31,7 @@ func appendBatch(b []byte, c *call, inputs []input, out []outcome, now time.Time
 			b = append(b, ',')
 		}
 		first = false
-		shown := properties
-		if shown == nil {
-			shown = written(inputs[i].Properties)
-		}
-		b = o.r.append(b, shown)
+		b = o.r.append(b, properties)
 		if inputs[i].Properties != nil {
 			b = append(b, `,"new":`...)
 			b = strconv.AppendBool(b, o.isNew)
@@ -67,14 +63,6 @@ func cloneContext(m map[string][]string) map[string][]string {
 		c[k] = v
 	}
 	return c
-}
-
-func written(properties map[string]string) []string {
-	names := make([]string, 0, len(properties))
-	for name := range properties {
-		names = append(names, name)
-	}
-	return names
 }
 
 // append appends a record without its closing brace, with the properties named (nil:
