@@ -5,23 +5,26 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
+	"testing"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/wabridge/wabridge/core"
-	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 )
 
 // children are the programs that the tests start: plugins of all kinds, mostly
@@ -50,6 +53,20 @@ var children = map[string]func(args []string){
 			panic(err)
 		}
 		fmt.Printf("1|1|unix|%s|grpc|%s\n", l.Addr(), strings.Repeat("A", 60))
+		forever()
+	},
+	"mute": func([]string) { // the same, with a certificate
+		l, err := net.Listen("unix", os.Getenv(goplugin.EnvUnixSocketDir)+"/mute")
+		if err != nil {
+			panic(err)
+		}
+		public, private, _ := ed25519.GenerateKey(nil)
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}}
+		cert, err := x509.CreateCertificate(nil, template, template, public, private)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("1|1|unix|%s|grpc|%s\n", l.Addr(), base64.RawStdEncoding.EncodeToString(cert))
 		forever()
 	},
 	"elsewhere": func(args []string) { fmt.Printf("1|1|%s|grpc|\n", args[0]); forever() },
@@ -118,6 +135,9 @@ func serveEvil(s connectorpb.Server, v func(connectorpb.Server) map[int]goplugin
 type evil struct{ how string }
 
 func (e evil) Info(context.Context, *connectorpb.InfoRequest) (*connectorpb.InfoResponse, error) {
+	if e.how == "info-exit" {
+		os.Exit(9)
+	}
 	info := infoToWire(actor{}.Info())
 	if e.how == "info" {
 		info.Name, info.MaxBatch, info.Idempotency = "../../etc/passwd", 100_000_000, "maybe"
@@ -165,6 +185,31 @@ func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*conn
 	return res, nil
 }
 
+// bridgeChild is a child that is a bridge, and its plugin's process id.
+type bridgeChild struct {
+	bridge *os.Process
+	plugin int
+}
+
+func startChild(t testing.TB, args ...string) (bridgeChild, error) {
+	cmd := exec.Command("/proc/self/exe", append([]string{"child"}, args...)...)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return bridgeChild{}, err
+	}
+	if err := startOnStarter(cmd); err != nil {
+		return bridgeChild{}, err
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	b := bridgeChild{bridge: cmd.Process}
+	_, err = fmt.Fscan(out, &b.plugin)
+	return b, err
+}
+
 // output is what a child printed, for tests that look at a child by itself.
 func output(cmd *exec.Cmd) (stdout, stderr string, err error) {
 	var o, e bytes.Buffer
@@ -172,5 +217,3 @@ func output(cmd *exec.Cmd) (stdout, stderr string, err error) {
 	err = cmd.Run()
 	return o.String(), e.String(), err
 }
-
-var _ = core.CodeInvalid

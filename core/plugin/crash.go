@@ -21,9 +21,8 @@ const (
 )
 
 var (
-	crashStart = regexp.MustCompile(`^(panic: |fatal error: |runtime: .*stack exceeds|SIG[A-Z]+: )`)
-	crashCall  = regexp.MustCompile(`^(created by )?([\w./*()\[\]{}·@~%-]*\w)(?:\(.*\))?( in goroutine \d+)?$`)
-	crashFile  = regexp.MustCompile(`^\t(\S+\.(?:go|s):\d+)(?: \+0x[0-9a-f]+)?$`)
+	crashCall = regexp.MustCompile(`^(created by )?([\w./*()\[\]{}·@~%-]*\w)(?:\(.*\))?( in goroutine \d+)?$`)
+	crashFile = regexp.MustCompile(`^\t(\S+\.(?:go|s):\d+)(?: \+0x[0-9a-f]+)?$`)
 )
 
 func (c *crash) on() bool { return c.seen > 0 }
@@ -31,7 +30,7 @@ func (c *crash) on() bool { return c.seen > 0 }
 // take reports whether the line belongs to a crash, and keeps what may be told
 // of it.
 func (c *crash) take(line []byte) bool {
-	if c.seen == 0 && !crashStart.Match(line) {
+	if c.seen == 0 && !startsCrash(line) {
 		return false
 	}
 	c.seen++
@@ -46,6 +45,15 @@ func (c *crash) take(line []byte) bool {
 		}
 	}
 	return true
+}
+
+func startsCrash(line []byte) bool {
+	if len(line) == 0 || !strings.ContainsRune("pfrS", rune(line[0])) { // most lines
+		return false
+	}
+	return bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")) ||
+		bytes.HasPrefix(line, []byte("runtime: goroutine stack exceeds")) ||
+		bytes.HasPrefix(line, []byte("SIG")) && bytes.Contains(line, []byte(": "))
 }
 
 // tell returns what may be told of a line of a crash, or "".

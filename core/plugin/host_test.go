@@ -5,7 +5,6 @@ package plugin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -381,8 +380,6 @@ func TestHost_KeepsTheOldProcessWhenTheNewOneFails(t *testing.T) {
 
 func TestHost_FinishesCallsInFlightWhenItStops(t *testing.T) {
 	c := newCRM(t)
-	j := newJournal(t)
-	_ = j
 	h := NewHost(HostOptions{Name: "actor", Launch: child("actor"), Account: func() core.Account { return c.account }, StartWait: patience})
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
@@ -515,5 +512,3 @@ func TestHost_SharesARegisterer(t *testing.T) {
 		t.Errorf("starts of three Hosts are %v", got)
 	}
 }
-
-var _ = errors.New

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -208,5 +207,4 @@ func TestServe_SaysWhatItIsWhenRunByHand(t *testing.T) {
 	if err == nil || !strings.Contains(stderr, "the bridge starts it") || stdout != "" {
 		t.Errorf("got %q, %q, %v", stdout, stderr, err)
 	}
-	_ = fmt.Sprint
 }

@@ -35,6 +35,7 @@ type logs struct {
 	tokens  float64
 	refill  time.Time
 	dropped int
+	noted   time.Time // when dropped lines were last told of
 	crash   crash
 	last    string // what was logged last
 }
@@ -54,7 +55,7 @@ func (l *logs) read(from io.Reader) {
 	if l.crash.on() {
 		l.log.Error("plugin crashed", "stack", l.redact.text(l.crash.report()))
 	}
-	l.noteDropped()
+	l.noteDropped(time.Now())
 }
 
 // lastWords is what the process said about its crash, in a line, and otherwise
@@ -98,15 +99,17 @@ func (l *logs) allow() bool {
 		return false
 	}
 	l.tokens--
-	l.noteDropped()
+	if now.Sub(l.noted) >= time.Second {
+		l.noteDropped(now)
+	}
 	return true
 }
 
-func (l *logs) noteDropped() {
+func (l *logs) noteDropped(now time.Time) {
 	if l.dropped > 0 {
 		l.log.Warn("plugin logs too much", "dropped_lines", l.dropped)
 		l.drop(l.dropped)
-		l.dropped = 0
+		l.dropped, l.noted = 0, now
 	}
 }
 

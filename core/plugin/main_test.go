@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -367,10 +366,7 @@ func (j *journal) wait(t testing.TB, texts ...string) string {
 
 func tail(s string) string { return s[max(0, len(s)-4000):] }
 
-var _ io.Writer = (*journal)(nil)
-
-// gone fails the test unless the process ends in time. Who asks before it ends
-// cannot mistake another one for it.
+// watched is a process that cannot be mistaken for a later one with its id.
 type watched struct{ fd int }
 
 func watch(t testing.TB, pid int) watched {
