@@ -250,9 +250,9 @@ func (s *Sim) authorize(r *http.Request) *refusal {
 		return nil
 	}
 	user, password, _ := r.BasicAuth()
-	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	bearer, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case o.Token != "" && same(bearer, o.Token),
+	case o.Token != "" && isBearer && same(bearer, o.Token),
 		o.Password != "" && same(user, o.User) && same(password, o.Password),
 		o.Key != "" && same(r.Header.Get("X-Api-Key"), o.Key),
 		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key):
