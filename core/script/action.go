@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -35,38 +34,42 @@ type wireAction struct {
 
 // decodeActions reads what onMessage returned: a JSON array. The error is a
 // sentence for the script's author.
-func decodeActions(data []byte) ([]Action, error) {
-	if len(data) == 0 {
+func decodeActions(data string) ([]Action, error) {
+	if data == "" {
 		return nil, nil
 	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(data, &items); err != nil {
+	dec := json.NewDecoder(strings.NewReader(data))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
 		return nil, fmt.Errorf("onMessage returned what is no list of actions")
 	}
-	if len(items) > MaxActions {
-		return nil, fmt.Errorf("onMessage returned %d actions, at most %d are allowed", len(items), MaxActions)
-	}
-	actions := make([]Action, 0, len(items))
-	for i, item := range items {
-		a, err := decodeAction(item)
+	dec.DisallowUnknownFields()
+	var actions []Action
+	for i := 0; dec.More(); i++ {
+		if i == MaxActions {
+			return nil, fmt.Errorf("onMessage returned more than %d actions", MaxActions)
+		}
+		var w wireAction
+		err := dec.Decode(&w)
+		if err != nil {
+			err = plain(err)
+		}
+		var a Action
+		if err == nil {
+			a, err = w.action()
+		}
 		if err != nil {
 			return nil, fmt.Errorf("action %d: %w", i+1, err)
 		}
 		actions = append(actions, a)
 	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("onMessage returned what is no list of actions")
+	}
 	return actions, nil
 }
 
-func decodeAction(data []byte) (Action, error) {
-	var w wireAction
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
-		return Action{}, plain(err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return Action{}, fmt.Errorf("not one object")
-	}
+// action checks what a script returned.
+func (w *wireAction) action() (Action, error) {
 	a := Action{Type: w.Type, Line: clip(w.Line, 200)}
 	var err error
 	switch w.Type {

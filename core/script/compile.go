@@ -52,6 +52,9 @@ type compiled struct {
 	// lines maps the bundled code to the author's.
 	shift int
 	lines *sourcemap.Consumer
+	// host says that the script uses the native function, global that it may use
+	// eval, Function or the global object by name.
+	host, global bool
 	// harden says that the script has async or generator functions: their
 	// constructors can make code of strings, too.
 	harden bool
@@ -66,15 +69,21 @@ func compile(src Source) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	c := &compiled{name: src.Name}
+	for _, name := range []string{"eval", "Function", "globalThis"} {
+		c.global = c.global || strings.Contains(code, name)
+	}
+	c.host = c.global
 	var text strings.Builder
 	text.WriteString(`(function (host, hostLog, hostLine) { "use strict";` + "\n")
 	for _, p := range prelude {
 		if strings.Contains(code, p.name) {
 			text.WriteString(p.code + "\n")
+			c.host = true
 		}
 	}
 	text.WriteString("return (function () {\n")
-	c := &compiled{name: src.Name, shift: strings.Count(text.String(), "\n")}
+	c.shift = strings.Count(text.String(), "\n")
 	text.WriteString(code)
 	text.WriteString("\nreturn [")
 	for _, hook := range hookNames {

@@ -3,7 +3,6 @@ package script_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -157,48 +156,3 @@ export const mapToCRM = (event: Event, context: Context) => ({
 		t.Errorf("decision (-want +got):\n%s", diff)
 	}
 }
-
-func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{1, 8, 64} {
-		b.Run(fmt.Sprintf("frame=%d", n), func(b *testing.B) {
-			e := start(b, script.Options{Log: slog.New(slog.DiscardHandler)})
-			load(b, e, "shop", "script.js", benchmarkScript)
-			calls := make([]script.Call, n)
-			for i := range calls {
-				calls[i] = call(b, "please confirm order 1234")
-				if i%3 > 0 {
-					calls[i] = call(b, "what a nice day it is, thanks for all of this")
-				}
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				for _, d := range decide(b, e, "shop", calls...) {
-					if d.Err != nil || len(d.Fields) != 15 {
-						b.Fatal(d.Err, len(d.Fields))
-					}
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
-		})
-	}
-}
-
-// benchmarkScript reads 20 fields, writes 15 and answers some messages.
-const benchmarkScript = `
-export function onMessage(event, context) {
-  const text = event.message.text.toLowerCase();
-  if (context.conversation.mode !== "bot") return;
-  if (/\b(confirm|order)\b/.test(text)) {
-    return [reply("Thank you, " + event.contact.name + ": noted."), tag("order")];
-  }
-}
-export function mapToCRM(event, context) {
-  const m = event.message, c = event.contact;
-  return {
-    message_id: m.id, text: m.text, type: m.type, direction: m.direction, sent_at: event.time,
-    contact_id: c.id, name: c.name, phone: c.phone, tag: c.tags[0], size: c.fields.size,
-    tenant: context.tenant.name, number: event.number, source: event.source,
-    is_new: context.conversation.new, count: context.conversation.messages,
-  };
-}
-`

@@ -45,7 +45,8 @@ type worker struct {
 	exited chan struct{}
 	how    *os.ProcessState
 
-	in, out  []byte
+	in       frameReader
+	out      []byte
 	lastUsed time.Time
 }
 
@@ -96,6 +97,7 @@ func (o *Options) startWorker(ctx context.Context, p *program, done func()) (*wo
 		_ = w.proc.Kill()
 		return fail(err)
 	}
+	w.in.r = w.conn
 	reply, err := w.load(ctx, o)
 	if err != nil {
 		w.kill()
@@ -122,7 +124,7 @@ func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err err
 	var kind byte
 	var payload []byte
 	if _, err = w.conn.Write(endFrame(w.out)); err == nil {
-		kind, payload, err = readFrame(w.conn, &w.in)
+		kind, payload, err = w.in.next()
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -153,7 +155,6 @@ func (w *worker) kill() {
 
 // decide makes the calls and passes on each result as it comes, in order. It
 // returns how many came, and, when not all did, why. Then the worker is dead.
-// Results refer to the worker's buffer until the next call.
 func (w *worker) decide(ctx context.Context, o *Options, calls []Call, each func(i int, r result)) (n int, err error) {
 	w.lastUsed = time.Now()
 	w.out = beginFrame(w.out, frameCalls)
@@ -179,17 +180,16 @@ func (w *worker) decide(ctx context.Context, o *Options, calls []Call, each func
 		if err != nil {
 			return n, w.failure(ctx, err)
 		}
-		u := unpacker{b: payload}
-		for len(u.b) > 0 && n < len(calls) {
-			r := u.result()
-			if u.err != nil {
-				return n, w.failure(ctx, u.err)
+		for len(payload) > 0 {
+			var r result
+			if r, payload, err = cutResult(payload); err == nil && n == len(calls) {
+				err = errFrame
+			}
+			if err != nil {
+				return n, w.failure(ctx, err)
 			}
 			each(n, r)
 			n++
-		}
-		if len(u.b) > 0 {
-			return n, w.failure(ctx, errFrame)
 		}
 	}
 	return n, nil
@@ -205,7 +205,7 @@ func (w *worker) await(ctx context.Context, limit time.Duration) ([]byte, error)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		kind, payload, err := readFrame(w.conn, &w.in)
+		kind, payload, err := w.in.next()
 		if err == nil && kind != frameResult {
 			return nil, errFrame
 		}

@@ -17,10 +17,14 @@ import (
 // read-only, so that both hooks can be given the same.
 type object struct {
 	vm    *goja.Runtime
-	keys  []string
-	raw   []string // JSON of each value
-	known []goja.Value
-	index map[string]int // of keys, for objects that have many
+	props []property
+	index map[string]int // of props by key, for objects that have many
+}
+
+type property struct {
+	key   string
+	json  string
+	value goja.Value // nil until it is looked at
 }
 
 // errJSON says that an event or a context is no JSON object.
@@ -37,7 +41,7 @@ func parseObject(vm *goja.Runtime, s string) (*object, error) {
 	if i >= len(s) || s[i] != '{' {
 		return nil, errJSON
 	}
-	o := &object{vm: vm, keys: make([]string, 0, 12), raw: make([]string, 0, 12)}
+	o := &object{vm: vm, props: make([]property, 0, 6)}
 	for i = skipSpace(s, i+1); i < len(s) && s[i] != '}'; i = skipSpace(s, i) {
 		end := skipValue(s, i)
 		if s[i] != '"' || end < 0 {
@@ -51,7 +55,7 @@ func parseObject(vm *goja.Runtime, s string) (*object, error) {
 		if end = skipValue(s, i); end < 0 {
 			return nil, errJSON
 		}
-		o.put(key, s[i:end])
+		o.put(property{key: key, json: s[i:end]})
 		if i = skipSpace(s, end); i < len(s) && s[i] == ',' {
 			i++
 		} else if i >= len(s) || s[i] != '}' {
@@ -61,26 +65,25 @@ func parseObject(vm *goja.Runtime, s string) (*object, error) {
 	if i >= len(s) {
 		return nil, errJSON
 	}
-	o.known = make([]goja.Value, len(o.keys))
 	return o, nil
 }
 
-// put adds a key; of two that are the same, the last counts.
-func (o *object) put(key, raw string) {
-	if at := o.find(key); at >= 0 {
-		o.raw[at] = raw
+// put adds a property; of two with the same key, the last counts.
+func (o *object) put(p property) {
+	if at := o.find(p.key); at >= 0 {
+		o.props[at] = p
 		return
 	}
-	if len(o.keys) == manyKeys {
+	if len(o.props) == manyKeys {
 		o.index = make(map[string]int, 2*manyKeys)
-		for i, k := range o.keys {
-			o.index[k] = i
+		for i := range o.props {
+			o.index[o.props[i].key] = i
 		}
 	}
 	if o.index != nil {
-		o.index[key] = len(o.keys)
+		o.index[p.key] = len(o.props)
 	}
-	o.keys, o.raw = append(o.keys, key), append(o.raw, raw)
+	o.props = append(o.props, p)
 }
 
 func (o *object) find(key string) int {
@@ -90,8 +93,8 @@ func (o *object) find(key string) int {
 		}
 		return -1
 	}
-	for i, k := range o.keys {
-		if k == key {
+	for i := range o.props {
+		if o.props[i].key == key {
 			return i
 		}
 	}
@@ -104,10 +107,11 @@ func (o *object) Get(key string) goja.Value {
 	if i < 0 {
 		return nil
 	}
-	if o.known[i] == nil {
-		o.known[i] = parseValue(o.vm, o.raw[i], 0)
+	p := &o.props[i]
+	if p.value == nil {
+		p.value = parseValue(o.vm, p.json, 0)
 	}
-	return o.known[i]
+	return p.value
 }
 
 // Set implements goja.DynamicObject.
@@ -124,7 +128,13 @@ func (o *object) Delete(key string) bool {
 func (o *object) Has(key string) bool { return o.find(key) >= 0 }
 
 // Keys implements goja.DynamicObject.
-func (o *object) Keys() []string { return o.keys }
+func (o *object) Keys() []string {
+	keys := make([]string, len(o.props))
+	for i := range o.props {
+		keys[i] = o.props[i].key
+	}
+	return keys
+}
 
 // parseValue makes a value of JSON. What is malformed becomes undefined:
 // whoever made the JSON is on our side.

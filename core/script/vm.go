@@ -38,14 +38,14 @@ type run struct {
 	c    *compiled
 	vm   *goja.Runtime
 	host goja.Value
-	call *Call
+	call *call
 	res  *result
 	size int // bytes of the log
 }
 
 // do runs one call of a script; hooks says what it has. The clock interrupts
 // it when its time is up.
-func (c *compiled) do(call *Call, clock *clock, res *result) {
+func (c *compiled) do(call *call, clock *clock, res *result) {
 	start := time.Now()
 	r := &run{c: c, vm: goja.New(), call: call, res: res}
 	clock.start(r.vm)
@@ -56,7 +56,7 @@ func (c *compiled) do(call *Call, clock *clock, res *result) {
 
 // probe runs the top level of a script and says which hooks it has.
 func (c *compiled) probe(clock *clock) (hooks []string, err error) {
-	call := &Call{Now: time.Now(), Event: []byte("{}"), Context: []byte("{}")}
+	call := &call{now: time.Now(), event: "{}", context: "{}"}
 	res := &result{}
 	r := &run{c: c, vm: goja.New(), call: call, res: res}
 	clock.start(r.vm)
@@ -102,27 +102,26 @@ func (r *run) decide() error {
 	if err != nil {
 		return err
 	}
-	event, err := parseObject(r.vm, string(r.call.Event))
+	event, err := parseObject(r.vm, r.call.event)
 	if err != nil {
 		return fmt.Errorf("event: %w", err)
 	}
-	context, err := parseObject(r.vm, string(r.call.Context))
+	context, err := parseObject(r.vm, r.call.context)
 	if err != nil {
 		return fmt.Errorf("context: %w", err)
 	}
-	now := r.call.Now
-	context.put("now", fmt.Sprint(now.UnixMilli()))
-	context.put("time", now.Format(`"2006-01-02T15:04:05.000Z07:00"`))
-	context.known = make([]goja.Value, len(context.keys))
+	now := r.call.now
+	context.put(property{key: "now", value: r.vm.ToValue(now.UnixMilli())})
+	context.put(property{key: "time", json: now.Format(`"2006-01-02T15:04:05.000Z07:00"`)})
 	args := []goja.Value{r.vm.NewDynamicObject(event), r.vm.NewDynamicObject(context)}
 
-	if onMessage, ok := goja.AssertFunction(hooks[0]); ok && r.call.OnMessage {
+	if onMessage, ok := goja.AssertFunction(hooks[0]); ok && r.call.onMessage {
 		r.guard(func() error { return r.onMessage(onMessage, args) })
 		if r.res.failure != failureNone && r.res.stopped {
 			return nil
 		}
 	}
-	if mapToCRM, ok := goja.AssertFunction(hooks[1]); ok && r.call.MapToCRM {
+	if mapToCRM, ok := goja.AssertFunction(hooks[1]); ok && r.call.mapToCRM {
 		return r.mapToCRM(mapToCRM, args)
 	}
 	return nil
@@ -132,12 +131,12 @@ func (r *run) decide() error {
 func (r *run) top() ([]goja.Value, error) {
 	vm := r.vm
 	vm.SetMaxCallStackSize(maxCalls)
-	now := r.call.Now
+	now := r.call.now
 	vm.SetTimeSource(func() time.Time { return now })
 	var random *rand.Rand
 	vm.SetRandSource(func() float64 {
 		if random == nil {
-			random = rand.New(rand.NewPCG(uint64(r.call.Seed), 0)) //nolint:gosec // deterministic on purpose
+			random = rand.New(rand.NewPCG(uint64(r.call.seed), 0)) //nolint:gosec // deterministic on purpose
 		}
 		return random.Float64()
 	})
@@ -146,7 +145,10 @@ func (r *run) top() ([]goja.Value, error) {
 		return nil, err
 	}
 	outer := value.(*goja.Object)
-	r.host = vm.ToValue(r.native)
+	r.host = goja.Undefined()
+	if r.c.host {
+		r.host = vm.ToValue(r.native)
+	}
 	if err := r.disableEval(outer); err != nil {
 		return nil, err
 	}
@@ -159,12 +161,16 @@ func (r *run) top() ([]goja.Value, error) {
 	return []goja.Value{hooks.Get("0"), hooks.Get("1")}, nil
 }
 
-// disableEval takes away all that makes code of strings.
+// disableEval takes away all that makes code of strings. The names eval and
+// Function are left alone where the script mentions neither them nor globalThis:
+// there is no other way to them (code is strict, so that this is never the
+// global object), and taking them away costs more than most hooks.
 func (r *run) disableEval(function *goja.Object) error {
-	global := r.vm.GlobalObject()
-	for _, name := range []string{"eval", "Function"} {
-		if err := global.Set(name, r.host); err != nil {
-			return err
+	if r.c.global {
+		for _, name := range []string{"eval", "Function"} {
+			if err := r.vm.GlobalObject().Set(name, r.host); err != nil {
+				return err
+			}
 		}
 	}
 	err := function.Prototype().DefineDataProperty("constructor", r.host, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE)
@@ -255,7 +261,7 @@ func (r *run) onMessage(hook goja.Callable, args []goja.Value) error {
 	if len(e.buf) > MaxOutput {
 		return fmt.Errorf("onMessage returned %w", errLarge)
 	}
-	r.res.actions = e.buf
+	r.res.actions = string(e.buf)
 	return nil
 }
 
@@ -304,7 +310,7 @@ func (r *run) guard(step func() error) {
 	r.res.stopped = r.res.stopped || stopped
 	if r.res.failure == failureNone {
 		r.res.failure, r.res.message, r.res.line = f, message, line
-		r.res.actions = nil
+		r.res.actions = ""
 	}
 }
 
@@ -384,7 +390,7 @@ func (c *clock) ring() {
 		return
 	}
 	used := cpuTime() - c.base
-	if left := c.soft - used; left > time.Millisecond && wall < c.hard-c.soft {
+	if left := c.soft - used; left > time.Millisecond && wall < starved*c.hard {
 		c.timer.Reset(left)
 		return
 	}

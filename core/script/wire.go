@@ -53,7 +53,7 @@ func (c confinement) whole() bool { return c == confinement{"on", "on", "on"} }
 
 // result is what a worker says about one call.
 type result struct {
-	actions []byte // JSON array; nil when there are none
+	actions string // JSON array; empty when there are none
 	fields  []field
 	log     []string
 	failure failure
@@ -102,30 +102,49 @@ func endFrame(buf []byte) []byte {
 
 var errFrame = errors.New("malformed frame")
 
-// readFrame reads one frame into buf, growing it, and returns the kind and the
-// payload, which is valid until the next call with the same buf.
-func readFrame(r io.Reader, buf *[]byte) (kind byte, payload []byte, err error) {
-	var head [headerSize]byte
-	if got, err := io.ReadFull(r, head[:]); err != nil {
-		if got > 0 {
-			return 0, nil, fmt.Errorf("%w: cut off", errFrame)
-		}
-		return 0, nil, err
-	}
-	n := int(binary.BigEndian.Uint32(head[:]))
-	if n < 1 || n > maxFrame {
-		return 0, nil, fmt.Errorf("%w: %d bytes", errFrame, n)
-	}
-	n--
-	if cap(*buf) < n {
-		*buf = make([]byte, n+n/4)
-	}
-	payload = (*buf)[:n]
-	if _, err := io.ReadFull(r, payload); err != nil {
-		return 0, nil, fmt.Errorf("%w: cut off", errFrame)
-	}
-	return head[4], payload, nil
+// frameReader reads frames. It asks for more than a frame's beginning at once,
+// so that most frames take one system call.
+type frameReader struct {
+	r   io.Reader
+	buf []byte
+	n   int // bytes in buf, from the start of the next frame
+	cut int // bytes of the frame before, to be dropped
 }
+
+// next returns the kind and the payload of the next frame; the payload is valid
+// until the call after. At a clean end of the stream the error is io.EOF. After
+// any error but a deadline's before the first byte the reader is of no more use.
+func (f *frameReader) next() (kind byte, payload []byte, err error) {
+	f.n = copy(f.buf, f.buf[f.cut:f.n])
+	f.cut = 0
+	want := headerSize
+	for {
+		if f.n >= headerSize {
+			size := int(binary.BigEndian.Uint32(f.buf))
+			if size < 1 || size > maxFrame {
+				return 0, nil, fmt.Errorf("%w: %d bytes", errFrame, size)
+			}
+			if want = 4 + size; f.n >= want {
+				f.cut = want
+				return f.buf[4], f.buf[headerSize:want], nil
+			}
+		}
+		if len(f.buf) < want {
+			f.buf = append(f.buf[:f.n], make([]byte, max(want, minRead)-f.n)...)
+			f.buf = f.buf[:cap(f.buf)]
+		}
+		n, err := f.r.Read(f.buf[f.n:])
+		f.n += n
+		if err != nil && n == 0 {
+			if f.n > 0 {
+				return 0, nil, fmt.Errorf("%w: cut off", errFrame)
+			}
+			return 0, nil, err
+		}
+	}
+}
+
+const minRead = 16 << 10
 
 func appendBytes[T ~string | ~[]byte](buf []byte, s T) []byte {
 	return append(binary.AppendUvarint(buf, uint64(len(s))), s...)
@@ -152,8 +171,11 @@ func appendCall(buf []byte, c *Call) []byte {
 	return appendBytes(buf, c.Context)
 }
 
+// appendResult appends a result with its length before it, so that the reader
+// can copy it once and keep parts of the copy.
 func appendResult(buf []byte, r *result) []byte {
-	buf = append(buf, byte(r.failure))
+	at := len(buf)
+	buf = append(buf, 0, 0, 0, 0, byte(r.failure))
 	buf = binary.AppendUvarint(buf, uint64(max(r.ran, 0)))
 	buf = appendBytes(buf, r.message)
 	buf = appendBytes(buf, r.line)
@@ -184,126 +206,152 @@ func appendResult(buf []byte, r *result) []byte {
 	for _, l := range r.log {
 		buf = appendBytes(buf, l)
 	}
+	binary.BigEndian.PutUint32(buf[at:], uint32(len(buf)-at-4))
 	return buf
 }
 
-// unpacker takes a payload apart. After the first mistake it returns zero values
-// and keeps the error.
+// cutResult takes the next result off a payload. The result is a copy.
+func cutResult(payload []byte) (r result, rest []byte, err error) {
+	if len(payload) < 4 {
+		return r, nil, errFrame
+	}
+	n := binary.BigEndian.Uint32(payload)
+	payload = payload[4:]
+	if uint64(n) > uint64(len(payload)) {
+		return r, nil, errFrame
+	}
+	u := unpacker{s: string(payload[:n])}
+	r = u.result()
+	if u.err == nil && u.s != "" {
+		u.fail()
+	}
+	return r, payload[n:], u.err
+}
+
+// unpacker takes a payload apart; what it returns are parts of it. After the
+// first mistake it returns zero values and keeps the error.
 type unpacker struct {
-	b   []byte
+	s   string
 	err error
 }
 
-func (p *unpacker) fail() {
-	p.b, p.err = nil, errFrame
+func (u *unpacker) fail() {
+	u.s, u.err = "", errFrame
 }
 
-func (p *unpacker) byte() byte {
-	if len(p.b) < 1 {
-		p.fail()
+func (u *unpacker) byte() byte {
+	if u.s == "" {
+		u.fail()
 		return 0
 	}
-	c := p.b[0]
-	p.b = p.b[1:]
+	c := u.s[0]
+	u.s = u.s[1:]
 	return c
 }
 
-func (p *unpacker) uint64() uint64 {
-	if len(p.b) < 8 {
-		p.fail()
+func (u *unpacker) uint64() (v uint64) {
+	if len(u.s) < 8 {
+		u.fail()
 		return 0
 	}
-	v := binary.BigEndian.Uint64(p.b)
-	p.b = p.b[8:]
+	for i := range 8 {
+		v = v<<8 | uint64(u.s[i])
+	}
+	u.s = u.s[8:]
 	return v
 }
 
-func (p *unpacker) uvarint() uint64 {
-	v, n := binary.Uvarint(p.b)
-	if n <= 0 {
-		p.fail()
-		return 0
+func (u *unpacker) uvarint() (v uint64) {
+	for shift := 0; shift < 64; shift += 7 {
+		c := u.byte()
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return v
+		}
 	}
-	p.b = p.b[n:]
-	return v
+	u.fail()
+	return 0
 }
 
 // count reads a number of things, of which each takes at least one byte.
-func (p *unpacker) count() int {
-	n := p.uvarint()
-	if n > uint64(len(p.b)) {
-		p.fail()
+func (u *unpacker) count() int {
+	n := u.uvarint()
+	if n > uint64(len(u.s)) {
+		u.fail()
 		return 0
 	}
 	return int(n)
 }
 
-// bytes returns a part of the payload itself.
-func (p *unpacker) bytes() []byte {
-	n := p.count()
-	b := p.b[:n]
-	p.b = p.b[n:]
-	return b
+func (u *unpacker) string() string {
+	n := u.count()
+	part := u.s[:n]
+	u.s = u.s[n:]
+	return part
 }
 
-func (p *unpacker) string() string { return string(p.bytes()) }
+// call is a Call as a worker reads it.
+type call struct {
+	event, context      string
+	onMessage, mapToCRM bool
+	now                 time.Time
+	seed                int64
+}
 
-// call reads a call. Its Event and Context are parts of the payload.
-func (p *unpacker) call() (c Call) {
-	hooks := p.byte()
-	c.OnMessage, c.MapToCRM = hooks&runOnMessage != 0, hooks&runMapToCRM != 0
-	c.Now = time.Unix(0, int64(p.uint64())).UTC()
-	c.Seed = int64(p.uint64())
-	c.Event, c.Context = p.bytes(), p.bytes()
+func (u *unpacker) call() (c call) {
+	hooks := u.byte()
+	c.onMessage, c.mapToCRM = hooks&runOnMessage != 0, hooks&runMapToCRM != 0
+	c.now = time.Unix(0, int64(u.uint64())).UTC()
+	c.seed = int64(u.uint64())
+	c.event, c.context = u.string(), u.string()
 	return c
 }
 
-// result reads a result. Nothing of it refers to the payload, except actions.
-func (p *unpacker) result() (r result) {
-	if r.failure = failure(p.byte()); r.failure > failureWorker {
-		p.fail()
+func (u *unpacker) result() (r result) {
+	if r.failure = failure(u.byte()); r.failure > failureWorker {
+		u.fail()
 	}
-	r.ran = time.Duration(min(p.uvarint(), uint64(time.Hour)))
-	r.message, r.line, r.actions = p.string(), p.string(), p.bytes()
-	if n := p.count(); n > 0 {
+	r.ran = time.Duration(min(u.uvarint(), uint64(time.Hour)))
+	r.message, r.line, r.actions = u.string(), u.string(), u.string()
+	if n := u.count(); n > 0 {
 		if n-1 > MaxFields {
-			p.fail()
+			u.fail()
 			return r
 		}
 		r.fields = make([]field, n-1)
 		for i := range r.fields {
-			r.fields[i] = p.field()
+			r.fields[i] = u.field()
 		}
 	}
-	if n := p.count(); n > MaxLog+1 {
-		p.fail()
+	if n := u.count(); n > MaxLog+1 {
+		u.fail()
 	} else if n > 0 {
 		r.log = make([]string, n)
 		for i := range r.log {
-			r.log[i] = p.string()
+			r.log[i] = u.string()
 		}
 	}
 	return r
 }
 
-func (p *unpacker) field() (f field) {
-	f.name = p.string()
-	switch p.byte() {
+func (u *unpacker) field() (f field) {
+	f.name = u.string()
+	switch u.byte() {
 	case valueNull:
 	case valueFalse:
 		f.value = false
 	case valueTrue:
 		f.value = true
 	case valueNumber:
-		v := math.Float64frombits(p.uint64())
+		v := math.Float64frombits(u.uint64())
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			p.fail()
+			u.fail()
 		}
 		f.value = v
 	case valueString:
-		f.value = p.string()
+		f.value = u.string()
 	default:
-		p.fail()
+		u.fail()
 	}
 	return f
 }

@@ -23,6 +23,11 @@ const (
 	// flushAfter is how long finished results may wait for others: the engine
 	// sees progress at least as often.
 	flushAfter = 5 * time.Millisecond
+	// gcPercent lets a busy worker's heap grow to some 32 MiB before it is
+	// collected: nearly all of it is garbage. A worker without work for
+	// releaseAfter gives it back.
+	gcPercent    = 800
+	releaseAfter = 2 * time.Second
 )
 
 // WorkerMain is the main function of a worker process: what the command in
@@ -32,8 +37,7 @@ func WorkerMain() {
 	runtime.GOMAXPROCS(1)
 	debug.SetMaxStack(maxStack)
 	debug.SetTraceback("none")
-	// Garbage is nearly all there is, and one event's is small.
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(gcPercent)
 	regexp2.DefaultMatchTimeout = regexpTimeout
 	time.Local = time.UTC
 	if err := work(os.NewFile(socketFD, "engine")); err != nil {
@@ -44,8 +48,8 @@ func WorkerMain() {
 
 // work serves one engine.
 func work(conn io.ReadWriter) error {
-	var in, out []byte
-	kind, payload, err := readFrame(conn, &in)
+	in, out := frameReader{r: conn}, []byte(nil)
+	kind, payload, err := in.next()
 	if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
 		return nil
 	}
@@ -76,11 +80,13 @@ func work(conn io.ReadWriter) error {
 		return err
 	}
 	// What compiling left behind is most of the heap.
-	load.Code, payload, data = nil, nil, nil
+	load.Code, payload, data, in.buf, in.n, in.cut = nil, nil, nil, nil, 0, 0
 	debug.FreeOSMemory()
+	release := time.AfterFunc(time.Hour, debug.FreeOSMemory)
+	defer release.Stop()
 
 	for {
-		kind, payload, err = readFrame(conn, &in)
+		kind, payload, err = in.next()
 		if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
 			return nil
 		}
@@ -90,20 +96,21 @@ func work(conn io.ReadWriter) error {
 		if out, err = answer(conn, c, clock, payload, out); err != nil {
 			return err
 		}
+		release.Reset(releaseAfter)
 	}
 }
 
 // answer makes the calls of a frame, one after the other, and sends their
 // results: together while they are quick, singly when they are slow.
 func answer(conn io.Writer, c *compiled, clock *clock, payload, out []byte) ([]byte, error) {
-	p := unpacker{b: payload}
+	u := unpacker{s: string(payload)}
 	clock.mark()
 	flushed := time.Now()
 	out = beginFrame(out, frameResult)
-	for p.err == nil && len(p.b) > 0 {
-		call := p.call()
-		if p.err != nil {
-			break
+	for u.s != "" {
+		call := u.call()
+		if u.err != nil {
+			return out, u.err
 		}
 		if len(out) > headerSize && (time.Since(flushed) > flushAfter || len(out) > MaxOutput) {
 			if _, err := conn.Write(endFrame(out)); err != nil {
@@ -117,9 +124,6 @@ func answer(conn io.Writer, c *compiled, clock *clock, payload, out []byte) ([]b
 		c.do(&call, clock, &res)
 		res.message = oneLine(res.message)
 		out = appendResult(out, &res)
-	}
-	if p.err != nil {
-		return out, p.err
 	}
 	if len(out) > headerSize {
 		if _, err := conn.Write(endFrame(out)); err != nil {
