@@ -230,18 +230,24 @@ func TestDeliver_CarriesTheTokenNowhereElse(t *testing.T) {
 }
 
 func TestDeliver_BoundsTheAnswer(t *testing.T) {
+	read := make(chan int, 1)
 	flood := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		page := []byte(strings.Repeat(" ", 1<<20))
-		for range 64 {
+		n := 0
+		for ; n < 64; n++ {
 			if _, err := w.Write(page); err != nil {
-				return
+				break
 			}
 		}
+		read <- n
 	})
 	b := start(t, hubspotsim.Options{}, "", flood)
 	err := b.deliver(received(1))["wamid.IN001"].Err
 	if err == nil || err.Code != core.CodeUnknownOutcome || !strings.Contains(err.Message, "larger than 16 MiB") {
 		t.Errorf("got %v, want the answer refused for its size", err)
+	}
+	if n := <-read; n > 20 {
+		t.Errorf("%d MiB were read of an answer that may have 16", n)
 	}
 }
 

@@ -364,6 +364,47 @@ func TestDeliver_MakesAStubOfAMessageThatHubSpotDoesNotKnow(t *testing.T) {
 	}
 }
 
+func TestDeliver_FailsTheStatusWhoseStubFindsNoContact(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+	b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultRow, Match: "contacts/batch", Row: "c005", Category: "INTERNAL_ERROR"})
+	lost, fine := status(5, core.StatusDelivered), status(6, core.StatusDelivered)
+	got := b.deliver(lost, fine)
+	wantCodes(t, got, map[string]core.Code{lost.ID: core.CodeUnavailable, fine.ID: ""})
+	if op := got[lost.ID].Err.Op; op != "contact upsert" {
+		t.Errorf("the error is one of %q, want contact upsert", op)
+	}
+}
+
+func TestDeliver_WritesAMessageAndItsStatusAsOneRecord(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+	for _, n := range []int{1, 2} {
+		events := []*core.Event{sent(n), status(n, core.StatusSent)}
+		if n == 2 { // in the other order
+			events[0], events[1] = events[1], events[0]
+		}
+		wantCodes(t, b.deliver(events...), map[string]core.Code{events[0].ID: "", events[1].ID: ""})
+		m := b.messages()[fmt.Sprintf("wamid.OUT%03d", n)]
+		if m.Writes != 1 || m.Properties["wa_status"] != "sent" || m.Properties["hs_communication_body"] != "→ hello back" ||
+			m.Properties["hs_timestamp"] != fmt.Sprint(noon.UnixMilli()) || len(m.Associated["contacts"]) != 1 {
+			t.Errorf("batch %d made %+v", n, m)
+		}
+	}
+}
+
+func TestDeliver_TellsRowsOfOneEventIDApart(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+	one, other := received(1), received(2)
+	other.ID = one.ID
+	for _, r := range b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: one}, {Event: other}}) {
+		if r.Err != nil {
+			t.Errorf("got %v", r.Err)
+		}
+	}
+	if len(b.contacts()) != 2 || len(b.messages()) != 2 {
+		t.Errorf("%d contacts and %d messages, want two of each", len(b.contacts()), len(b.messages()))
+	}
+}
+
 func TestDeliver_KeepsNamesThatPeopleCorrected(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {

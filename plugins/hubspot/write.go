@@ -36,8 +36,6 @@ func isolate[T any](items []T, calls *int, try func([]T) ([]T, *core.Error), fai
 	case err == nil, len(rest) == 0:
 	case err.Code != core.CodeInvalid, len(items) == 1:
 		failAll(rest, err)
-	case len(rest) < len(items):
-		isolate(rest, calls, try, fail)
 	default:
 		half := len(rest) / 2
 		isolate(rest[:half], calls, try, fail)
