@@ -1,0 +1,253 @@
+// What a wabridge script sees and returns, for editors and people. Keep it
+// beside your script; in a .js file write at the top:
+//
+//   /// <reference path="wabridge.d.ts" />
+//
+// and above a hook:
+//
+//   /** @param {wabridge.Event} event @param {wabridge.Context} context @returns {wabridge.Decision} */
+//
+// In a .ts file the types are there without further ado. They are checked by
+// your editor only: wabridge removes them.
+
+/**
+ * Reply to the contact.
+ *
+ * A text of up to 4096 characters, a template (the only thing that may be sent
+ * when the contact last wrote more than 24 hours ago) or an interactive message
+ * in the form of WhatsApp's API: buttons, a list, a form.
+ *
+ * The bridge sends no reply while a person has the conversation, and no more
+ * than a set number within some minutes; the trace then says why.
+ *
+ * @example reply("Thank you!")
+ * @example reply({ template: { name: "order_update", language: "en" } })
+ */
+declare function reply(message: string | wabridge.TextReply | wabridge.TemplateReply | wabridge.InteractiveReply): wabridge.Action;
+
+/** Put a tag on the contact; up to 100 characters. Twice is once. */
+declare function tag(name: string): wabridge.Action;
+
+/** Take a tag off the contact. */
+declare function untag(name: string): wabridge.Action;
+
+/**
+ * Set a field of the contact, which the next event sees as
+ * `event.contact.fields[name]`, as text. null and "" remove it.
+ */
+declare function setField(name: string, value: string | number | boolean | null): wabridge.Action;
+
+/**
+ * Hand the conversation to a person or team: the CRM is told, and the bridge
+ * sends no automatic replies until the time for it is up. A string is the reason.
+ */
+declare function escalate(to?: wabridge.EscalateOptions | string): wabridge.Action;
+
+/** Lines for the trace of the event (`wabridge why`): at most 20 of 500 characters. */
+declare const console: Record<"log" | "info" | "warn" | "error" | "debug", (...values: unknown[]) => void>;
+
+declare namespace wabridge {
+  /**
+   * Decides what to do about a message from a contact. Must return within
+   * 50 ms; no async, no await, no promises.
+   */
+  type OnMessage = (event: Event, context: Context) => Decision;
+
+  /** Returns properties for the CRM, by their names there. They go with the message. */
+  type MapToCRM = (event: Event, context: Context) => Record<string, string | number | boolean | Date | null | undefined> | undefined | void;
+
+  /** An action, a list of at most 32, or nothing. */
+  type Decision = Action | Action[] | null | undefined | void;
+
+  /** Made by reply, tag, untag, setField and escalate. */
+  interface Action {
+    readonly type: "reply" | "tag" | "untag" | "setField" | "escalate";
+  }
+
+  interface TextReply {
+    text: string;
+    /** Show a preview of the first link. */
+    preview_url?: boolean;
+  }
+
+  interface TemplateReply {
+    template: Template;
+  }
+
+  interface InteractiveReply {
+    /** https://developers.facebook.com/docs/whatsapp/cloud-api/messages */
+    interactive: object;
+  }
+
+  interface EscalateOptions {
+    /** Why, in a few words. */
+    reason?: string;
+    /** Who; otherwise the tenant's team. */
+    team?: string;
+    /** What the person should know; up to 4096 characters. */
+    note?: string;
+    priority?: "low" | "normal" | "high";
+  }
+
+  /** What a hook is given beside the event. It cannot be changed. */
+  interface Context {
+    /** The time, in milliseconds. `new Date()` and `Date.now()` say the same. */
+    readonly now: number;
+    /** The time, as "2026-11-23T09:30:00.000Z". */
+    readonly time: string;
+    /** The contact as the bridge knows them: tags and fields of earlier events included. */
+    readonly contact: Contact;
+    readonly conversation: Conversation;
+    readonly tenant: Tenant;
+    /** The [settings] of tenant.toml. */
+    readonly settings: Readonly<Record<string, any>>;
+  }
+
+  interface Conversation {
+    readonly id: string;
+    /** This is its first message. */
+    readonly new: boolean;
+    /** "human" while a person has it: automatic replies are then not sent. */
+    readonly mode: "bot" | "human";
+    readonly started: string;
+    /** How many messages came, this one included, and how many were sent. */
+    readonly messages: number;
+    readonly replies: number;
+  }
+
+  interface Tenant {
+    readonly id: string;
+    readonly name: string;
+  }
+
+  /** What happened. It cannot be changed. Times are "2026-11-23T09:30:00Z". */
+  interface Event {
+    readonly id: string;
+    readonly kind: string;
+    readonly tenant: string;
+    /** The id of the business phone number (phone_number_id). */
+    readonly number?: string;
+    readonly conversation?: string;
+    /** When it happened, as its source says. */
+    readonly time: string;
+    /** When the bridge took it. */
+    readonly accepted: string;
+    readonly source: string;
+    readonly cause?: string;
+    readonly contact?: Contact;
+    /** There when kind is "message.received", which is what onMessage gets. */
+    readonly message: Message;
+    readonly status?: Status;
+    readonly escalation?: Escalation;
+    readonly fields?: Readonly<Record<string, string | number | boolean | null>>;
+    /** The vendor's own JSON, where the bridge does not know the kind of message. */
+    readonly raw?: any;
+  }
+
+  interface Contact {
+    readonly id?: string;
+    /** What they call themselves on WhatsApp. */
+    readonly name?: string;
+    readonly username?: string;
+    /** "+15550100123". Some people have none. */
+    readonly phone?: string;
+    readonly bsuid?: string;
+    readonly parent_bsuid?: string;
+    readonly tags?: readonly string[];
+    readonly fields?: Readonly<Record<string, string>>;
+  }
+
+  interface Message {
+    readonly id?: string;
+    readonly direction: "in" | "out";
+    /** "text", "image", "audio", "video", "document", "sticker", "location", "contacts", "button", "interactive", "reaction", "order", "system", …: others can appear. */
+    readonly type: string;
+    readonly to?: string;
+    /** What a person would read: the text, a caption, the title of the button pressed. */
+    readonly text?: string;
+    readonly preview_url?: boolean;
+    readonly media?: Media;
+    readonly location?: Location;
+    readonly reaction?: Reaction;
+    /** The answer to buttons, a list or a form. */
+    readonly reply?: Reply;
+    readonly context?: MessageContext;
+    readonly template?: Template;
+    /** Shared contact cards, as WhatsApp writes them. */
+    readonly contacts?: any;
+    readonly interactive?: any;
+    /** Which ad they came from, as WhatsApp writes it. */
+    readonly referral?: any;
+  }
+
+  interface Media {
+    readonly id?: string;
+    readonly link?: string;
+    readonly mime_type?: string;
+    readonly sha256?: string;
+    readonly filename?: string;
+    readonly voice?: boolean;
+    readonly animated?: boolean;
+  }
+
+  interface Location {
+    readonly latitude: number;
+    readonly longitude: number;
+    readonly name?: string;
+    readonly address?: string;
+    readonly url?: string;
+  }
+
+  interface Reaction {
+    readonly message_id: string;
+    /** Empty or missing: the reaction was taken back. */
+    readonly emoji?: string;
+  }
+
+  interface Reply {
+    /** "button", "list", "template_button", "flow", … */
+    readonly kind: string;
+    /** The id of the button or row, as it was sent. */
+    readonly id?: string;
+    readonly title?: string;
+    readonly description?: string;
+    /** The JSON text of a form's answer. */
+    readonly response?: string;
+  }
+
+  interface MessageContext {
+    /** The message that this one answers. */
+    readonly id?: string;
+    readonly from?: string;
+    readonly forwarded?: boolean;
+  }
+
+  interface Template {
+    name: string;
+    /** "en", "pt_BR", … as it was approved. */
+    language: string;
+    components?: any;
+  }
+
+  interface Status {
+    readonly message_id: string;
+    readonly value: string;
+    readonly intent?: string;
+    readonly opaque?: string;
+    readonly errors?: readonly StatusError[];
+    readonly pricing?: any;
+  }
+
+  interface StatusError {
+    readonly code: number;
+    readonly title?: string;
+    readonly details?: string;
+  }
+
+  interface Escalation {
+    readonly reason: string;
+    readonly team?: string;
+    readonly note?: string;
+    readonly priority?: string;
+  }
+}
