@@ -9,6 +9,9 @@
 //
 // In a .ts file the types are there without further ado. They are checked by
 // your editor only: wabridge removes them.
+//
+// There is console.log, too: at most 20 lines of 500 characters, which the trace
+// of the event shows (`wabridge why`).
 
 /**
  * Reply to the contact.
@@ -42,9 +45,6 @@ declare function setField(name: string, value: string | number | boolean | null)
  * sends no automatic replies until the time for it is up. A string is the reason.
  */
 declare function escalate(to?: wabridge.EscalateOptions | string): wabridge.Action;
-
-/** Lines for the trace of the event (`wabridge why`): at most 20 of 500 characters. */
-declare const console: Record<"log" | "info" | "warn" | "error" | "debug", (...values: unknown[]) => void>;
 
 declare namespace wabridge {
   /**
