@@ -252,7 +252,7 @@ func (h *Host) explainCall(ctx context.Context, in *instance, err error) *core.E
 		return unknown(VendorTimeout, "plugin %s did not answer in time", h.o.Name)
 	case ctx.Err() != nil:
 		return unknown(VendorStopped, "the call to plugin %s was given up", h.o.Name)
-	case said.Code() == codes.Unavailable:
+	case said.Code() == codes.Unavailable, said.Code() == codes.Canceled: // we have closed the connection of a dead process
 		select {
 		case <-in.process.ended:
 			vendor := VendorCrashed

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -463,6 +464,7 @@ func TestHost_TakesThePluginsOwnProcessesWithIt(t *testing.T) {
 
 func TestHost_LeavesNothingBehind(t *testing.T) {
 	dir := shortDir(t)
+	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	l := child("actor")
 	l.Dir = dir
 	h := NewHost(HostOptions{Name: "actor", Launch: l, StartWait: patience})
@@ -477,6 +479,29 @@ func TestHost_LeavesNothingBehind(t *testing.T) {
 	if left, err := filepath.Glob(dir + "/*"); err != nil || len(left) > 0 {
 		t.Errorf("left in the directory: %v %v", left, err)
 	}
+	if now := openFiles(t); now > files {
+		t.Errorf("%d files were open before, %d after", files, now)
+	}
+	// The one that starts processes stays, for all Hosts together. Those of the
+	// connections, which gRPC ends in its own time, do not.
+	timeout := time.After(patience)
+	for runtime.NumGoroutine() > goroutines+1 {
+		select {
+		case <-timeout:
+			t.Fatalf("%d goroutines before, %d after", goroutines, runtime.NumGoroutine())
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
 
 func TestHost_RefusesAnEventThatThePluginCannotRead(t *testing.T) {
