@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -226,6 +227,15 @@ func TestAnswer_IsQuotedWithoutSecretsAndPhoneNumbers(t *testing.T) {
 		if strings.Contains(text, token[:9]) || strings.Contains(text, "491511234567") || strings.ContainsAny(err.Message+err.Vendor, "\n\x1b\x07") || len(err.Message) > 400 {
 			t.Errorf("%.60q became %s", body, text)
 		}
+	}
+}
+
+func TestAnswer_IsQuotedWithoutSecretsInTheFormsInWhichTheyAreSent(t *testing.T) {
+	b := start(t, customhttpsim.Options{}, notes("none", table{"auth": table{"type": "api_key", "in": "query", "name": "key"}}), nil)
+	b.sim.Inject(status(400, "GET /v1/notes?key="+url.QueryEscape(apiKey)+" and /"+url.PathEscape(apiKey)+" and "+apiKey))
+	err := b.one(received(1))
+	if want := `answered 400: "GET /v1/notes?key=[secret] and /[secret] and [secret]"`; err == nil || err.Message != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

@@ -96,7 +96,11 @@ func TestBatch_MatchesRowsByIndexOnlyWhenAllAreThere(t *testing.T) {
 	b.sim.Heal()
 	b.sim.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultMute, Row: "IN001"})
 	unknown := core.CodeUnknownOutcome
-	wantCodes(t, b.deliver(many(3)...), map[string]core.Code{"wamid.IN000": unknown, "wamid.IN001": unknown, "wamid.IN002": unknown})
+	all := map[string]core.Code{"wamid.IN000": unknown, "wamid.IN001": unknown, "wamid.IN002": unknown}
+	wantCodes(t, b.deliver(many(3)...), all)
+	b.sim.Heal()
+	b.sim.Inject(status(200, answerTo(4)))
+	wantCodes(t, b.deliver(many(3)...), all)
 }
 
 func TestBatch_JudgesRowsInEveryWayTheSettingsKnow(t *testing.T) {
@@ -179,8 +183,14 @@ func TestBatch_NarrowsARefusalDownToTheEventsThatCausedIt(t *testing.T) {
 			t.Errorf("%d: %d requests", code, n)
 		}
 	}
+	// A rule can say that another status is such a refusal.
+	settings := eventsAllOrNothing(nil)
+	settings["errors"] = []any{table{"status": []any{409}, "then": "permanent"}}
+	b := start(t, customhttpsim.Options{}, settings, nil)
+	b.sim.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultRow, Row: "IN007", Status: 409, Code: "poison"})
+	wantCodes(t, b.deliver(many(10)...), map[string]core.Code{"wamid.IN007": core.CodeInvalid})
 	// What is wrong with the request and not with an event is not asked again.
-	b := start(t, customhttpsim.Options{}, eventsAllOrNothing(nil), nil)
+	b = start(t, customhttpsim.Options{}, eventsAllOrNothing(nil), nil)
 	b.sim.Inject(status(404, ""))
 	for id, r := range b.deliver(many(100)...) {
 		if codeOf(r.Err) != core.CodeInvalid {

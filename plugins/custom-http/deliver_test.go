@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -204,12 +205,13 @@ func TestDeliver_FailsOnlyTheEventThatCannotBeWritten(t *testing.T) {
 		"a header too long":          func(e *core.Event) { e.Contact.Name = strings.Repeat("x", 9000) },
 		"a path that climbs":         func(e *core.Event) { e.Contact.ID = "../../admin" },
 		"a dot for a path":           func(e *core.Event) { e.Contact.ID = ".." },
+		"segments put together":      func(e *core.Event) { e.Contact.Username = "x" },
 		"an empty path":              func(e *core.Event) { e.Contact.ID = "" },
 		"a field that is not there":  func(e *core.Event) { delete(e.Fields, "company") },
 		"a table that is not there":  func(e *core.Event) { e.Message = nil },
 	}
 	settings := notes("upsert", table{"operations": table{"message.received": table{
-		"method": "PUT", "path": "/contacts/{{.contact.id}}", "headers": table{"X-Name": "{{.contact.name}}"},
+		"method": "PUT", "path": "/contacts/{{.contact.id}}{{if .contact.username}}/.{{if .contact.username}}.{{end}}/x{{end}}", "headers": table{"X-Name": "{{.contact.name}}"},
 		"body": `{"external_id":{{.contact.id}},"name":{{.message.text}},"phone":{{.fields.company}}}`,
 	}}})
 	for name, spoil := range bad {
@@ -288,11 +290,17 @@ func TestDeliver_SaysWhatWasNotSentWhenTheCallEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		began := time.Now()
-		counts := map[core.Code]int{}
+		counts, unsent := map[core.Code]int{}, 0
 		for _, r := range b.deliverIn(ctx, many(6)...) {
 			counts[codeOf(r.Err)]++
+			if r.Err != nil && strings.HasPrefix(r.Err.Message, "not sent: ") {
+				unsent++
+			}
 		}
 		want := map[core.Code]int{"": 2, core.CodeUnknownOutcome: 2, core.CodeUnavailable: 2}
+		if unsent != 2 {
+			t.Errorf("%d are said not to be sent, want 2", unsent)
+		}
 		if diff := cmp.Diff(want, counts); diff != "" || time.Since(began) != 3*time.Second {
 			t.Errorf("after %v: %s", time.Since(began), diff)
 		}
@@ -342,25 +350,53 @@ func TestDeliver_NoConnectionMeansNotSent(t *testing.T) {
 		if codeOf(err) != core.CodeUnavailable || !strings.Contains(err.Hint, "base_url") {
 			t.Errorf("got %v, want unavailable", err)
 		}
+		if strings.Contains(err.Message, "http:") {
+			t.Errorf("%v names the address, whose query may hold a key", err)
+		}
 	}
 }
 
 func TestDeliver_FollowsNoRedirects(t *testing.T) {
-	var mu sync.Mutex
-	asked := map[string]string{}
-	b := start(t, customhttpsim.Options{}, notes("none", table{"auth": table{"type": "bearer"}}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		asked[r.Host+r.URL.Path] = r.Header.Get("Authorization")
-		mu.Unlock()
-		http.Redirect(w, r, "http://elsewhere.test/notes", http.StatusTemporaryRedirect)
-	}))
-	err := b.one(received(1))
-	if codeOf(err) != core.CodeForbidden || !strings.Contains(err.Hint, "settings.base_url") {
-		t.Errorf("got %v (%s)", err, err.Hint)
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		var mu sync.Mutex
+		asked := map[string]string{}
+		b := start(t, customhttpsim.Options{}, notes("none", table{"auth": table{"type": "bearer"}}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			asked[r.Host+r.URL.Path] = r.Header.Get("Authorization")
+			mu.Unlock()
+			http.Redirect(w, r, "http://elsewhere.test/notes", code)
+		}))
+		err := b.one(received(1))
+		if codeOf(err) != core.CodeForbidden || !strings.Contains(err.Hint, "settings.base_url") {
+			t.Errorf("%d: got %v", code, err)
+		}
+		if _, ok := asked["crm.test/v1/notes"]; !ok || len(asked) != 1 {
+			t.Errorf("%d: asked %v", code, asked)
+		}
 	}
-	if _, ok := asked["crm.test/v1/notes"]; !ok || len(asked) != 1 {
-		t.Errorf("asked %v", asked)
-	}
+}
+
+// TestConnector_ClosesIdleConnectionsBeforeServersDo: a request that crosses
+// with a server's closing of the connection has an unknown outcome.
+func TestConnector_ClosesIdleConnectionsBeforeServersDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, customhttpsim.Options{}, notes("none", nil), nil)
+		dials := 0
+		dial := b.connector.DialContext
+		b.connector.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials++
+			return dial(ctx, network, address)
+		}
+		for i, wait := range []time.Duration{0, 3 * time.Second, 5 * time.Second} {
+			<-time.After(wait)
+			if err := b.one(received(i)); err != nil {
+				t.Fatal(err)
+			}
+			if want := 1 + i/2; dials != want {
+				t.Errorf("%v after the last request: %d connections so far, want %d", wait, dials, want)
+			}
+		}
+	})
 }
 
 func TestRender_ShowsTheRequestWithoutSecrets(t *testing.T) {
