@@ -120,6 +120,12 @@ func example(t testing.TB, name string) table {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return lane(t, text)
+}
+
+// lane returns the settings of the first lane in a tenant.toml.
+func lane(t testing.TB, text []byte) table {
+	t.Helper()
 	var file struct {
 		Lanes []struct {
 			Settings table `toml:"settings"`

@@ -119,7 +119,10 @@ func (x *session) judgeRow(op *operation, a *answer, row any) verdict {
 		}
 		return verdict{ref: ref}
 	}
-	raw, _ := json.Marshal(row)
+	raw, encErr := json.Marshal(row)
+	if encErr != nil {
+		raw = nil // decoded JSON: it does not happen
+	}
 	err := &core.Error{
 		Code: core.CodeInvalid, Op: op.kind, Source: core.SourceVendor,
 		Vendor:  clip(x.hide(r.code.text(row)), 60),

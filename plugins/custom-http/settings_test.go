@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -239,5 +240,21 @@ func TestConnector_ReachesPrivateAddressesOnlyByName(t *testing.T) {
 	e = core.AsError(customhttp.New().Check(t.Context(), account))
 	if e == nil || e.Code != core.CodeUnavailable || !strings.Contains(e.Message, "certificate") {
 		t.Errorf("got %v, want the certificate refused", e)
+	}
+}
+
+// TestReadme_ShowsSettingsThatWork takes the README's own example.
+func TestReadme_ShowsSettingsThatWork(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "```toml\n")
+	block, _, ok := strings.Cut(after, "```")
+	if !ok {
+		t.Fatal("there is no example")
+	}
+	if err := check(toJSON(t, lane(t, []byte(block))), secrets()); err != nil {
+		t.Error(err)
 	}
 }

@@ -215,7 +215,7 @@ func (s *Sim) answer(c *call, route, id string) (status int, answer any, refused
 }
 
 var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
-	"GET /v1/me": func(s *Sim, c *call, _ string) (int, any, *refusal) {
+	"GET /v1/me": func(*Sim, *call, string) (int, any, *refusal) {
 		return http.StatusOK, map[string]any{"ok": true, "account": "demo"}, nil
 	},
 	"POST /v1/messages":       (*Sim).createMessage,
