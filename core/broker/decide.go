@@ -14,6 +14,7 @@ import (
 
 const (
 	decideBatch = 64
+	maxAsk      = 5 // how often a script is asked that cannot be
 	decideLease = 2 * time.Minute
 )
 
@@ -91,6 +92,11 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 		var dec *script.Decision
 		if u.call >= 0 && u.call < len(decisions) {
 			dec = &decisions[u.call]
+			if core.CodeOf(errOf(dec.Err)) == core.CodeUnavailable && u.d.Attempt < maxAsk {
+				// No worker to ask: not the script's fault, and soon over.
+				s.Nak = append(s.Nak, store.Nak{Delivery: u.d, Due: now.Add(time.Second), Counts: true})
+				continue
+			}
 		}
 		if t.turn(ctx, &s, u, dec, &notify) {
 			done++
@@ -111,6 +117,14 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 		f()
 	}
 	return nil
+}
+
+// errOf is for an *Error that may be nil.
+func errOf(e *core.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
 }
 
 // giveBack returns the deliveries of a batch that could not be settled, to be

@@ -226,6 +226,9 @@ func (l *lane) informed(info core.ConnectorInfo) {
 // call delivers a batch and settles it. Events that may have killed the plugin
 // go alone, so that only the one that does it is blamed.
 func (l *lane) call(ctx context.Context, ds []store.Delivery) {
+	if !l.safe {
+		ds = l.markAll(ctx, ds)
+	}
 	var together []store.Delivery
 	for _, d := range ds {
 		if len(ds) > 1 && l.isAlone(d.ID) {
@@ -237,6 +240,33 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery) {
 	if len(together) > 0 {
 		l.deliver(ctx, together)
 	}
+}
+
+// markAll writes down that deliveries are about to be tried, where trying twice
+// is not harmless. One that was marked before has an unknown outcome: the
+// process died while it was tried. A person decides.
+func (l *lane) markAll(ctx context.Context, ds []store.Delivery) []store.Delivery {
+	var s store.Settlement
+	fresh := ds[:0:0]
+	mark := mustJSON(marked{At: time.Now().UTC()})
+	for _, d := range ds {
+		if len(d.Mark) == 0 {
+			fresh = append(fresh, d)
+			s.Mark = append(s.Mark, store.Mark{Delivery: d, Mark: mark})
+			continue
+		}
+		e := eventOf(d)
+		err := core.Errorf(core.CodeUnknownOutcome, "deliver", "the bridge stopped while this was being delivered")
+		step := l.step(d, e, time.Now().UTC())
+		step.Error = err
+		l.giveUp(&s, d, err, true, &step)
+		s.Record = append(s.Record, record(&step, e))
+	}
+	if _, err := l.b.settle(ctx, s); err != nil {
+		l.t.giveBack(ctx, ds)
+		return nil
+	}
+	return fresh
 }
 
 func (l *lane) deliver(ctx context.Context, ds []store.Delivery) {
@@ -296,17 +326,15 @@ func match(ds []store.Delivery, results []core.Result) []core.Result {
 // settle ends each delivery of a batch in exactly one way.
 func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.Result, began time.Time) {
 	verdicts := l.gate.learn(results, l.safe)
-	s := store.Settlement{Lazy: true}
+	s := store.Settlement{Lazy: l.safe}
 	now := time.Now()
 	took := float64(now.Sub(began).Microseconds()) / 1000
 	done := 0
 	for i, d := range ds {
 		r := results[i]
 		e := eventOf(d)
-		step := Step{
-			Time: now.UTC(), Event: d.ID, Kind: e.Kind, Tenant: l.t.ID, Conversation: e.Conversation,
-			Lane: l.name, Attempt: d.Attempt, Ref: r.Ref, Error: r.Err, Took: took,
-		}
+		step := l.step(d, e, now.UTC())
+		step.Ref, step.Error, step.Took = r.Ref, r.Err, took
 		v := verdicts[i]
 		if v == verdictCounts && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
 			v = verdictWaits // not known whose fault it was: each goes alone now
@@ -315,20 +343,19 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 		switch v {
 		case verdictDone:
 			done++
-			step.Step = "delivered"
 			s.Ack = append(s.Ack, d)
 			l.setAlone(d.ID, false)
 			l.b.m.latency.WithLabelValues(l.t.ID, l.name).Observe(now.Sub(e.Accepted).Seconds())
 		case verdictWaits:
 			l.sawError(d.ID, r.Err)
-			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now)})
+			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: l.cleared()})
 			continue // nothing happened: not a step of the event's story
 		case verdictCounts:
 			l.sawError(d.ID, r.Err)
 			if due, ok := l.again(d.Attempt, now); ok {
 				step.Step = "retry"
 				l.retried.Add(1)
-				s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Counts: true})
+				s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Counts: true, Mark: l.cleared()})
 				break
 			}
 			l.giveUp(&s, d, r.Err, false, &step)
@@ -345,6 +372,14 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 	l.b.totals.written.Add(uint64(done))
 	l.b.m.delivered.WithLabelValues(l.t.ID, l.name).Add(float64(done))
 	l.b.failpoint("deliver-after-settle")
+}
+
+// cleared is the mark of a delivery that is to be tried again.
+func (l *lane) cleared() []byte {
+	if l.safe {
+		return nil // there was none
+	}
+	return []byte{}
 }
 
 // vendorCrashed marks the results of a call during which the plugin died.

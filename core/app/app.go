@@ -1,0 +1,267 @@
+// Package app puts a bridge together: store, scripts, plugins, broker and web,
+// started in the order in which they need each other and stopped in the
+// reverse. The program, the demo and the tests run the same one.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/config"
+	"github.com/wabridge/wabridge/core/plugin"
+	"github.com/wabridge/wabridge/core/script"
+	"github.com/wabridge/wabridge/core/store/boltstore"
+	"github.com/wabridge/wabridge/core/web"
+	"github.com/wabridge/wabridge/core/whatsapp"
+)
+
+// Options make an App.
+type Options struct {
+	Config *config.Config
+	// Version is the program's own, for people.
+	Version string
+	// Builtin says how to start a connector that is built in; Worker how to
+	// start a script worker.
+	Builtin func(name string) (plugin.Launcher, bool)
+	Worker  []string
+	// Listener is where the web listens; nil listens at Config.Web.Listen.
+	Listener net.Listener
+	Log      *slog.Logger
+	// Failpoint and Unsafe are for crash tests: see boltstore.Options.
+	Failpoint func(name string)
+	Unsafe    Unsafe
+}
+
+// Unsafe breaks the bridge on purpose, so that a test that cannot see it is
+// found out.
+type Unsafe struct {
+	NoSync   bool // commits do not reach the disk
+	AckFirst bool // events are acknowledged before they are committed
+}
+
+// App is one bridge.
+type App struct {
+	o      Options
+	log    *slog.Logger
+	store  *boltstore.Store
+	engine *script.Engine
+	hosts  []*plugin.Host
+	broker *broker.Broker
+	web    *web.Server
+	watch  *watcher
+}
+
+// New opens the store and the address, and puts the bridge together. Nothing
+// runs yet. Close the App when Run is not going to be called.
+func New(o Options) (*App, error) {
+	a := &App{o: o, log: o.Log}
+	cfg := o.Config
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	st, err := boltstore.Open(cfg.DataDir, boltstore.Options{
+		MaxSize: int64(cfg.Store.MaxSize), BallastSize: int64(cfg.Store.BallastSize), MinFree: int64(cfg.Store.MinFree),
+		SeenRetention:    time.Duration(cfg.Store.SeenDays) * 24 * time.Hour,
+		HistoryRetention: time.Duration(cfg.Store.HistoryDays) * 24 * time.Hour,
+		Log:              o.Log, Registerer: reg, Failpoint: o.Failpoint,
+		UnsafeNoSync: o.Unsafe.NoSync, UnsafeAckFirst: o.Unsafe.AckFirst,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.store = st
+	if err := a.assemble(reg); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return a, nil
+}
+
+func (a *App) assemble(reg *prometheus.Registry) error {
+	cfg := a.o.Config
+	key, err := opaqueKey(filepath.Join(cfg.DataDir, "opaque.key"))
+	if err != nil {
+		return err
+	}
+	a.engine = script.New(script.Options{
+		Command: a.o.Worker, Soft: cfg.Script.Soft, Hard: cfg.Script.Hard, MemoryLimit: uint64(cfg.Script.Memory),
+		Log: a.o.Log, Registerer: reg,
+	})
+	a.watch = newWatcher(a.engine, cfg.Tenants, a.o.Log)
+	client, err := whatsapp.NewClient(whatsapp.ClientOptions{
+		BaseURL: cfg.WhatsApp.BaseURL, APIVersion: cfg.WhatsApp.APIVersion, Timeout: cfg.WhatsApp.Timeout,
+		Transport: whatsapp.NewTransport(), OpaqueKey: key, Log: a.o.Log, Registerer: reg,
+	})
+	if err != nil {
+		return err
+	}
+	tenants := make([]broker.Tenant, len(cfg.Tenants))
+	for i, t := range cfg.Tenants {
+		if tenants[i], err = a.tenant(t, client, reg); err != nil {
+			return err
+		}
+	}
+	a.broker, err = broker.New(broker.Options{
+		Store: a.store, Scripts: a.engine, Tenants: tenants, OpaqueKey: key, UnknownWait: cfg.WhatsApp.UnknownWait,
+		TenantInfo: a.watch.info, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
+	})
+	if err != nil {
+		return err
+	}
+	webhook := whatsapp.NewWebhook(whatsapp.WebhookOptions{
+		VerifyToken: cfg.WhatsApp.VerifyToken,
+		AppSecrets:  func() []core.Secret { return cfg.WhatsApp.AppSecrets },
+		Accept:      a.broker.Accept, MaxInFlight: cfg.Web.MaxInFlight, Log: a.o.Log, Registerer: reg,
+	})
+	a.web = web.New(web.Options{
+		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, Tokens: cfg.Web.APITokens,
+		Gatherer: reg, Version: a.o.Version, Log: a.o.Log,
+	})
+	return a.web.Listen()
+}
+
+func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Registerer) (broker.Tenant, error) {
+	out := broker.Tenant{
+		ID: t.ID, Name: t.Name, Settings: t.Settings, Team: t.Escalation.Team,
+		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
+		DeadAfter: a.o.Config.DeadLetterDeadline,
+	}
+	for _, n := range t.Numbers {
+		out.Numbers = append(out.Numbers, broker.Number{
+			ID: n.ID, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
+			Sink: client.Sink(whatsapp.Number{Tenant: t.ID, ID: n.ID, AccessToken: func() core.Secret { return n.AccessToken }}),
+		})
+	}
+	for _, l := range t.Lanes {
+		launcher, ok := a.launcher(l.Connector)
+		if !ok {
+			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "lane %s: no connector %q", l.Name, l.Connector)
+		}
+		account := core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets}
+		host := plugin.NewHost(plugin.HostOptions{
+			Name: l.Connector, Tenant: t.ID, Lane: l.Name, Launch: launcher,
+			Account: func() core.Account { return account }, Log: a.o.Log, Registerer: reg,
+		})
+		a.hosts = append(a.hosts, host)
+		out.Lanes = append(out.Lanes, broker.Lane{
+			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate,
+			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry,
+		})
+	}
+	return out, nil
+}
+
+func (a *App) launcher(name string) (plugin.Launcher, bool) {
+	if p, ok := a.o.Config.Plugins[name]; ok {
+		return plugin.Launcher{Path: p.Path, SHA256: p.SHA256}, true
+	}
+	return a.o.Builtin(name)
+}
+
+// Broker returns the engine: for commands and tests in the same process.
+func (a *App) Broker() *broker.Broker { return a.broker }
+
+// Addr returns where the web listens.
+func (a *App) Addr() string { return a.web.Addr() }
+
+// Close releases what an App that was never run has open.
+func (a *App) Close() error { return errors.Join(a.web.Close(), a.store.Close()) }
+
+// Run runs the bridge until ctx ends, or something happens after which it must
+// not go on; then it returns that. When it returns, all that it started is gone
+// and the store is closed.
+func (a *App) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	// Each stage is stopped after the one that needs it.
+	stage := func(name string, run func(context.Context) error) (stop func()) {
+		sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := run(sctx); err != nil && sctx.Err() == nil {
+				fail(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+		return func() { cancel(); wg.Wait() }
+	}
+	var stops []func()
+	start := func(name string, run func(context.Context) error) { stops = append(stops, stage(name, run)) }
+
+	start("store", a.store.Run)
+	start("scripts", a.engine.Run)
+	for _, h := range a.hosts {
+		start("plugin", h.Run)
+	}
+	a.watch.load(ctx)
+	start("script files", a.watch.Run)
+	start("broker", a.broker.Run)
+	start("web", a.web.Run)
+
+	<-ctx.Done()
+	for i := len(stops) - 1; i >= 0; i-- {
+		stops[i]()
+	}
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil // asked to stop
+	}
+	return errors.Join(err, a.store.Close())
+}
+
+// opaqueKey reads the key that authenticates what WhatsApp sends back with each
+// status, or makes one. A bridge that lost it would not know its own messages
+// again.
+func opaqueKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) == 32 {
+		return key, nil
+	}
+	if err == nil {
+		return nil, core.Errorf(core.CodeInvalid, "opaque.key", "%s has %d bytes instead of 32: restore it from a backup", path, len(key))
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, core.Errorf(core.CodeInternal, "opaque.key", "%w", err)
+	}
+	key = make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	if err := writeDurably(path, key); err != nil {
+		return nil, core.Errorf(core.CodeInternal, "opaque.key", "%w", err)
+	}
+	return key, nil
+}
+
+// writeDurably makes a file that is there whole, or not at all, also after a
+// power cut.
+func writeDurably(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/config"
+	"github.com/wabridge/wabridge/core/script"
+)
+
+const (
+	watchEvery = 500 * time.Millisecond
+	maxScript  = 1 << 20 // the engine has its own, smaller bound and says so
+)
+
+// watcher loads the tenants' scripts, and again whenever a file changes. It
+// looks rather than being told: that works on every file system and with every
+// editor.
+type watcher struct {
+	engine *script.Engine
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	files map[string]*scriptFile // by tenant
+}
+
+type scriptFile struct {
+	path    string
+	modTime time.Time
+	size    int64
+	tried   bool
+	err     error // why the newest version was refused
+}
+
+func newWatcher(e *script.Engine, tenants []config.Tenant, log *slog.Logger) *watcher {
+	w := &watcher{engine: e, log: log, files: map[string]*scriptFile{}}
+	for _, t := range tenants {
+		if t.Script != "" {
+			w.files[t.ID] = &scriptFile{path: t.Script}
+		}
+	}
+	return w
+}
+
+// Run looks for changes until ctx ends.
+func (w *watcher) Run(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			w.load(ctx)
+		}
+	}
+}
+
+// load loads what is new. A version that is refused leaves the one before in
+// place, and is tried again only when the file changes again.
+func (w *watcher) load(ctx context.Context) {
+	for tenant, f := range w.files {
+		info, err := os.Stat(f.path)
+		if err != nil {
+			w.refused(tenant, f, core.Errorf(core.CodeInvalid, "script", "%w", err))
+			continue
+		}
+		w.mu.Lock()
+		same := f.tried && info.ModTime().Equal(f.modTime) && info.Size() == f.size
+		f.modTime, f.size, f.tried = info.ModTime(), info.Size(), true
+		w.mu.Unlock()
+		if same {
+			continue
+		}
+		if info.Size() > maxScript {
+			w.refused(tenant, f, core.Errorf(core.CodeInvalid, "script", "%s is larger than %d bytes", f.path, maxScript))
+			continue
+		}
+		code, err := os.ReadFile(f.path)
+		if err == nil {
+			var v script.Version
+			v, err = w.engine.Load(ctx, tenant, script.Source{Name: f.path, Code: code})
+			if err == nil {
+				w.log.Info("script loaded", "tenant", tenant, "file", f.path, "version", v.Hash, "hooks", v.Hooks)
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		w.refused(tenant, f, err)
+	}
+}
+
+func (w *watcher) refused(tenant string, f *scriptFile, err error) {
+	w.mu.Lock()
+	news := err != nil && (f.err == nil || f.err.Error() != err.Error())
+	f.err = err
+	w.mu.Unlock()
+	if news {
+		w.log.Error("script refused: the version before goes on", "tenant", tenant, "file", f.path, "error", err)
+	}
+}
+
+// info describes a tenant's script for people.
+func (w *watcher) info(tenant string) broker.TenantInfo {
+	var info broker.TenantInfo
+	if st, ok := w.engine.State(tenant); ok {
+		info.Script = st.Version.Hash
+		if st.Off {
+			info.ScriptState, info.ScriptError = "off", st.Reason
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f := w.files[tenant]; f != nil && f.err != nil {
+		info.ScriptState, info.ScriptError = "refused", f.err.Error()
+	}
+	return info
+}

@@ -1,0 +1,317 @@
+// Package web is the bridge's HTTP side: webhooks, the API, metrics and the live
+// page.
+//
+// What may be done without a token: deliver a signed webhook, ask whether the
+// bridge is alive and ready, and, when it listens on loopback only, look at the
+// live page. Everything else needs a token of the configuration.
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/config"
+)
+
+// ErrInUse: the address is taken by another program.
+var ErrInUse = errors.New("address in use")
+
+// Bridge is what the API asks: it is *broker.Broker.
+type Bridge interface {
+	Ready() error
+	Send(ctx context.Context, r broker.SendRequest) (broker.SendReceipt, error)
+	Why(ctx context.Context, tenant, id string) (broker.Story, error)
+	Snapshot() broker.Snapshot
+	Dead(ctx context.Context, tenant, after string, limit int) ([]broker.DeadLetter, error)
+	DeadLetter(ctx context.Context, id string) (broker.DeadLetter, error)
+	Replay(ctx context.Context, ids ...string) error
+	Resolve(ctx context.Context, note string, ids ...string) error
+	Peek(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
+}
+
+var _ Bridge = (*broker.Broker)(nil)
+
+// Options make a Server.
+type Options struct {
+	// Listen is host:port; Listener, when set, is used instead.
+	Listen   string
+	Listener net.Listener
+	Bridge   Bridge
+	// Webhook takes WhatsApp's webhooks.
+	Webhook  http.Handler
+	Tokens   []config.APIToken
+	Gatherer prometheus.Gatherer
+	Version  string
+	Log      *slog.Logger
+}
+
+// Limits of the server. A client that is slow, or that sends nothing, is shown
+// out.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 120 * time.Second
+	maxHeader         = 16 << 10
+	drainTimeout      = 10 * time.Second
+)
+
+// Server serves. Use New, Listen, Run.
+type Server struct {
+	o        Options
+	log      *slog.Logger
+	tokens   []token
+	loopback bool
+	live     *live
+	http     *http.Server
+
+	mu sync.Mutex
+	ln net.Listener
+}
+
+type token struct {
+	hash   [sha256.Size]byte
+	name   string
+	tenant string
+}
+
+// New makes a Server. Nothing listens yet.
+func New(o Options) *Server {
+	s := &Server{o: o, log: o.Log, ln: o.Listener}
+	for _, t := range o.Tokens {
+		if t.Token != "" {
+			s.tokens = append(s.tokens, token{sha256.Sum256([]byte(t.Token.Reveal())), t.Name, t.Tenant})
+		}
+	}
+	host, _, _ := net.SplitHostPort(s.address())
+	s.loopback = isLoopback(host)
+	s.live = newLive(o.Bridge, o.Version)
+	s.http = &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+func (s *Server) address() string {
+	if s.ln != nil {
+		return s.ln.Addr().String()
+	}
+	return s.o.Listen
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// Listen opens the address, so that a mistake in it shows before anything else
+// is started.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln != nil {
+		return nil
+	}
+	ln, err := net.Listen("tcp", s.o.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: %w: stop the program that has it, or set another web.listen", s.o.Listen, ErrInUse)
+	}
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w: see web.listen", s.o.Listen, err)
+	}
+	s.ln = ln
+	return nil
+}
+
+// Addr returns where the server listens.
+func (s *Server) Addr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.address()
+}
+
+// Close releases the address of a Server that was never run.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln == nil {
+		return nil
+	}
+	return s.ln.Close()
+}
+
+// Run serves until ctx ends, then lets the requests in flight end.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	lctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { s.live.run(lctx) })
+	stopped := make(chan struct{})
+	wg.Go(func() {
+		defer close(stopped)
+		<-lctx.Done()
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if s.http.Shutdown(dctx) != nil {
+			_ = s.http.Close()
+		}
+	})
+	err := s.http.Serve(s.ln)
+	cancel()
+	<-stopped
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("web: %w", err)
+}
+
+// Handler returns the routes.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/webhooks/whatsapp", s.o.Webhook)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	})
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", s.look(promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{})))
+
+	mux.Handle("POST /api/v1/messages", s.need(s.send))
+	mux.Handle("GET /api/v1/status", s.look(http.HandlerFunc(s.status)))
+	mux.Handle("GET /api/v1/why", s.need(s.why))
+	mux.Handle("GET /api/v1/why/{id...}", s.need(s.why))
+	mux.Handle("GET /api/v1/queues", s.need(s.queues))
+	mux.Handle("GET /api/v1/queues/items", s.need(s.items))
+	mux.Handle("GET /api/v1/dead", s.need(s.dead))
+	mux.Handle("GET /api/v1/dead/{id}", s.need(s.deadLetter))
+	mux.Handle("POST /api/v1/dead/replay", s.need(s.replay))
+	mux.Handle("POST /api/v1/dead/resolve", s.need(s.resolve))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, http.StatusNotFound, "not_found", r.Method+" "+r.URL.Path+" is nothing of the API", "see the README")
+	})
+
+	mux.HandleFunc("POST /login", s.login)
+	mux.Handle("GET /events", s.look(http.HandlerFunc(s.live.events)))
+	mux.Handle("GET /assets/", http.FileServerFS(assets))
+	mux.HandleFunc("GET /{$}", s.page)
+	return secured(s.trusted(mux))
+}
+
+// trusted refuses what a page of somebody else's could make a browser send: a
+// request by a name that is not ours (DNS rebinding), or one that changes
+// something from another origin.
+func (s *Server) trusted(next http.Handler) http.Handler {
+	next = http.NewCrossOriginProtection().Handler(next)
+	if !s.loopback {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		// Webhooks come through a proxy or tunnel, by its name, and are signed.
+		if !isLoopback(strings.Trim(host, "[]")) && r.URL.Path != "/webhooks/whatsapp" && !s.hasToken(r) {
+			writeError(w, http.StatusForbidden, "forbidden", "this bridge answers to its loopback address only", "use http://"+s.address())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+const cookieName = "wabridge_token"
+
+// authorized returns the token that the request carries, if it is one of ours.
+// Each is compared in constant time.
+func (s *Server) authorized(r *http.Request) (token, bool) {
+	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		if c, err := r.Cookie(cookieName); err == nil {
+			text, ok = c.Value, true
+		}
+	}
+	if !ok {
+		return token{}, false
+	}
+	sum := sha256.Sum256([]byte(text))
+	var found token
+	var hit int
+	for _, t := range s.tokens {
+		if subtle.ConstantTimeCompare(sum[:], t.hash[:]) == 1 {
+			found, hit = t, 1
+		}
+	}
+	return found, hit == 1
+}
+
+func (s *Server) hasToken(r *http.Request) bool {
+	_, ok := s.authorized(r)
+	return ok
+}
+
+// need lets requests with a token through.
+func (s *Server) need(next func(http.ResponseWriter, *http.Request, token)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, ok := s.authorized(r)
+		if !ok {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="wabridge"`)
+			writeError(w, http.StatusUnauthorized, "unauthenticated", "a token is needed", "send Authorization: Bearer <token of web.api_tokens>")
+			return
+		}
+		next(w, r, t)
+	})
+}
+
+// look lets requests through that only look: anybody's on loopback, else those
+// with a token for all tenants.
+func (s *Server) look(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if t, ok := s.authorized(r); !s.loopback && (!ok || t.tenant != "") {
+			writeError(w, http.StatusUnauthorized, "unauthenticated", "a token for all tenants is needed", "sign in on the page, or send Authorization: Bearer <token>")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.o.Bridge.Ready(); err != nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": err.Error()})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
