@@ -163,6 +163,14 @@ func TestAnswer_IsBelievedByItsBodyWhereTheSettingsSaySo(t *testing.T) {
 	}
 }
 
+func TestAnswer_IsNoIDUnlessTheSettingsSayWhereItIs(t *testing.T) {
+	b := start(t, customhttpsim.Options{}, notes("none", nil), nil)
+	b.sim.Inject(status(200, `"created"`))
+	if got := b.deliver(received(1))["wamid.IN001"]; got.Err != nil || got.Ref != "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestAnswer_WithoutAProofIsBelievedByItsStatus(t *testing.T) {
 	b := start(t, customhttpsim.Options{}, notes("none", nil), nil)
 	b.sim.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultCut})

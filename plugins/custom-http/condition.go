@@ -54,8 +54,11 @@ func (q path) find(v any) (any, bool) {
 }
 
 // text returns the text, number or boolean at the path as a text; "" when there
-// is nothing like it.
+// is nothing like it, or no path.
 func (q path) text(v any) string {
+	if q == nil {
+		return ""
+	}
 	found, _ := q.find(v)
 	s, _ := textOf(found)
 	return s

@@ -114,7 +114,7 @@ func (x *session) judge(op *operation, a *answer) verdict {
 	if (op.response.reads() || rows) && !a.isJSON() {
 		return verdict{err: x.unknown(op, fmt.Sprintf("answered %d without the JSON that shows what happened: %s", a.status, x.quote(a)))}
 	}
-	if !op.response.ok.holds(a.json()) {
+	if op.response.ok.reading && !op.response.ok.holds(a.json()) {
 		for i := range op.errors {
 			if r := &op.errors[i]; r.holds(a.status, a.body, a.json) {
 				return x.rule(op, r, a)
@@ -127,7 +127,7 @@ func (x *session) judge(op *operation, a *answer) verdict {
 	if rows {
 		return verdict{rows: true}
 	}
-	ref := op.response.id.text(a.json())
+	ref := a.text(op.response.id)
 	if op.response.id != nil && ref == "" {
 		return verdict{err: x.unknown(op, fmt.Sprintf("answered %d without the id that proves it: %s", a.status, x.quote(a)))}
 	}
@@ -142,7 +142,7 @@ func (r *rule) holds(status int, raw []byte, body func() any) bool {
 func (x *session) rule(op *operation, r *rule, a *answer) verdict {
 	code := consequences[r.then]
 	if code == "" {
-		return verdict{ref: op.response.id.text(a.json())}
+		return verdict{ref: a.text(op.response.id)}
 	}
 	err := x.refusal(op, a, code)
 	if code == core.CodeUnknownOutcome {
@@ -189,13 +189,13 @@ func (x *session) byStatus(op *operation, a *answer) verdict {
 func (x *session) refusal(op *operation, a *answer, code core.Code) *core.Error {
 	err := &core.Error{
 		Code: code, Op: op.kind, Source: core.SourceVendor,
-		Vendor:  clip(x.hide(op.response.errorCode.text(a.json())), 60),
+		Vendor:  clip(x.hide(a.text(op.response.errorCode)), 60),
 		Message: fmt.Sprintf("answered %d", a.status),
 	}
 	if err.Vendor == "" {
 		err.Vendor = strconv.Itoa(a.status)
 	}
-	why := clip(x.hide(op.response.errorMessage.text(a.json())), maxQuote)
+	why := clip(x.hide(a.text(op.response.errorMessage)), maxQuote)
 	if why == "" {
 		why = x.quote(a)
 	}

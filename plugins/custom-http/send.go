@@ -113,6 +113,14 @@ func (a *answer) json() any {
 	return a.value
 }
 
+// text returns what is at the path; "" when there is no path.
+func (a *answer) text(q path) string {
+	if q == nil {
+		return "" // and the body need not be decoded
+	}
+	return q.text(a.json())
+}
+
 func (a *answer) isJSON() bool {
 	a.json()
 	return !a.invalid
