@@ -1,0 +1,318 @@
+package whatsapp
+
+import (
+	"encoding/json"
+	"math"
+	"net/url"
+	"unicode/utf8"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// The limits of Meta's pages on each message type, in characters.
+const (
+	maxText        = 4096
+	maxCaption     = 1024
+	maxContacts    = 257
+	maxMessageID   = 512
+	maxLink        = 2048
+	maxName        = 512
+	maxObject      = 64 << 10 // of an interactive object or a template's components, in bytes: ours
+	maxButtons     = 3
+	maxButtonID    = 256
+	maxButtonTitle = 20
+	maxBody        = 1024
+	maxListBody    = 4096
+	maxFooter      = 60
+	maxHeader      = 60
+	maxSections    = 10
+	maxRows        = 10 // in all sections together
+	maxSection     = 24
+	maxRowID       = 200
+	maxRowTitle    = 24
+	maxRowText     = 72
+)
+
+// Validate reports what of a message that is to be sent Meta would refuse, with
+// core.CodeInvalid, as far as it can be known before sending. Contents that only
+// Meta knows (templates, media, the 24-hour window) are not looked at.
+func Validate(m *core.Message) error {
+	if err := check(m); err != nil {
+		return err
+	}
+	return nil
+}
+
+// check is Validate without the trap of a nil *core.Error in an error.
+func check(m *core.Message) *core.Error {
+	if m == nil {
+		return wrongf("there is no message")
+	}
+	if m.Context != nil && len(m.Context.ID) > maxMessageID {
+		return wrongf("context.id is longer than %d", maxMessageID)
+	}
+	if m.Type == core.TypeRead {
+		if m.Context == nil || m.Context.ID == "" {
+			return wrongf("context.id must name the message that was read")
+		}
+		return nil
+	}
+	if err := m.To.Validate(); err != nil {
+		return core.AsError(err)
+	}
+	switch m.Type {
+	case core.TypeText:
+		if m.Text == "" {
+			return wrongf("text is empty")
+		}
+		return atMost("text", m.Text, maxText)
+	case core.TypeImage, core.TypeAudio, core.TypeVideo, core.TypeDocument, core.TypeSticker:
+		return checkMedia(m)
+	case core.TypeLocation:
+		return checkLocation(m.Location)
+	case core.TypeContacts:
+		return checkContacts(m.Contacts)
+	case core.TypeReaction:
+		if m.Reaction == nil || m.Reaction.MessageID == "" {
+			return wrongf("reaction.message_id must name a message")
+		}
+		return firstOf(atMost("reaction.message_id", m.Reaction.MessageID, maxMessageID), atMost("reaction.emoji", m.Reaction.Emoji, 32))
+	case core.TypeInteractive:
+		return checkInteractive(m.Interactive)
+	case core.TypeTemplate:
+		return checkTemplate(m.Template)
+	}
+	return wrongf("type %q cannot be sent", m.Type)
+}
+
+func checkMedia(m *core.Message) *core.Error {
+	switch {
+	case m.Media == nil || (m.Media.ID == "") == (m.Media.Link == ""):
+		return wrongf("media must have an id or a link, not both")
+	case m.Text != "" && (m.Type == core.TypeAudio || m.Type == core.TypeSticker):
+		return wrongf("%s has no caption: text must be empty", m.Type)
+	case m.Media.Link != "" && !isWebAddress(m.Media.Link):
+		return wrongf("media.link is no http or https address of at most %d characters", maxLink)
+	}
+	return firstOf(atMost("text", m.Text, maxCaption), atMost("media.id", m.Media.ID, maxMessageID),
+		atMost("media.filename", m.Media.Filename, 240))
+}
+
+func isWebAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && len(s) <= maxLink && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+}
+
+func checkLocation(l *core.Location) *core.Error {
+	if l == nil {
+		return wrongf("location is missing")
+	}
+	// Written so that what is no number is refused, too.
+	if !(math.Abs(l.Latitude) <= 90) || !(math.Abs(l.Longitude) <= 180) {
+		return wrongf("location is not on earth")
+	}
+	return firstOf(atMost("location.name", l.Name, 1000), atMost("location.address", l.Address, 1000))
+}
+
+func checkContacts(raw json.RawMessage) *core.Error {
+	var cards []struct {
+		Name struct {
+			Formatted string `json:"formatted_name"`
+		} `json:"name"`
+	}
+	if len(raw) > maxObject {
+		return wrongf("contacts are larger than %d KiB", maxObject>>10)
+	}
+	if err := json.Unmarshal(raw, &cards); err != nil {
+		return wrongf("contacts are not an array of the Cloud API's contact objects")
+	}
+	if n := len(cards); n == 0 || n > maxContacts {
+		return wrongf("contacts must be 1 to %d, not %d", maxContacts, n)
+	}
+	for i, c := range cards {
+		if c.Name.Formatted == "" {
+			return wrongf("contacts[%d].name.formatted_name is empty", i)
+		}
+	}
+	return nil
+}
+
+func checkTemplate(t *core.Template) *core.Error {
+	switch {
+	case t == nil || t.Name == "":
+		return wrongf("template.name is empty")
+	case t.Language == "":
+		return wrongf("template.language is empty: say which, as in en_US")
+	case len(t.Components) > maxObject:
+		return wrongf("template.components are larger than %d KiB", maxObject>>10)
+	}
+	if len(t.Components) > 0 {
+		var components []struct {
+			Type string `json:"type"`
+		}
+		if err := json.Unmarshal(t.Components, &components); err != nil {
+			return wrongf("template.components are not an array of the Cloud API's component objects")
+		}
+	}
+	return firstOf(atMost("template.name", t.Name, maxName), atMost("template.language", t.Language, 15))
+}
+
+// interactive is what of an interactive object has limits.
+type interactive struct {
+	Type   string   `json:"type"`
+	Header *part    `json:"header"`
+	Body   *part    `json:"body"`
+	Footer *part    `json:"footer"`
+	Action struct { // of all types
+		Button   string   `json:"button"`
+		Name     string   `json:"name"`
+		Buttons  []button `json:"buttons"`
+		Sections []struct {
+			Title string `json:"title"`
+			Rows  []row  `json:"rows"`
+		} `json:"sections"`
+		Parameters struct {
+			DisplayText string `json:"display_text"`
+			URL         string `json:"url"`
+		} `json:"parameters"`
+	} `json:"action"`
+}
+
+type (
+	part struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
+	button struct {
+		Type  string `json:"type"`
+		Reply struct {
+			ID    string `json:"id"`
+			Title string `json:"title"`
+		} `json:"reply"`
+	}
+	row struct {
+		ID          string `json:"id"`
+		Title       string `json:"title"`
+		Description string `json:"description"`
+	}
+)
+
+func checkInteractive(raw json.RawMessage) *core.Error {
+	if len(raw) == 0 || len(raw) > maxObject {
+		return wrongf("interactive must be the Cloud API's interactive object, of at most %d KiB", maxObject>>10)
+	}
+	var i interactive
+	if err := json.Unmarshal(raw, &i); err != nil || i.Type == "" {
+		return wrongf("interactive is not the Cloud API's interactive object")
+	}
+	if err := firstOf(atMostPart("interactive.footer", i.Footer, maxFooter), atMostPart("interactive.header", i.Header, maxHeader)); err != nil {
+		return err
+	}
+	switch i.Type {
+	case "button":
+		return firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, maxBody), checkButtons(i.Action.Buttons))
+	case "list":
+		return firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, maxListBody), checkList(&i))
+	case "cta_url":
+		p := i.Action.Parameters
+		if p.DisplayText == "" || !isWebAddress(p.URL) {
+			return wrongf("interactive.action.parameters must have a display_text and a url")
+		}
+		return firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, maxBody),
+			atMost("interactive.action.parameters.display_text", p.DisplayText, maxButtonTitle))
+	}
+	return atMostPart("interactive.body", i.Body, maxListBody) // newer types: Meta judges
+}
+
+func checkButtons(buttons []button) *core.Error {
+	if n := len(buttons); n == 0 || n > maxButtons {
+		return wrongf("interactive.action.buttons must be 1 to %d, not %d", maxButtons, n)
+	}
+	ids := map[string]bool{}
+	for n, b := range buttons {
+		switch {
+		case b.Type != "reply":
+			return wrongf("interactive.action.buttons[%d].type must be reply", n)
+		case b.Reply.ID == "" || b.Reply.Title == "":
+			return wrongf("interactive.action.buttons[%d].reply must have an id and a title", n)
+		case ids[b.Reply.ID]:
+			return wrongf("interactive.action.buttons[%d].reply.id is not the only one of its kind", n)
+		}
+		ids[b.Reply.ID] = true
+		if err := firstOf(atMost("the id of a button", b.Reply.ID, maxButtonID), atMost("the title of a button", b.Reply.Title, maxButtonTitle)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkList(i *interactive) *core.Error {
+	if i.Action.Button == "" {
+		return wrongf("interactive.action.button is empty")
+	}
+	sections := i.Action.Sections
+	if n := len(sections); n == 0 || n > maxSections {
+		return wrongf("interactive.action.sections must be 1 to %d, not %d", maxSections, n)
+	}
+	rows, ids := 0, map[string]bool{}
+	for n, s := range sections {
+		if s.Title == "" && len(sections) > 1 {
+			return wrongf("interactive.action.sections[%d].title is empty: with several sections each needs one", n)
+		}
+		if err := atMost("the title of a section", s.Title, maxSection); err != nil {
+			return err
+		}
+		for _, r := range s.Rows {
+			if r.ID == "" || r.Title == "" || ids[r.ID] {
+				return wrongf("each row of a list must have an id of its own and a title")
+			}
+			ids[r.ID] = true
+			if err := firstOf(atMost("the id of a row", r.ID, maxRowID), atMost("the title of a row", r.Title, maxRowTitle),
+				atMost("the description of a row", r.Description, maxRowText)); err != nil {
+				return err
+			}
+			rows++
+		}
+	}
+	if rows == 0 || rows > maxRows {
+		return wrongf("a list must have 1 to %d rows in all, not %d", maxRows, rows)
+	}
+	return atMost("interactive.action.button", i.Action.Button, maxButtonTitle)
+}
+
+func needs(what string, p *part) *core.Error {
+	if p == nil || p.Text == "" {
+		return wrongf("%s is empty", what)
+	}
+	return nil
+}
+
+func atMostPart(what string, p *part, limit int) *core.Error {
+	if p == nil {
+		return nil
+	}
+	return atMost(what+".text", p.Text, limit)
+}
+
+func atMost(what, s string, limit int) *core.Error {
+	if n := utf8.RuneCountInString(s); n > limit {
+		return wrongf("%s has %d characters, more than %d", what, n, limit)
+	}
+	return nil
+}
+
+// firstOf returns the first that is not nil.
+func firstOf(errs ...*core.Error) *core.Error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wrongf(format string, args ...any) *core.Error {
+	e := core.Errorf(core.CodeInvalid, "message", format, args...)
+	e.Source = core.SourceBridge
+	return e
+}
