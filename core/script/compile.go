@@ -132,6 +132,7 @@ func bundle(src Source) (code string, mapping []byte, exports map[string]string,
 		SourcesContent: api.SourcesContentExclude,
 		Outfile:        "out.js",
 		Metafile:       true,
+		Plugins:        []api.Plugin{{Name: "one file", Setup: refuseImports}},
 		LogLevel:       api.LogLevelSilent,
 		LogLimit:       10,
 	})
@@ -147,10 +148,7 @@ func bundle(src Source) (code string, mapping []byte, exports map[string]string,
 	}
 	var meta struct {
 		Inputs  map[string]struct{ Format string }
-		Outputs map[string]struct {
-			Imports []struct{ Path string }
-			Exports []string
-		}
+		Outputs map[string]struct{ Exports []string }
 	}
 	if err := json.Unmarshal([]byte(built.Metafile), &meta); err != nil {
 		return "", nil, nil, fmt.Errorf("%s: %w", src.Name, err)
@@ -162,9 +160,6 @@ func bundle(src Source) (code string, mapping []byte, exports map[string]string,
 	}
 	exports = map[string]string{}
 	for _, out := range meta.Outputs {
-		for _, imp := range out.Imports {
-			return "", nil, nil, fmt.Errorf("%s: import %q: a script is one file and imports nothing but types", src.Name, imp.Path)
-		}
 		if len(out.Exports) == 0 {
 			continue
 		}
@@ -185,6 +180,16 @@ func bundle(src Source) (code string, mapping []byte, exports map[string]string,
 		}
 	}
 	return code, mapping, exports, nil
+}
+
+// refuseImports says at the import that there is nothing to import.
+func refuseImports(build api.PluginBuild) {
+	build.OnResolve(api.OnResolveOptions{Filter: ".*"}, func(args api.OnResolveArgs) (api.OnResolveResult, error) {
+		if args.Kind == api.ResolveEntryPoint {
+			return api.OnResolveResult{}, nil
+		}
+		return api.OnResolveResult{}, fmt.Errorf("import of %s: a script is one file and imports nothing but types", quote(args.Path))
+	})
 }
 
 // buildErrors joins the first few messages.

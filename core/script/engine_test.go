@@ -103,7 +103,7 @@ func decide(t testing.TB, e *script.Engine, tenant string, calls ...script.Call)
 func TestEngine_DecidesAsTheScriptSays(t *testing.T) {
 	e := start(t, script.Options{})
 	v := load(t, e, "shop", "script.ts", `
-import type { Event, Context } from "wabridge";
+import type { Event, Context } from "./types";
 
 const shout = (s: string): string => s.toUpperCase() + "!";
 

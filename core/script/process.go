@@ -126,17 +126,22 @@ func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err err
 	if _, err = w.conn.Write(endFrame(w.out)); err == nil {
 		kind, payload, err = w.in.next()
 	}
+	step := "reading it"
+	if err == nil && kind == frameRead {
+		step = "its top level"
+		kind, payload, err = w.await(ctx, o.Hard)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return reply, core.Errorf(core.CodeUnavailable, "script", "load: %w", ctx.Err())
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return reply, core.Errorf(core.CodeInvalid, "script", "%s: it could not be read within %s", w.program.Name, loadTimeout)
+		return reply, core.Errorf(core.CodeInvalid, "script", "%s: %s did not end in time", w.program.Name, step)
 	case err != nil:
 		why := w.death()
 		if why == "" {
 			return reply, core.Errorf(core.CodeUnavailable, "script", "start a worker: %w", err)
 		}
-		return reply, core.Errorf(core.CodeInvalid, "script", "%s: reading it %s", w.program.Name, why)
+		return reply, core.Errorf(core.CodeInvalid, "script", "%s: %s %s", w.program.Name, step, why)
 	case kind != frameLoad || json.Unmarshal(payload, &reply) != nil:
 		return reply, core.Errorf(core.CodeInternal, "script", "load: %w", errFrame)
 	case reply.Error != "":
@@ -176,7 +181,10 @@ func (w *worker) decide(ctx context.Context, o *Options, calls []Call, each func
 		return 0, w.failure(ctx, err)
 	}
 	for n < len(calls) {
-		payload, err := w.await(ctx, o.Hard+flushAfter)
+		kind, payload, err := w.await(ctx, o.Hard+flushAfter)
+		if err == nil && kind != frameResult {
+			err = errFrame
+		}
 		if err != nil {
 			return n, w.failure(ctx, err)
 		}
@@ -195,26 +203,23 @@ func (w *worker) decide(ctx context.Context, o *Options, calls []Call, each func
 	return n, nil
 }
 
-// await reads the next results. A worker that did not get the CPU is given more
+// await reads the next frame. A worker that did not get the CPU is given more
 // time: a script is not to blame for a busy machine.
-func (w *worker) await(ctx context.Context, limit time.Duration) ([]byte, error) {
+func (w *worker) await(ctx context.Context, limit time.Duration) (kind byte, payload []byte, err error) {
 	before, known := cpuTimeOf(w.proc.Pid)
 	wait := limit
 	for try := 1; ; try++ {
 		_ = w.conn.SetReadDeadline(time.Now().Add(wait))
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return 0, nil, ctx.Err()
 		}
-		kind, payload, err := w.in.next()
-		if err == nil && kind != frameResult {
-			return nil, errFrame
-		}
+		kind, payload, err = w.in.next()
 		if !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !known || try == starved {
-			return payload, err
+			return kind, payload, err
 		}
 		now, ok := cpuTimeOf(w.proc.Pid)
 		if wait = limit - (now - before); !ok || wait < limit/4 {
-			return nil, err
+			return 0, nil, err
 		}
 	}
 }
@@ -259,6 +264,9 @@ func (w *worker) death() string {
 		return "used more memory than it may, and its worker ended"
 	}
 	if status, ok := w.how.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		if status.Signal() == syscall.SIGSEGV { // Go's last word when there is no room even to say so
+			return "ran out of stack or memory, and its worker ended"
+		}
 		return "ended its worker: " + status.Signal().String()
 	}
 	if line, _, _ := strings.Cut(last, "\n"); line != "" {

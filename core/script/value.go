@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -325,6 +326,9 @@ func (e *encoder) value(v goja.Value, depth int) error {
 	if !ok {
 		return e.scalar(v)
 	}
+	if isPromise(o) {
+		return errPromise
+	}
 	switch class := o.ClassName(); class {
 	case "Array":
 		return e.array(o, depth)
@@ -340,8 +344,6 @@ func (e *encoder) value(v goja.Value, depth int) error {
 			return errors.New("a function")
 		}
 		return e.object(o, depth)
-	case "Promise":
-		return errPromise
 	default:
 		return fmt.Errorf("a %s", strings.ToLower(class))
 	}
@@ -350,7 +352,7 @@ func (e *encoder) value(v goja.Value, depth int) error {
 func (e *encoder) array(o *goja.Object, depth int) error {
 	n := o.Get("length").ToInteger()
 	if n > maxOutputKeys {
-		return fmt.Errorf("an array of %d", n)
+		return fmt.Errorf("an array of more than %d", maxOutputKeys)
 	}
 	e.buf = append(e.buf, '[')
 	for i := range n {
@@ -368,7 +370,7 @@ func (e *encoder) array(o *goja.Object, depth int) error {
 func (e *encoder) object(o *goja.Object, depth int) error {
 	keys := o.Keys()
 	if len(keys) > maxOutputKeys {
-		return fmt.Errorf("an object of %d properties", len(keys))
+		return fmt.Errorf("an object of more than %d properties", maxOutputKeys)
 	}
 	e.buf = append(e.buf, '{')
 	first := true
@@ -384,6 +386,9 @@ func (e *encoder) object(o *goja.Object, depth int) error {
 		e.text(k)
 		e.buf = append(e.buf, ':')
 		if err := e.value(v, depth+1); err != nil {
+			if depth > 2 {
+				return err
+			}
 			return fmt.Errorf("%s: %w", clip(k, 40), err)
 		}
 	}
@@ -414,10 +419,12 @@ func (e *encoder) scalar(v goja.Value) error {
 		}
 		e.buf = strconv.AppendFloat(e.buf, x, 'g', -1, 64)
 	default:
-		return fmt.Errorf("a %T", x)
+		return errors.New("a bigint")
 	}
 	return nil
 }
+
+func isPromise(o *goja.Object) bool { return o.ExportType() == reflect.TypeFor[*goja.Promise]() }
 
 const hexDigits = "0123456789abcdef"
 
@@ -450,11 +457,11 @@ func fieldsOf(v goja.Value) ([]field, error) {
 		return nil, nil
 	}
 	o, ok := v.(*goja.Object)
-	if !ok || (o.ClassName() != "Object" && o.ClassName() != "Promise") {
-		return nil, errors.New("returned no object of fields")
+	if ok && isPromise(o) {
+		return nil, fmt.Errorf("returned %w", errPromise)
 	}
-	if o.ClassName() == "Promise" {
-		return nil, errPromise
+	if !ok || o.ClassName() != "Object" {
+		return nil, errors.New("returned no object of fields")
 	}
 	keys := o.Keys()
 	if len(keys) > MaxFields {

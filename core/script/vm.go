@@ -23,7 +23,6 @@ const (
 
 var (
 	errPromise = errors.New("a promise: hooks are synchronous, write no async and no await")
-	errSoft    = errors.New("time is up")
 )
 
 // removeConstructors closes the ways to make code of strings that only scripts
@@ -78,7 +77,7 @@ func (c *compiled) probe(clock *clock) (hooks []string, err error) {
 				return fmt.Errorf("%s is no function", hookNames[i])
 			}
 			if tag := o.GetSymbol(goja.SymToStringTag); tag != nil && !goja.IsUndefined(tag) {
-				return fmt.Errorf("%s is an %s: hooks are plain functions, write no async and no await", hookNames[i], tag)
+				return fmt.Errorf("%s is async or a generator: hooks are plain functions, write no async and no await", hookNames[i])
 			}
 			hooks = append(hooks, hookNames[i])
 		}
@@ -290,7 +289,7 @@ func (r *run) guard(step func() error) {
 	var broken *brokenError
 	switch {
 	case errors.As(err, &interrupted):
-		message, stopped = "took longer than it may and was stopped", true
+		message, stopped = fmt.Sprintf("took longer than %v and was stopped", interrupted.Value()), true
 		line = r.c.where(interrupted.Stack())
 	case errors.As(err, &overflow):
 		message = fmt.Sprintf("calls nested deeper than %d", maxCalls)
@@ -394,5 +393,5 @@ func (c *clock) ring() {
 		c.timer.Reset(left)
 		return
 	}
-	c.vm.Interrupt(errSoft)
+	c.vm.Interrupt(c.soft)
 }

@@ -14,6 +14,7 @@ import (
 // flat, so that nothing is encoded twice on the way of every event.
 const (
 	frameLoad   = 'L' // engine: loadRequest, worker: loadReply
+	frameRead   = 'P' // worker: the script is compiled, now its top level runs
 	frameCalls  = 'C' // engine: calls
 	frameResult = 'R' // worker: results of the calls in hand, in order
 

@@ -16,8 +16,9 @@ import (
 const (
 	// socketFD is where a worker finds its end of the socket pair.
 	socketFD = 3
-	// maxStack makes stack bombs die within milliseconds instead of seconds.
-	maxStack = 64 << 20
+	// maxStack makes stack bombs die within milliseconds instead of seconds, and
+	// of the stack rather than of memory: a stack is copied to grow.
+	maxStack = 32 << 20
 	// regexpTimeout ends what only a backtracking engine can match.
 	regexpTimeout = 100 * time.Millisecond
 	// flushAfter is how long finished results may wait for others: the engine
@@ -65,6 +66,11 @@ func work(conn io.ReadWriter) error {
 	clock := newClock(load.Soft, load.Hard)
 	c, err := compile(Source{Name: load.Name, Code: load.Code})
 	if err == nil {
+		// From here on the script runs, and the engine takes the time.
+		out = beginFrame(out, frameRead)
+		if _, err := conn.Write(endFrame(out)); err != nil {
+			return err
+		}
 		clock.mark()
 		reply.Hooks, err = c.probe(clock)
 	}
