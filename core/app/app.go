@@ -62,6 +62,9 @@ type App struct {
 	broker *broker.Broker
 	web    *web.Server
 	watch  *watcher
+	// accounts are the tenants by the id of their WhatsApp business account,
+	// those accounts that are one tenant's only.
+	accounts map[string]string
 }
 
 // New opens the store and the address, and puts the bridge together. Nothing
@@ -106,6 +109,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	a.accounts = accounts(cfg.Tenants)
 	tenants := make([]broker.Tenant, len(cfg.Tenants))
 	for i, t := range cfg.Tenants {
 		if tenants[i], err = a.tenant(t, client, reg); err != nil {
@@ -122,7 +126,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 	webhook := whatsapp.NewWebhook(whatsapp.WebhookOptions{
 		VerifyToken: cfg.WhatsApp.VerifyToken,
 		AppSecrets:  func() []core.Secret { return cfg.WhatsApp.AppSecrets },
-		Accept:      a.broker.Accept, MaxInFlight: cfg.Web.MaxInFlight, Log: a.o.Log, Registerer: reg,
+		Accept:      a.accept, MaxInFlight: cfg.Web.MaxInFlight, Log: a.o.Log, Registerer: reg,
 	})
 	a.web = web.New(web.Options{
 		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, Tokens: cfg.Web.APITokens,
@@ -162,11 +166,39 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	return out, nil
 }
 
+func accounts(tenants []config.Tenant) map[string]string {
+	out := map[string]string{}
+	for _, t := range tenants {
+		for _, n := range t.Numbers {
+			if owner, taken := out[n.WABA]; taken && owner != t.ID {
+				out[n.WABA] = "" // shared: nobody's in particular
+			} else if n.WABA != "" {
+				out[n.WABA] = t.ID
+			}
+		}
+	}
+	return out
+}
+
 func (a *App) launcher(name string) (plugin.Launcher, bool) {
 	if p, ok := a.o.Config.Plugins[name]; ok {
 		return plugin.Launcher{Path: p.Path, SHA256: p.SHA256}, true
 	}
 	return a.o.Builtin(name)
+}
+
+// accept hands the updates of a webhook to the broker. What is about a business
+// account, not a number, goes to the tenant that has the account.
+func (a *App) accept(ctx context.Context, updates []whatsapp.Update) error {
+	events := make([]core.Event, len(updates))
+	for i, u := range updates {
+		events[i] = u.Event
+		events[i].Number = u.Number
+		if u.Number == "" {
+			events[i].Tenant = a.accounts[u.WABA]
+		}
+	}
+	return a.broker.Accept(ctx, events)
 }
 
 // Broker returns the engine: for commands and tests in the same process.

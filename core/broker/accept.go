@@ -35,6 +35,9 @@ func (b *Broker) accept(ctx context.Context, events []core.Event) (store.Outcome
 		if e.Accepted.IsZero() {
 			e.Accepted = now
 		}
+		if e.Time.IsZero() {
+			e.Time = e.Accepted
+		}
 		t := b.tenants[e.Tenant]
 		if t == nil {
 			t = b.numbers[e.Number]
