@@ -1,0 +1,21 @@
+package script
+
+// What tests look at from outside.
+var Confine = confine
+
+// WorkerPIDs returns the processes of a tenant's idle workers.
+func (e *Engine) WorkerPIDs(tenant string) (pids []int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.tenants[tenant].idle {
+		pids = append(pids, w.proc.Pid)
+	}
+	return pids
+}
+
+// Workers returns how many worker processes there are.
+func (e *Engine) Workers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.workers
+}
