@@ -272,22 +272,23 @@ func cpuTime(t *testing.T) time.Duration {
 // TestHost_KilledLeavesNoOrphan kills a bridge: its plugin must go too, and the
 // next bridge must clean up after it.
 func TestHost_KilledLeavesNoOrphan(t *testing.T) {
-	for _, bridge := range []string{"bridge", "careless"} {
-		t.Run(bridge, func(t *testing.T) {
+	for _, kind := range []string{"bridge", "careless"} {
+		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			dir := shortDir(t)
-			p, err := startChild(t, bridge, dir)
+			p, err := startChild(t, kind, dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			plugin := watch(t, p.plugin)
+			bridge, plugin := watch(t, p.bridge.Pid), watch(t, p.plugin)
 			if err := p.bridge.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
 			plugin.gone(t, "the plugin of a killed bridge")
 			t.Logf("the plugin was gone after %v", time.Since(began))
-			if bridge == "careless" {
+			bridge.gone(t, "the bridge")
+			if kind == "careless" {
 				return
 			}
 			left, _ := filepath.Glob(filepath.Join(dir, dirPrefix+"*"))

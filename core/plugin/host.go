@@ -186,9 +186,12 @@ func (h *Host) acquire(ctx context.Context) (*instance, *core.Error) {
 	for {
 		h.mu.Lock()
 		if in := h.current; in != nil {
-			in.calls.Add(1)
-			h.mu.Unlock()
-			return in, nil
+			if !in.gone() {
+				in.calls.Add(1)
+				h.mu.Unlock()
+				return in, nil
+			}
+			h.withoutLocked(PhaseBackoff) // Run is about to see it too
 		}
 		state, changed := h.state, h.changed
 		h.mu.Unlock()

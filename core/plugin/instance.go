@@ -145,6 +145,16 @@ func (in *instance) ping(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
+// gone reports whether the process has ended.
+func (in *instance) gone() bool {
+	select {
+	case <-in.process.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // end stops the process when the calls in flight are done, or when drain has
 // passed, and frees everything.
 func (in *instance) end(drain time.Duration) {
