@@ -46,6 +46,9 @@ type Options struct {
 	History []string
 	// Seed is for faults with a chance.
 	Seed uint64
+	// Created, when set, is told of each new record by the value of its unique
+	// property. It must be quick: the account waits.
+	Created func(object, key string)
 }
 
 // The scopes that the API asks for.

@@ -198,6 +198,14 @@ func (s *state) create(t *table, properties pairs, now time.Time) *record {
 		r.stale = now
 	}
 	s.put(t, r, properties, now)
+	if s.opts.Created != nil {
+		for _, v := range r.values {
+			if v.p.HasUniqueValue {
+				s.opts.Created(t.name, v.v)
+				break
+			}
+		}
+	}
 	return r
 }
 
