@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -241,8 +242,8 @@ func (a *App) Run(ctx context.Context) error {
 	start("web", a.web.Run)
 
 	<-ctx.Done()
-	for i := len(stops) - 1; i >= 0; i-- {
-		stops[i]()
+	for _, stop := range slices.Backward(stops) {
+		stop()
 	}
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {

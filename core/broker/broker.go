@@ -152,8 +152,6 @@ type tenant struct {
 	aliases aliases
 	numbers map[string]*lane
 	crm     []*lane
-	wants   map[core.Kind][]*lane // filled as connectors say what they want
-	wantsMu sync.RWMutex
 }
 
 // New makes a Broker; Run runs it.

@@ -76,7 +76,6 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 		return err
 	}
 	s := store.Settlement{}
-	var notify []func()
 	calls := t.before(turns, now)
 	var decisions []script.Decision
 	if len(calls) > 0 {
@@ -98,7 +97,7 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 				continue
 			}
 		}
-		if t.turn(ctx, &s, u, dec, &notify) {
+		if t.turn(ctx, &s, u, dec) {
 			done++
 			s.Ack = append(s.Ack, u.d)
 			t.save(&s, u)
@@ -113,9 +112,6 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 	t.depth.Add(-int64(done))
 	t.b.totals.decided.Add(uint64(done))
 	t.b.m.decided.WithLabelValues(t.ID).Add(float64(done))
-	for _, f := range notify {
-		f()
-	}
 	return nil
 }
 
@@ -274,14 +270,14 @@ func (t *tenant) scriptContext(u *turn, now time.Time) []byte {
 
 // turn decides one event. It reports false when the event is to be decided
 // again later; the settlement then says when.
-func (t *tenant) turn(ctx context.Context, s *store.Settlement, u *turn, dec *script.Decision, notify *[]func()) bool {
+func (t *tenant) turn(ctx context.Context, s *store.Settlement, u *turn, dec *script.Decision) bool {
 	switch u.e.Kind {
 	case core.KindMessageReceived:
 		t.received(s, u, dec)
 	case core.KindMessageSend:
 		t.send(s, u)
 	case core.KindMessageStatus:
-		return t.status(ctx, s, u, notify)
+		return t.status(ctx, s, u)
 	default:
 		t.toCRM(s, u.e, u.d.Data)
 	}

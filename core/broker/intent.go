@@ -84,7 +84,7 @@ func (m *sentMessage) take(in, status []byte) {
 // status that overtook the answer to its own send waits until the lane has
 // written that answer down; if the lane is waiting for just this news, it is
 // told.
-func (t *tenant) status(ctx context.Context, s *store.Settlement, u *turn, notify *[]func()) bool {
+func (t *tenant) status(ctx context.Context, s *store.Settlement, u *turn) bool {
 	st := u.e.Status
 	if st == nil {
 		t.toCRM(s, u.e, u.d.Data)

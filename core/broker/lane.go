@@ -307,14 +307,14 @@ func deliveries(ds []store.Delivery) []core.Delivery {
 func match(ds []store.Delivery, results []core.Result) []core.Result {
 	out := make([]core.Result, len(ds))
 	inOrder := len(results) == len(ds)
-	for i := range ds {
-		if inOrder && results[i].ID == ds[i].ID {
+	for i, d := range ds {
+		if inOrder && results[i].ID == d.ID {
 			out[i] = results[i]
 			continue
 		}
-		out[i] = core.Result{ID: ds[i].ID, Err: core.Errorf(core.CodeUnknownOutcome, "deliver", "the sink gave no result for this event")}
+		out[i] = core.Result{ID: d.ID, Err: core.Errorf(core.CodeUnknownOutcome, "deliver", "the sink gave no result for this event")}
 		for _, r := range results {
-			if r.ID == ds[i].ID {
+			if r.ID == d.ID {
 				out[i] = r
 				break
 			}
@@ -393,7 +393,7 @@ func (l *lane) again(attempt int, now time.Time) (time.Time, bool) {
 	}
 	wait := l.retry[attempt-1]
 	if tenth := int64(wait) / 10; tenth > 0 {
-		wait -= time.Duration(rand.Int64N(tenth))
+		wait -= time.Duration(rand.Int64N(tenth)) //nolint:gosec // spreads retries, guards nothing
 	}
 	return now.Add(wait), true
 }

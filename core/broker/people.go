@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"maps"
 	"sort"
 	"sync"
 	"time"
@@ -202,9 +203,7 @@ func setField(c *core.Contact, name, value string) bool {
 		return false
 	}
 	fields := make(map[string]string, len(c.Fields)+1)
-	for k, v := range c.Fields {
-		fields[k] = v
-	}
+	maps.Copy(fields, c.Fields)
 	if fields[name] = value; value == "" {
 		delete(fields, name)
 	}

@@ -324,4 +324,3 @@ func TestPolicy_IsTheCores(t *testing.T) {
 		})
 	})
 }
-

@@ -27,7 +27,7 @@ import (
 	"github.com/wabridge/wabridge/core/config"
 )
 
-// ErrInUse: the address is taken by another program.
+// ErrInUse says that the address is taken by another program.
 var ErrInUse = errors.New("address in use")
 
 // Bridge is what the API asks: it is *broker.Broker.
@@ -131,7 +131,7 @@ func (s *Server) Listen() error {
 	if s.ln != nil {
 		return nil
 	}
-	ln, err := net.Listen("tcp", s.o.Listen)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.o.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen on %s: %w: stop the program that has it, or set another web.listen", s.o.Listen, ErrInUse)
 	}

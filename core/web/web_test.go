@@ -211,7 +211,7 @@ func TestPage_AsksForATokenBeyondLoopbackAndKeepsIt(t *testing.T) {
 		t.Error("no sign-in is asked for")
 	}
 	sign := func(token string) []*http.Cookie {
-		r := httptest.NewRequest("POST", "/login", strings.NewReader(url.Values{"token": {token}}.Encode()))
+		r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader(url.Values{"token": {token}}.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
@@ -227,7 +227,7 @@ func TestPage_AsksForATokenBeyondLoopbackAndKeepsIt(t *testing.T) {
 	if len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode {
 		t.Fatalf("cookies: %v", cookies)
 	}
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.AddCookie(cookies[0])
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -266,7 +266,9 @@ func TestLive_TellsEveryPageOnceASecondAndEndsWithTheServer(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
-		tr := &http.Transport{DialContext: func(ctx context.Context, n, _ string) (net.Conn, error) { return network.DialContext(ctx, n, "bridge:80") }}
+		tr := &http.Transport{DialContext: func(ctx context.Context, n, _ string) (net.Conn, error) {
+			return network.DialContext(ctx, n, "bridge:80")
+		}}
 		defer tr.CloseIdleConnections()
 		resp, err := (&http.Client{Transport: tr}).Get("http://127.0.0.1/events")
 		if err != nil {

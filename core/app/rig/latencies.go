@@ -6,11 +6,8 @@ import (
 	"time"
 )
 
-// Latencies are durations to be summed up. It is not for concurrent use.
+// Latencies are durations to be summed up.
 type Latencies []time.Duration
-
-// Add adds one.
-func (l *Latencies) Add(d time.Duration) { *l = append(*l, d) }
 
 // P returns the duration that a share p (0 to 1) does not exceed.
 func (l Latencies) P(p float64) time.Duration {

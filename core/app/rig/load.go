@@ -104,7 +104,7 @@ func (l *Load) Run(ctx context.Context) LoadResult {
 						refused.Add(1)
 					default:
 						now := time.Now()
-						acks[c].Add(now.Sub(j.due))
+						acks[c] = append(acks[c], now.Sub(j.due))
 						acked.Add(1)
 						if l.Acked != nil {
 							l.Acked(j.n, id, now)
@@ -114,6 +114,8 @@ func (l *Load) Run(ctx context.Context) LoadResult {
 			}
 		})
 	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	start := time.Now()
 	n := 0
 	for {
@@ -128,7 +130,7 @@ func (l *Load) Run(ctx context.Context) LoadResult {
 				failed.Add(1) // hopelessly behind: the bridge is far too slow
 			}
 		}
-		time.Sleep(time.Millisecond)
+		<-tick.C
 	}
 	close(jobs)
 	wg.Wait()

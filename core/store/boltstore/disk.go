@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const readOnlyFS = syscall.EROFS
+const errReadOnlyFS = syscall.EROFS
 
 // noRoom reports whether an error says that there is no room: after these bbolt
 // has rolled back, and the commit did not happen. Any other error of a commit
@@ -55,7 +55,7 @@ func (d *disk) look() {
 	if err := unix.Statfs(d.dir, &st); err != nil {
 		return
 	}
-	free := int64(st.Bavail) * int64(st.Bsize)
+	free := int64(st.Bavail) * st.Bsize
 	d.free.Store(free)
 	short := free < d.min
 	if !short {

@@ -361,12 +361,11 @@ func (h *history) drop(now time.Time) {
 func (h *history) find(ctx context.Context, hot *bolt.DB, tenant, id string) ([]store.Record, error) {
 	want := hashID(tenant, id)
 	var out []store.Record
-	take := func(payload []byte) error {
+	take := func(payload []byte) {
 		rec, err := decodeHistory(payload)
 		if err == nil && rec.Tenant == tenant && slices.Contains(rec.IDs, id) {
 			out = append(out, rec)
 		}
-		return nil
 	}
 	for _, name := range h.names() {
 		if err := ctx.Err(); err != nil {
@@ -398,7 +397,7 @@ func (h *history) find(ctx context.Context, hot *bolt.DB, tenant, id string) ([]
 	err := hot.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketHistory).ForEach(func(_, v []byte) error {
 			if p, err := unframe(v); err == nil && bytes.Contains(p, []byte(id)) {
-				return take(p)
+				take(p)
 			}
 			return nil
 		})
@@ -431,7 +430,7 @@ func holds(sorted []byte, want uint64) bool {
 }
 
 // unpack calls f with each record of a block.
-func unpack(block []byte, f func(payload []byte) error) error {
+func unpack(block []byte, f func(payload []byte)) error {
 	p, err := unframe(block)
 	if err != nil {
 		return err
@@ -443,9 +442,7 @@ func unpack(block []byte, f func(payload []byte) error) error {
 	r := reader{b: data}
 	for len(r.b) > 0 && !r.bad {
 		if payload := r.bytes(); !r.bad {
-			if err := f(payload); err != nil {
-				return err
-			}
+			f(payload)
 		}
 	}
 	if r.bad {

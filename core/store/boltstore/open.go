@@ -220,7 +220,7 @@ func (s *Store) load(tx *bolt.Tx) ([]damage, error) {
 			it, data, err := decodeItem(v)
 			if err != nil || len(k) != 8 {
 				bad = append(bad, damage{bucketQueues, clone(name), clone(k)})
-				return nil
+				return nil //nolint:nilerr // put aside below: the others go on
 			}
 			it.seq, it.size = binary.BigEndian.Uint64(k), len(data)
 			if s.cached+int64(len(data)) <= s.o.DataCache && len(data) > 0 {
@@ -239,7 +239,7 @@ func (s *Store) load(tx *bolt.Tx) ([]damage, error) {
 		h, _, err := decodeSeen(v)
 		if err != nil {
 			bad = append(bad, damage{bucket: bucketSeen, key: clone(k)})
-			return nil
+			return nil //nolint:nilerr // put aside below: the others go on
 		}
 		s.seen[h] = struct{}{}
 		return nil
@@ -292,7 +292,7 @@ func explain(path string, err error) error {
 		return fmt.Errorf("open %s: %w: another wabridge runs on this data; stop it first, or set another data_dir", path, ErrLocked)
 	case errors.Is(err, ErrNewer):
 		return fmt.Errorf("open %s: %w: run the newer wabridge, or restore a backup made by this one", path, err)
-	case errors.Is(err, fs.ErrPermission) || errors.Is(err, readOnlyFS):
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnlyFS):
 		return fmt.Errorf("open %s: %w: %w: give the user that runs wabridge the right to write there, or set another data_dir", path, ErrUnwritable, err)
 	case errors.Is(err, ErrDamaged), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
 		errors.Is(err, bolterrors.ErrVersionMismatch), damagedText(err):

@@ -28,7 +28,7 @@ var (
 	bucketQueues     = []byte("queues")  // tenant NUL queue → sequence → item
 	bucketValues     = []byte("values")  // tenant NUL bucket → key → value
 	bucketSeen       = []byte("seen")    // sequence → time, hash
-	bucketExpiry     = []byte("expiry")  // hour, sequence → bucket NUL NUL key
+	bucketExpiry     = []byte("expiry")  // hour, sequence → where the value is
 	bucketDead       = []byte("dead")    // id → dead letter
 	bucketHistory    = []byte("history") // sequence → record, until it is moved
 	bucketQuarantine = []byte("quarantine")
@@ -62,7 +62,7 @@ func (s *Store) write(ctx context.Context) error {
 			stopping = true
 		}
 		if wait := gap - time.Since(last); busy && wait > 0 && !stopping {
-			time.Sleep(wait)
+			pause(ctx, wait)
 		}
 		batch = s.gather(batch)
 		busy = len(batch) > 1
@@ -73,6 +73,15 @@ func (s *Store) write(ctx context.Context) error {
 		if stopping && len(batch) == 0 {
 			return nil
 		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -160,8 +169,7 @@ func (s *Store) commitAll(ctx context.Context, batch []*request) error {
 		}
 		s.owed = append(ops[:owed:owed], s.owed...)
 		s.mu.Unlock()
-		var refused *refusedError
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*refusedError](err); ok {
 			refused.r.done <- refused.err
 			batch = without(batch, refused.r)
 			continue
@@ -172,9 +180,7 @@ func (s *Store) commitAll(ctx context.Context, batch []*request) error {
 			return err
 		}
 		if batch = s.refuseNew(batch); !s.disk.makeRoom() {
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
+			if pause(ctx, time.Second); ctx.Err() != nil {
 				return errors.Join(store.ErrFull, err)
 			}
 		}
@@ -318,7 +324,7 @@ func (s *Store) commitOne(w *txWriter, r *request, now time.Time) error {
 	s.mu.Unlock()
 	r.work.dead = 0
 	for j, it := range r.work.terms {
-		o, err := s.bury(w, it, &st.Term[j], now, j)
+		o, err := bury(it, &st.Term[j], now, j)
 		if err != nil {
 			return err
 		}
@@ -338,7 +344,7 @@ func (s *Store) commitOne(w *txWriter, r *request, now time.Time) error {
 func valuesKey(tenant, bucket string) []byte { return []byte(tenant + "\x00" + bucket) }
 
 // bury makes a dead letter of an item.
-func (s *Store) bury(w *txWriter, it *item, t *store.Term, now time.Time, n int) (op, error) {
+func bury(it *item, t *store.Term, now time.Time, n int) (op, error) {
 	d := store.DeadLetter{
 		ID:    fmt.Sprintf("%016x-%08x", now.UnixNano()+int64(n), it.seq),
 		Queue: it.q.id, Item: it.id, Order: it.order, Data: t.Delivery.Data, Reason: t.Reason, Attempts: it.attempt + 1,

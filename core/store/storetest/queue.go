@@ -203,7 +203,7 @@ var leaseCases = []testCase{
 		b.add(item("a1", "a"), item("a2", "a"))
 		b.settle(store.Settlement{Lazy: true, Ack: b.fetch(1)})
 		b.want("next", ids(b.fetch(1)), []string{"a2"})
-		time.Sleep(time.Second)
+		b.wait(time.Second)
 		b.restart()
 		b.want("after opening again", ids(b.fetch(10)), []string{"a2"})
 	}},

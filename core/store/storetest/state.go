@@ -61,9 +61,9 @@ var stateCases = []testCase{
 			{Key: key("ever"), Value: []byte("x")},
 		}})
 		b.settle(store.Settlement{Put: []store.Put{{Key: key("longer"), Value: []byte("x"), Expires: in(48 * time.Hour)}}})
-		time.Sleep(2*time.Hour - time.Second)
+		b.wait(2*time.Hour - time.Second)
 		b.want("before", b.get(key("short"), key("longer"), key("ever")), []string{"x", "x", "x"})
-		time.Sleep(time.Hour + 2*time.Minute)
+		b.wait(time.Hour + 2*time.Minute)
 		b.want("after", b.get(key("short"), key("longer"), key("ever")), []string{"<none>", "x", "x"})
 	}},
 	{"DeadLetterIsKeptWhole", "a terminated item leaves its queue, frees its order, and is kept with its reason", func(b *bench) {
@@ -134,7 +134,7 @@ var stateCases = []testCase{
 				[]string{"step 1, step 2", "step 2", "", ""})
 		}
 		check("at once")
-		time.Sleep(10 * time.Second)
+		b.wait(10 * time.Second)
 		check("moved")
 		b.want("lag", b.Stats().HistoryLag, 0)
 		b.settle(store.Settlement{Record: []store.Record{rec(4, "c2")}})

@@ -112,6 +112,12 @@ func (b *bench) fetchWithin(n int, wait time.Duration) []store.Delivery {
 	return ds
 }
 
+// wait lets virtual time pass.
+func (b *bench) wait(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func ids(ds []store.Delivery) []string {
 	out := []string{}
 	for _, d := range ds {
