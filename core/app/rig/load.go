@@ -125,7 +125,7 @@ func (l *Load) Run(ctx context.Context) LoadResult {
 		}
 		for due := int(elapsed.Seconds() * l.Rate); n < due; n++ {
 			select {
-			case jobs <- job{n, start.Add(time.Duration(float64(n) / l.Rate * 1e9))}:
+			case jobs <- job{n, start.Add(time.Duration(float64(n+1) / l.Rate * 1e9))}:
 			default:
 				failed.Add(1) // hopelessly behind: the bridge is far too slow
 			}

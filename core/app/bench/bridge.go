@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/wabridge/wabridge/core/app/rig"
+	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+)
+
+const (
+	secret   = "bench-app-secret"
+	number   = "106540352242922"
+	apiToken = "wab_bench_token_0123456789abcdef"
+	// pollEvery is how often the benchmark looks whether something is done.
+	pollEvery = 20 * time.Millisecond
+)
+
+// bridge is the program under measurement with the sims around it.
+type bridge struct {
+	url     string
+	cmd     *exec.Cmd
+	exited  chan error
+	crm     *hubspotsim.Sim
+	wa      *whatsappsim.Sim
+	servers []*http.Server
+	stopSim context.CancelFunc
+	sims    sync.WaitGroup
+	dir     string
+	healed  time.Time
+
+	acked, replies, arrived atomic.Int64
+
+	mu     sync.Mutex
+	sent   []time.Time     // when the n-th message was due
+	took   []time.Duration // how long it took into the CRM
+	landed []time.Time
+}
+
+// script answers what begins with Ask and maps fifteen fields.
+const script = `
+export function onMessage(event, context) {
+  if (event.message.text && event.message.text.startsWith("Ask")) {
+    return [reply("Thank you, we will look into it. You wrote at " + event.time)];
+  }
+}
+export function mapToCRM(event, context) {
+  const c = context.contact, m = event.message, text = m.text || "";
+  return {
+    lastname: c.name, wa_f1: c.id, wa_f2: m.id, wa_f3: m.type, wa_f4: String(text.length), wa_f5: text.slice(0, 40),
+    wa_f6: event.number, wa_f7: event.time, wa_f8: String(context.conversation.messages), wa_f9: context.conversation.mode,
+    wa_f10: context.tenant.name, wa_f11: c.phone || "", wa_f12: text.includes("fox") ? "fox" : "none",
+    wa_f13: text.split(" ").length + " words", wa_f14: (c.name || "").toUpperCase(),
+  };
+}
+`
+
+func start(ctx context.Context, o options, s setup) (*bridge, error) {
+	dir, err := os.MkdirTemp(o.dir, "run-*")
+	if err != nil {
+		return nil, err
+	}
+	b := &bridge{dir: dir, exited: make(chan error, 1)}
+	b.crm = hubspotsim.New(hubspotsim.Options{Latency: s.crm, Created: b.created})
+	for i := range 14 {
+		b.crm.AddProperty("contacts", hubspotsim.Property{Name: fmt.Sprintf("wa_f%d", i+1), Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	b.url = "http://127.0.0.1:" + port
+	b.wa = whatsappsim.New(whatsappsim.Options{
+		AppSecret: secret, Numbers: []whatsappsim.Number{{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"}},
+		WebhookURL: b.url + "/webhooks/whatsapp", StatusDelay: 100 * time.Millisecond, BatchStatuses: 50 * time.Millisecond,
+		Latency: func() time.Duration { return s.graph },
+	})
+	sctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stopSim = stop
+	b.sims.Go(func() { _ = b.wa.Run(sctx) })
+	crmURL, err := b.serve(b.crm)
+	if err != nil {
+		return nil, err
+	}
+	waURL, err := b.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/messages") {
+			b.replies.Add(1)
+		}
+		b.wa.ServeHTTP(w, r)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.configure(crmURL, waURL, port); err != nil {
+		return nil, err
+	}
+	b.cmd = exec.Command(o.bin, "run", "--config", filepath.Join(dir, "wabridge.toml")) //nolint:gosec // the program that the person who measures names
+	b.cmd.Env = append(os.Environ(), "CPUPROFILE="+o.profile)
+	logFile, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	b.cmd.Stdout, b.cmd.Stderr = logFile, logFile
+	if err := b.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { b.exited <- b.cmd.Wait(); _ = logFile.Close() }()
+	if err := b.wait(ctx, 15*time.Second, b.up); err != nil {
+		text, _ := os.ReadFile(filepath.Join(dir, "log"))
+		return nil, errors.Join(fmt.Errorf("the bridge does not come up: %w: %s", err, text), b.close())
+	}
+	return b, nil
+}
+
+func (b *bridge) serve(h http.Handler) (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	b.servers = append(b.servers, srv)
+	b.sims.Go(func() { _ = srv.Serve(ln) })
+	return "http://" + ln.Addr().String(), nil
+}
+
+func freePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	return port, errors.Join(err, ln.Close())
+}
+
+func (b *bridge) configure(crm, wa, port string) error {
+	main := fmt.Sprintf(`data_dir = "data"
+[web]
+listen = "127.0.0.1:%s"
+[[web.api_tokens]]
+name = "bench"
+token = %q
+[log]
+level = "warn"
+[whatsapp]
+base_url = %q
+verify_token = "bench-verify-token"
+app_secrets = [%q]
+`, port, apiToken, wa, secret)
+	tenant := fmt.Sprintf(`name = "Bench"
+[[numbers]]
+id = %q
+waba = "102290129340398"
+access_token = "bench-access-token"
+rate = 10000.0
+[[lanes]]
+connector = "hubspot"
+secrets = { token = "bench-token" }
+[lanes.settings]
+base_url = %q
+`, number, crm)
+	dir := filepath.Join(b.dir, "tenants", "bench")
+	return errors.Join(
+		os.MkdirAll(dir, 0o700),
+		os.WriteFile(filepath.Join(b.dir, "wabridge.toml"), []byte(main), 0o600),
+		os.WriteFile(filepath.Join(dir, "tenant.toml"), []byte(tenant), 0o600),
+		os.WriteFile(filepath.Join(dir, "script.js"), []byte(script), 0o600),
+	)
+}
+
+func (b *bridge) pid() int { return b.cmd.Process.Pid }
+
+func (b *bridge) get(path string, v any) error {
+	req, err := http.NewRequest(http.MethodGet, b.url+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+apiToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, bytes.TrimSpace(data))
+	}
+	if err == nil && v != nil {
+		err = json.Unmarshal(data, v)
+	}
+	return err
+}
+
+// up reports whether the bridge takes events and its lanes deliver.
+func (b *bridge) up() bool {
+	var s broker.Snapshot
+	if b.get("/readyz", nil) != nil || b.get("/api/v1/status", &s) != nil || len(s.Lanes) != 2 {
+		return false
+	}
+	return s.Lanes[0].State == broker.LaneRunning && s.Lanes[1].State == broker.LaneRunning && s.Tenants[0].Script != ""
+}
+
+// idle reports whether nothing is on its way.
+func (b *bridge) idle() bool {
+	var s broker.Snapshot
+	if b.get("/api/v1/status", &s) != nil {
+		return false
+	}
+	for _, q := range s.Queues {
+		if q.Depth > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *bridge) wait(ctx context.Context, most time.Duration, done func() bool) error {
+	end := time.NewTimer(most)
+	defer end.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return errors.New("it took too long")
+		case err := <-b.exited:
+			b.exited <- err
+			return fmt.Errorf("the bridge ended: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// expect makes room for n messages.
+func (b *bridge) expect(n int) {
+	b.sent, b.took, b.landed = make([]time.Time, n+1), make([]time.Duration, n+1), make([]time.Time, n+1)
+}
+
+func (b *bridge) sending(n int, _ string, due time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n < len(b.sent) {
+		b.sent[n] = due
+	}
+}
+
+// created is told by the CRM of each new record.
+func (b *bridge) created(object, key string) {
+	if object != "communications" || !strings.HasPrefix(key, "wamid.bench.") {
+		return
+	}
+	now := time.Now()
+	var n int
+	if _, err := fmt.Sscanf(key, "wamid.bench.%d", &n); err != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n < len(b.sent) && b.took[n] == 0 {
+		b.took[n], b.landed[n] = now.Sub(b.sent[n]), now
+		b.arrived.Add(1)
+	}
+}
+
+func (b *bridge) written() int { return int(b.arrived.Load()) }
+
+func (b *bridge) latencies() rig.Latencies {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out rig.Latencies
+	for _, d := range b.took {
+		if d > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// recovered is how long after the end of an outage the last message landed that
+// was due before it ended.
+func (b *bridge) recovered() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var last time.Time
+	for n, at := range b.landed {
+		if !at.IsZero() && b.sent[n].Before(b.healed) && at.After(last) {
+			last = at
+		}
+	}
+	return max(0, last.Sub(b.healed))
+}
+
+// close ends the bridge and the sims.
+func (b *bridge) close() error {
+	var err error
+	if b.cmd != nil && b.cmd.Process != nil {
+		_ = b.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-b.exited:
+		case <-time.After(35 * time.Second):
+			err = errors.Join(errors.New("the bridge did not end within 35 s"), b.cmd.Process.Kill())
+		}
+	}
+	b.stopSim()
+	for _, s := range b.servers {
+		_ = s.Close()
+	}
+	b.sims.Wait()
+	return errors.Join(err, os.RemoveAll(b.dir))
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core/app/rig"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+)
+
+// measurement is one question asked of a fresh bridge.
+type measurement struct {
+	name, what string
+	run        func(context.Context, options) ([]result, error)
+}
+
+var measurements = []measurement{
+	{"sustained", "the highest rate with ack p99 < 200 ms, nothing refused and no backlog at the end", sustained},
+	{"sustained-slow-peers", "the same with a CRM that takes 200 ms and a Graph API that takes 150 ms", sustainedSlow},
+	{"at-1000", "1,000 msg/s: ack p99 < 20 ms and end to end p99 < 100 ms are wanted", at(1000)},
+	{"at-83", "5,000 a minute: end to end p50 < 10 ms is wanted", at(83)},
+	{"outage", "200 msg/s while the CRM answers 503 for 5 s: nothing lost, recovered within 1 s of its end", outage},
+}
+
+// result is what one load did.
+type result struct {
+	Measurement string  `json:"measurement"`
+	Rate        float64 `json:"rate"` // offered, messages per second
+	OK          bool    `json:"ok"`
+	Why         string  `json:"why,omitempty"` // it is not ok
+	Sent        int     `json:"sent"`
+	Refused     int     `json:"refused"`
+	Lost        int     `json:"lost"` // acknowledged, and not in the CRM at the end
+	Replies     int     `json:"replies"`
+
+	AckP50, AckP99, EndP50, EndP99 time.Duration
+	// Drained is how long after the last message the CRM had everything.
+	Drained time.Duration `json:"drained"`
+	// CPUPer1000 is processor time of the bridge and its children for 1,000
+	// messages; memory is at the end of the load.
+	CPUPer1000           time.Duration `json:"cpu_per_1000"`
+	PSS, Anon, BridgeRSS int64
+	Note                 string `json:"note,omitempty"`
+}
+
+func (r result) text() string {
+	ok := "ok"
+	if !r.OK {
+		ok = "NOT OK: " + r.Why
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %6.0f msg/s  ack p50 %v p99 %v  end to end p50 %v p99 %v  drained in %v  %s\n",
+		r.Rate, ms(r.AckP50), ms(r.AckP99), ms(r.EndP50), ms(r.EndP99), ms(r.Drained), ok)
+	fmt.Fprintf(&b, "               %d sent, %d refused, %d lost, %d replies  CPU %v per 1,000  memory %d MiB (all processes, PSS; %d MiB not file-backed)\n",
+		r.Sent, r.Refused, r.Lost, r.Replies, ms(r.CPUPer1000), r.PSS>>20, r.Anon>>20)
+	if r.Note != "" {
+		fmt.Fprintf(&b, "               %s\n", r.Note)
+	}
+	return b.String()
+}
+
+func ms(d time.Duration) time.Duration {
+	if d > 100*time.Millisecond {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(10 * time.Microsecond)
+}
+
+// sustained raises the rate until it is too much, then tries between.
+func sustained(ctx context.Context, o options) ([]result, error) {
+	return climb(ctx, o, setup{})
+}
+
+func sustainedSlow(ctx context.Context, o options) ([]result, error) {
+	o.profile = ""
+	return climb(ctx, o, setup{crm: 200 * time.Millisecond, graph: 150 * time.Millisecond})
+}
+
+func climb(ctx context.Context, o options, s setup) ([]result, error) {
+	var out []result
+	good, bad := 0.0, 0.0
+	for rate := o.start; ; {
+		r, err := measure(ctx, o, s, rate)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, r)
+		if r.OK {
+			good = rate
+		} else {
+			bad = rate
+		}
+		switch {
+		case bad == 0:
+			rate *= 1.4
+		case good == 0:
+			rate /= 2
+			if rate < 50 {
+				return out, nil
+			}
+		case bad/good < 1.12:
+			best := result{Rate: good, OK: true, Note: fmt.Sprintf("sustained: %.0f msg/s", good)}
+			for _, r := range out {
+				if r.OK && r.Rate == good {
+					best.AckP50, best.AckP99, best.EndP50, best.EndP99, best.CPUPer1000 = r.AckP50, r.AckP99, r.EndP50, r.EndP99, r.CPUPer1000
+					best.PSS, best.Anon, best.Sent, best.Replies, best.Drained = r.PSS, r.Anon, r.Sent, r.Replies, r.Drained
+				}
+			}
+			return append(out, best), nil
+		default:
+			rate = (good + bad) / 2
+		}
+	}
+}
+
+func at(rate float64) func(context.Context, options) ([]result, error) {
+	return func(ctx context.Context, o options) ([]result, error) {
+		o.profile = ""
+		r, err := measure(ctx, o, setup{}, rate)
+		return []result{r}, err
+	}
+}
+
+func outage(ctx context.Context, o options) ([]result, error) {
+	o.profile = ""
+	const after, lasts = 3 * time.Second, 5 * time.Second
+	s := setup{during: func(b *bridge) {
+		b.crm.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503, After: after, For: lasts})
+		b.healed = time.Now().Add(after + lasts)
+	}}
+	r, err := measure(ctx, o, s, 200)
+	if err != nil {
+		return nil, err
+	}
+	return []result{r}, nil
+}
+
+// setup is what a measurement changes about its bridge and the sims.
+type setup struct {
+	crm, graph time.Duration
+	during     func(*bridge)
+}
+
+func measure(ctx context.Context, o options, s setup, rate float64) (result, error) {
+	b, err := start(ctx, o, s)
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = b.close() }()
+	load := &rig.Load{
+		URL: b.url + "/webhooks/whatsapp", Secret: secret, Number: number, Rate: rate, Duration: o.duration,
+		People: 50_000, Ask: func(n int) bool { return n%3 == 0 }, Prefix: "bench",
+		Sending: func(n int, id string, at time.Time) { b.sending(n, id, at) },
+		Acked:   func(n int, _ string, _ time.Time) { b.acked.Add(1) },
+	}
+	b.expect(int(rate*o.duration.Seconds()) + 1)
+	warm := *load
+	warm.Prefix, warm.Rate, warm.Duration, warm.Sending, warm.Acked = "warm", min(rate, 300), 2*time.Second, nil, nil
+	warm.Run(ctx)
+	if err := b.wait(ctx, 20*time.Second, func() bool { return b.idle() }); err != nil {
+		return result{}, fmt.Errorf("warming up: %w", err)
+	}
+	before := rig.UsageOf(b.pid())
+	replies := b.replies.Load()
+	if s.during != nil {
+		s.during(b)
+	}
+	res := load.Run(ctx)
+	end := time.Now()
+	after := rig.UsageOf(b.pid())
+	drainErr := b.wait(ctx, 30*time.Second, func() bool { return b.written() >= res.Acked })
+	drained := time.Since(end)
+	lat := b.latencies()
+	r := result{
+		Rate: rate, Sent: res.Sent, Refused: res.Refused + res.Failed, Lost: res.Acked - b.written(),
+		Replies: int(b.replies.Load() - replies), Drained: drained,
+		AckP50: res.Acks.P(.5), AckP99: res.Acks.P(.99), EndP50: lat.P(.5), EndP99: lat.P(.99),
+		PSS: after.PSS, Anon: after.Anon, BridgeRSS: after.RSS,
+	}
+	if res.Sent > 0 {
+		r.CPUPer1000 = (after.CPU - before.CPU) * 1000 / time.Duration(res.Sent)
+	}
+	switch {
+	case drainErr != nil:
+		r.Why = fmt.Sprintf("%d messages were not in the CRM after 30 s", r.Lost)
+	case r.Refused > 0:
+		r.Why = fmt.Sprintf("%d were refused", r.Refused)
+	case r.AckP99 >= 200*time.Millisecond:
+		r.Why = "ack p99"
+	case s.during == nil && drained > 2*time.Second:
+		r.Why = "a backlog was left"
+	default:
+		r.OK = true
+	}
+	if !b.healed.IsZero() {
+		recovered := b.recovered()
+		r.Note = fmt.Sprintf("recovered %v after the end of the outage: the queue was as short as before", ms(recovered))
+		if recovered > time.Second {
+			r.OK, r.Why = false, "recovery"
+		}
+	}
+	return r, nil
+}
