@@ -87,7 +87,7 @@ var children = map[string]func(args []string){
 	// A bridge: it starts a plugin and tells its process id.
 	"bridge": func(args []string) {
 		h := NewHost(HostOptions{
-			Name: "actor", Launch: Launcher{Command: child("actor").Command, Memory: -1, Dir: args[0]},
+			Name: "actor", Launch: Launcher{Command: child("evil", "none").Command, Memory: -1, Dir: args[0]},
 			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 		go func() { _ = h.Run(context.Background()) }()

@@ -3,7 +3,11 @@
 package plugin
 
 import (
+	"crypto/tls"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -13,8 +17,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 )
 
 func TestHost_ForgivesWhatAPluginPrintsBeforeServe(t *testing.T) {
@@ -272,6 +281,9 @@ func cpuTime(t *testing.T) time.Duration {
 // TestHost_KilledLeavesNoOrphan kills a bridge: its plugin must go too, and the
 // next bridge must clean up after it.
 func TestHost_KilledLeavesNoOrphan(t *testing.T) {
+	// "bridge" has a plugin that does not look after its parent itself: the kernel
+	// must kill it. "careless" started one that the kernel does not kill: its SDK
+	// must notice.
 	for _, kind := range []string{"bridge", "careless"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -304,6 +316,79 @@ func TestHost_KilledLeavesNoOrphan(t *testing.T) {
 				t.Errorf("the directories are %v, want only the new bridge's", now)
 			}
 		})
+	}
+}
+
+func TestStarter_OutlivesTheThreadsThatAsk(t *testing.T) {
+	// Pdeathsig is bound to a thread: were the process started from this
+	// goroutine's thread, it would be killed when that ends.
+	cmd := exec.Command("cat")
+	cmd.SysProcAttr = processAttributes()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	thread := make(chan int, 1)
+	var ask func()
+	ask = func() {
+		runtime.LockOSThread() // not unlocked: the thread ends with the goroutine
+		if unix.Gettid() == os.Getpid() {
+			go ask() // the main thread never ends: have it on another one
+			<-t.Context().Done()
+			return
+		}
+		if err := startOnStarter(cmd); err != nil {
+			t.Error(err)
+		}
+		thread <- unix.Gettid()
+	}
+	go ask()
+	task := fmt.Sprint("/proc/self/task/", <-thread)
+	timeout := time.After(patience)
+	for _, err = os.Stat(task); err == nil; _, err = os.Stat(task) {
+		select {
+		case <-timeout:
+			t.Fatal("the thread does not end")
+		default:
+			runtime.Gosched()
+		}
+	}
+	if _, err := io.WriteString(in, "alive"); err != nil {
+		t.Error(err)
+	}
+	in.Close()
+	if said, err := io.ReadAll(out); err != nil || string(said) != "alive" {
+		t.Errorf("the process said %q (%v)", said, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the process ended with its starter's thread: %v", err)
+	}
+}
+
+func TestHost_LetsNobodyElseCallThePlugin(t *testing.T) {
+	h, _ := run(t, HostOptions{Launch: child("actor")})
+	_, cwd, _ := strings.Cut(mustAct(t, h, "dir"), " ")
+	sockets, err := filepath.Glob(cwd + "/plugin*")
+	if err != nil || len(sockets) != 1 {
+		t.Fatalf("sockets in %s: %v %v", cwd, sockets, err)
+	}
+	for name, c := range map[string]credentials.TransportCredentials{
+		"in the clear":          insecure.NewCredentials(),
+		"without a certificate": credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}),
+	} {
+		conn, err := grpc.NewClient("unix:"+sockets[0], grpc.WithTransportCredentials(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		res, err := connectorpb.Client{Conn: conn}.Info(t.Context(), &connectorpb.InfoRequest{})
+		if err == nil {
+			t.Errorf("%s the plugin says %v", name, res)
+		}
 	}
 }
 

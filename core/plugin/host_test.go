@@ -327,9 +327,13 @@ func TestHost_WaitsOnlySoLongForAProcess(t *testing.T) {
 }
 
 func TestHost_LosesNoCallWhenRestarted(t *testing.T) {
-	h, _ := run(t, HostOptions{Launch: child("actor")})
+	c := newCRM(t)
+	h, _ := run(t, HostOptions{Launch: child("actor"), Account: func() core.Account { return c.account }, DrainTimeout: patience})
 	first := await(t, h, "running", running).PID
 	old := watch(t, first)
+	long := make(chan core.Result, 1)
+	go func() { long <- act(t, h, "ask") }()
+	c.waitAsked(t)
 
 	var ok, failed atomic.Int32
 	stop := make(chan struct{})
@@ -355,6 +359,11 @@ func TestHost_LosesNoCallWhenRestarted(t *testing.T) {
 	}
 	h.Restart()
 	s := await(t, h, "running as a new process", func(s State) bool { return s.Phase == PhaseRunning && s.PID != first })
+	mustAct(t, h, "ok")
+	close(c.answer)
+	if r := <-long; r.Err != nil {
+		t.Errorf("the call in flight: %v", r.Err)
+	}
 	old.gone(t, "the old process")
 	close(stop)
 	callers.Wait()
@@ -525,6 +534,19 @@ func TestHost_StateIsWrittenAsJSON(t *testing.T) {
 	want := `{"phase":"backoff","since":"1970-01-01T00:00:00Z","starts":0,"crashes":2,"last_error":"x"}`
 	if err != nil || string(b) != want {
 		t.Errorf("got %s %v, want %s", b, err, want)
+	}
+}
+
+func TestHost_CallsNoProcessThatHasEnded(t *testing.T) {
+	h := NewHost(HostOptions{Name: "actor", StartWait: time.Millisecond})
+	ended := make(chan struct{})
+	close(ended)
+	h.current = &instance{process: &process{ended: ended}} // and Run has not seen it yet
+	if r := act(t, h, "ok"); core.CodeOf(asError(r.Err)) != core.CodeUnavailable {
+		t.Errorf("got %v, want unavailable: nothing happened", r.Err)
+	}
+	if s := h.State(); s.Phase != PhaseBackoff {
+		t.Errorf("state is %+v", s)
 	}
 }
 
