@@ -3,6 +3,7 @@ package connectortest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +76,18 @@ func batch(events ...*core.Event) []core.Delivery {
 		deliveries[i] = core.Delivery{Event: e, Data: []byte(asJSON(e)), Attempt: 1}
 	}
 	return deliveries
+}
+
+// reread is the same batch, with events of its own.
+func reread(b []core.Delivery) []core.Delivery {
+	own := slices.Clone(b)
+	for i := range own {
+		own[i].Event = new(core.Event)
+		if err := json.Unmarshal(own[i].Data, own[i].Event); err != nil {
+			panic(err) // it was marshalled by batch
+		}
+	}
+	return own
 }
 
 // hostile are texts that people send by accident or on purpose.

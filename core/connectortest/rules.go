@@ -229,7 +229,7 @@ func deliverAgain(ctx context.Context, p *probe) {
 	b = batch(p.events(min(5, p.max()))...)
 	var calls sync.WaitGroup
 	for range 2 {
-		calls.Go(func() { p.deliver(ctx, p.Account, b) })
+		calls.Go(func() { p.deliver(ctx, p.Account, reread(b)) })
 	}
 	calls.Wait()
 	p.mustDeliver(ctx, b)
