@@ -233,9 +233,7 @@ func (a *App) Run(ctx context.Context) error {
 
 	start("store", a.store.Run)
 	start("scripts", a.engine.Run)
-	for _, h := range a.hosts {
-		start("plugin", h.Run)
-	}
+	start("plugins", a.runHosts)
 	a.watch.load(ctx)
 	start("script files", a.watch.Run)
 	start("broker", a.broker.Run)
@@ -250,6 +248,20 @@ func (a *App) Run(ctx context.Context) error {
 		err = nil // asked to stop
 	}
 	return errors.Join(err, a.store.Close())
+}
+
+// runHosts runs the plugins' hosts; they stop side by side.
+func (a *App) runHosts(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, h := range a.hosts {
+		wg.Go(func() {
+			if err := h.Run(ctx); err != nil && ctx.Err() == nil {
+				a.log.Error("a plugin's host ended", "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	return nil
 }
 
 // opaqueKey reads the key that authenticates what WhatsApp sends back with each

@@ -230,6 +230,7 @@ func (b *Broker) place(ctx context.Context, events []placing) ([]store.Put, func
 func (b *Broker) placeStatuses(ctx context.Context, events []placing) error {
 	var keys []store.Key
 	var of []placing
+	var hashes [][16]byte
 	for _, p := range events {
 		if p.e.Kind != core.KindMessageStatus || p.e.Status == nil || p.e.Status.Opaque == "" {
 			continue
@@ -239,7 +240,7 @@ func (b *Broker) placeStatuses(ctx context.Context, events []placing) error {
 			continue
 		}
 		keys = append(keys, intentKey(p.t.ID, in.Hash))
-		of = append(of, p)
+		of, hashes = append(of, p), append(hashes, in.Hash)
 	}
 	if len(keys) == 0 {
 		return nil
@@ -249,8 +250,11 @@ func (b *Broker) placeStatuses(ctx context.Context, events []placing) error {
 		return err
 	}
 	for i, v := range values {
-		var in intent
-		if v == nil || json.Unmarshal(v, &in) != nil {
+		in, ok := decode[intent](v)
+		if begun := of[i].t.begun(hashes[i]); begun != nil {
+			in, ok = begun, true
+		}
+		if !ok {
 			continue
 		}
 		e := of[i].e

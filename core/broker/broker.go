@@ -110,7 +110,7 @@ type Lane struct {
 	MaxBatch    int
 	Rate        float64 // calls per second
 	Idempotency core.Idempotency
-	// MaxInFlight bounds the calls at once; 0 is 16.
+	// MaxInFlight bounds the calls at once; 0 is 64.
 	MaxInFlight int
 	// Linger is how long a batch gathers while others are in flight; 0 is 20 ms.
 	Linger time.Duration
@@ -175,6 +175,11 @@ func New(o Options) (*Broker, error) {
 		}
 	}
 	b.m = newMetrics(o.Registerer, b)
+	for _, t := range b.tenants {
+		if err := t.restore(); err != nil {
+			return nil, err
+		}
+	}
 	return b, nil
 }
 
@@ -218,11 +223,6 @@ func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	for _, t := range b.tenants {
-		if err := t.restore(ctx); err != nil {
-			return err
-		}
-	}
-	for _, t := range b.tenants {
 		run(t.decideLoop)
 		run(t.decideLoop)
 		for _, l := range t.lanes() {
@@ -236,14 +236,20 @@ func (b *Broker) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// restore reads what the process must know of the tenant before it starts.
-func (t *tenant) restore(ctx context.Context) error {
+// restore reads what must be known of the tenant before the first event comes:
+// how much is undecided, and which sends were begun.
+func (t *tenant) restore() error {
 	for _, q := range t.b.o.Store.Stats().Queues {
 		if q.Queue == t.queue {
 			t.depth.Store(int64(q.Depth))
 		}
 	}
-	return ctx.Err()
+	for _, l := range t.numbers {
+		if err := l.restore(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tenant) lanes() []*lane {

@@ -169,7 +169,7 @@ func (t *tenant) load(ctx context.Context, turns []turn) error {
 	for i := range turns {
 		u := &turns[i]
 		if u.sent != nil {
-			u.sent.take(statuses[0], statuses[1])
+			u.sent.take(t, statuses[0], statuses[1])
 			statuses = statuses[2:]
 		}
 		if u.e.Contact == nil || u.e.Contact.ID == "" {

@@ -62,6 +62,17 @@ type sentMessage struct {
 	status delivered
 }
 
+// begun returns what is known of a send that is under way at one of the tenant's
+// numbers.
+func (t *tenant) begun(hash [16]byte) *intent {
+	for _, l := range t.numbers {
+		if in := l.begun(hash); in != nil {
+			return in
+		}
+	}
+	return nil
+}
+
 // sentMessage names the message of a status: by our own id when it came back
 // and is authentic, else by WhatsApp's.
 func (t *tenant) sentMessage(st *core.Status) *sentMessage {
@@ -71,8 +82,13 @@ func (t *tenant) sentMessage(st *core.Status) *sentMessage {
 	return &sentMessage{hash: whatsapp.IntentHash("wamid:" + st.MessageID)}
 }
 
-func (m *sentMessage) take(in, status []byte) {
+// take reads what is stored of the message. A send that is under way again, as
+// when a person replays it, is under way whatever is stored.
+func (m *sentMessage) take(t *tenant, in, status []byte) {
 	if v, ok := decode[intent](in); ok {
+		m.intent = v
+	}
+	if v := t.begun(m.hash); v != nil {
 		m.intent = v
 	}
 	if v, ok := decode[delivered](status); ok {

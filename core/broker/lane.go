@@ -49,10 +49,11 @@ type lane struct {
 	lastError *LaneError
 	alone     map[string]bool          // events to deliver alone: a batch with them killed the plugin
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
+	started   map[[16]byte]*intent     // sends that were begun and not settled
 }
 
 func newCRMLane(t *tenant, c Lane) *lane {
-	setDefault(&c.MaxInFlight, 16)
+	setDefault(&c.MaxInFlight, 64)
 	setDefault(&c.Linger, 20*time.Millisecond)
 	if c.Retry == nil {
 		c.Retry = defaultRetry()
@@ -78,7 +79,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		// A few milliseconds' worth may go at once, so that the rate is kept
 		// although timers are late.
 		limiter: limit.New(n.Rate, max(1, int(n.Rate/200))),
-		alone:   map[string]bool{}, held: map[[16]byte]chan string{},
+		alone:   map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l

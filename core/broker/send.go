@@ -71,19 +71,63 @@ func (l *lane) mark(ctx context.Context, ds []store.Delivery, calls *sync.WaitGr
 			continue
 		}
 		s.Mark = append(s.Mark, store.Mark{Delivery: d, Mark: mustJSON(marked{At: now})})
-		in := &intent{ID: d.ID, Conversation: e.Conversation, Number: e.Number, State: intentStarted, Attempt: d.Attempt, At: now}
-		s.Put = append(s.Put, l.putIntent(in))
+		l.begin(d, e, now)
 	}
 	if len(s.Mark) == 0 {
 		return ready
 	}
 	l.b.failpoint("send-before-mark")
 	if _, err := l.b.settle(ctx, s); err != nil {
+		for _, d := range ready {
+			l.end(d.ID)
+		}
 		l.t.giveBack(ctx, ready)
 		return nil
 	}
 	l.b.failpoint("send-after-mark")
 	return ready
+}
+
+// begin remembers that a send was begun, so that a status that overtakes its
+// answer finds it. The mark in the queue remembers it for the next process.
+func (l *lane) begin(d store.Delivery, e *core.Event, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started[whatsapp.IntentHash(d.ID)] = &intent{
+		ID: d.ID, Conversation: e.Conversation, Number: e.Number, State: intentStarted, Attempt: d.Attempt, At: at,
+	}
+}
+
+// end forgets a send that was settled: what came of it is in the store.
+func (l *lane) end(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.started, whatsapp.IntentHash(id))
+}
+
+// begun returns what is known of a send that was begun and not settled.
+func (l *lane) begun(hash [16]byte) *intent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.started[hash]
+}
+
+// restore finds the sends that an earlier process began.
+func (l *lane) restore() error {
+	const page = 1000
+	for after := uint64(0); ; {
+		ds, err := l.b.o.Store.Peek(context.Background(), l.queue, after, page)
+		if err != nil || len(ds) == 0 {
+			return err
+		}
+		for _, d := range ds {
+			if len(d.Mark) > 0 {
+				m, _ := decode[marked](d.Mark)
+				l.begin(d, eventOf(d), m.At)
+			}
+		}
+		after = ds[len(ds)-1].Seq
+	}
 }
 
 func (l *lane) putIntent(in *intent) store.Put {
@@ -151,6 +195,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	if _, err := l.b.settle(cctx, s); err != nil {
 		return // marked: after the lease it is taken for unknown
 	}
+	l.end(d.ID)
 	l.b.failpoint("send-after-outcome")
 	if v == verdictDone {
 		l.count(e, now)
@@ -241,7 +286,11 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 		s.Put = append(s.Put, l.putIntent(in))
 	}
 	s.Record = append(s.Record, record(&step, e))
-	if _, err := l.b.settle(ctx, s); err == nil && wamid != "" {
+	if _, err := l.b.settle(ctx, s); err != nil {
+		return // still marked: after the lease it is held again
+	}
+	l.end(d.ID)
+	if wamid != "" {
 		l.count(e, now)
 	}
 }

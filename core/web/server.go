@@ -191,7 +191,6 @@ func (s *Server) Run(ctx context.Context) error {
 // Handler returns the routes.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/webhooks/whatsapp", s.o.Webhook)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
@@ -216,8 +215,19 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /events", s.look(http.HandlerFunc(s.live.events)))
 	mux.Handle("GET /assets/", http.FileServerFS(assets))
 	mux.HandleFunc("GET /{$}", s.page)
-	return secured(s.trusted(mux))
+	others := secured(s.trusted(mux))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The hot path. It comes by any name, through a proxy or a tunnel, and is
+		// trusted for its signature alone.
+		if r.URL.Path == webhookPath {
+			s.o.Webhook.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
 }
+
+const webhookPath = "/webhooks/whatsapp"
 
 // trusted refuses what a page of somebody else's could make a browser send: a
 // request by a name that is not ours (DNS rebinding), or one that changes
@@ -232,8 +242,7 @@ func (s *Server) trusted(next http.Handler) http.Handler {
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h
 		}
-		// Webhooks come through a proxy or tunnel, by its name, and are signed.
-		if !isLoopback(strings.Trim(host, "[]")) && r.URL.Path != "/webhooks/whatsapp" && !s.hasToken(r) {
+		if !isLoopback(strings.Trim(host, "[]")) && !s.hasToken(r) {
 			writeError(w, http.StatusForbidden, "forbidden", "this bridge answers to its loopback address only", "use http://"+s.address())
 			return
 		}

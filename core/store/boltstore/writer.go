@@ -15,7 +15,7 @@ import (
 const (
 	// gap is the least time between the starts of two commits while several
 	// callers are waiting: each then serves more of them.
-	gap = 2 * time.Millisecond
+	gap = 4 * time.Millisecond
 	// maxCommit and maxCommitBytes bound what one commit takes.
 	maxCommit      = 1024
 	maxCommitBytes = 1 << 20
