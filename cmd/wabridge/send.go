@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/broker"
+)
+
+func sendCommand() *cli.Command {
+	return &cli.Command{
+		Name: "send", Usage: "send a message through the running bridge",
+		Description: "Prints the id of the message: `wabridge why ID` tells what became of it.\n\n" +
+			"Examples:\n   wabridge send --to +15550100123 --text \"Your order is on its way.\"\n" +
+			"   wabridge send --to +15550100123 --template hello_world --language en_US --key order-17 --wait 10s",
+		Flags: []cli.Flag{
+			configFlag, setFlag, urlFlag, jsonFlag,
+			&cli.StringFlag{Name: "to", Required: true, Usage: "the `ADDRESS`: +<country><number>, or a BSUID such as US.13491208655302741918"},
+			&cli.StringFlag{Name: "text", Usage: "the `TEXT`; people get it within 24 hours after they last wrote"},
+			&cli.StringFlag{Name: "template", Usage: "the `NAME` of an approved template"},
+			&cli.StringFlag{Name: "language", Value: "en_US", Usage: "the template's `LANGUAGE`"},
+			&cli.StringFlag{Name: "components", Usage: "the template's components, as the Cloud API's `JSON`"},
+			&cli.StringFlag{Name: "tenant", Usage: "`WHO` writes; not needed when there is one tenant"},
+			&cli.StringFlag{Name: "number", Usage: "the phone number `ID` to write from; not needed when the tenant has one"},
+			&cli.StringFlag{Name: "key", Usage: "the `KEY` that makes repeating this command harmless; random when not given"},
+			&cli.DurationFlag{Name: "wait", Usage: "wait so `LONG` for WhatsApp's answer"},
+		},
+		Action: send,
+	}
+}
+
+func send(c *cli.Context) error {
+	m, err := messageOf(c)
+	if err != nil {
+		return err
+	}
+	cfg, err := load(c)
+	if err != nil {
+		return err
+	}
+	cl := newClient(c, cfg)
+	key := c.String("key")
+	if key == "" {
+		key = rand.Text()
+	}
+	var receipt broker.SendReceipt
+	err = cl.call(c.Context, request{
+		method: http.MethodPost, path: "/api/v1/messages", key: key,
+		body: broker.SendRequest{Tenant: c.String("tenant"), Number: c.String("number"), Message: m},
+	}, &receipt)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		broker.SendReceipt
+		Outcome string `json:"outcome,omitempty"`
+		Ref     string `json:"ref,omitempty"`
+	}{SendReceipt: receipt}
+	var failed error
+	if wait := c.Duration("wait"); wait > 0 {
+		var last broker.Step
+		last, err = awaitSend(c, cl, receipt.ID, wait)
+		if err != nil {
+			return err
+		}
+		out.Outcome, out.Ref = last.Step, last.Ref
+		switch {
+		case last.Error != nil:
+			failed = &failure{code: exitRefused, message: last.Error.Error(), hint: last.Error.Hint, err: last.Error}
+		case last.Step == "":
+			failed = fail(exitUnreachable, "send: WhatsApp has not answered after %s; wabridge why %s tells when it has", wait, receipt.ID)
+		}
+	}
+	if c.Bool("json") {
+		printJSON(c.App.Writer, out)
+		return failed
+	}
+	switch {
+	case receipt.Duplicate:
+		fmt.Fprintf(c.App.Writer, "%s was accepted before with this key: nothing is sent again\n", receipt.ID)
+	case out.Ref != "":
+		fmt.Fprintf(c.App.Writer, "%s sent: %s\n", receipt.ID, printable(out.Ref))
+	default:
+		fmt.Fprintf(c.App.Writer, "%s accepted\n", receipt.ID)
+	}
+	return failed
+}
+
+// messageOf makes the message that the flags describe.
+func messageOf(c *cli.Context) (core.Message, error) {
+	m := core.Message{Direction: core.Outbound}
+	if c.NArg() > 0 {
+		return m, misused("send: %q is no flag: texts of several words go in quotes", c.Args().First())
+	}
+	to, err := core.ParseAddress(c.String("to"))
+	if err != nil {
+		return m, misused("--to: %w", err)
+	}
+	m.To = to
+	text, template := c.String("text"), c.String("template")
+	switch {
+	case (text == "") == (template == ""):
+		return m, misused("send: want either --text or --template")
+	case text != "":
+		m.Type, m.Text = core.TypeText, text
+		return m, nil
+	}
+	m.Type, m.Template = core.TypeTemplate, &core.Template{Name: template, Language: c.String("language")}
+	if components := c.String("components"); components != "" {
+		if !json.Valid([]byte(components)) {
+			return m, misused("--components: not JSON")
+		}
+		m.Template.Components = json.RawMessage(components)
+	}
+	return m, nil
+}
+
+// awaitSend waits until a send has ended one way or the other, and returns the
+// step that ended it: the zero Step when the time was up before.
+func awaitSend(c *cli.Context, l looker, id string, wait time.Duration) (broker.Step, error) {
+	ctx, cancel := context.WithTimeout(c.Context, wait)
+	defer cancel()
+	bar := newProgress(c.App.ErrWriter)
+	defer bar.done()
+	began := time.Now()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		story, err := l.Why(ctx, "", id)
+		if err != nil && ctx.Err() == nil && exitCode(err) != exitNotFound {
+			return broker.Step{}, err
+		}
+		for _, s := range story.Steps {
+			if s.Kind != core.KindMessageSend {
+				continue
+			}
+			switch s.Step {
+			case "delivered", "dead", "settled":
+				return s, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return broker.Step{}, c.Context.Err()
+		case <-tick.C:
+			bar.say("waiting for WhatsApp, %s …", span(time.Since(began)))
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wabridge/wabridge/core/web"
+	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
+	"github.com/wabridge/wabridge/plugins/custom-http/customhttpsim"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+)
+
+func simCommand() *cli.Command {
+	flags := func(port string, more ...cli.Flag) []cli.Flag {
+		return append([]cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:" + port, Usage: "the `ADDRESS` to listen on"},
+			&cli.DurationFlag{Name: "latency", Usage: "how `LONG` each answer takes at least"},
+			jsonFlag,
+		}, more...)
+	}
+	return &cli.Command{
+		Name: "sim", Usage: "run an imitation of a vendor", Action: group("sim"),
+		Description: "They speak the vendors' APIs strictly, keep a ledger of what they took, and fail on demand.\n\n" +
+			"Example:\n   wabridge sim whatsapp --webhook http://127.0.0.1:8080/webhooks/whatsapp",
+		Subcommands: []*cli.Command{
+			{
+				Name: "whatsapp", Usage: "Meta's Cloud API", Action: simWhatsApp,
+				Description: "Example:\n   wabridge sim whatsapp --webhook http://127.0.0.1:8080/webhooks/whatsapp --app-secret \"$(cat secrets/app-secret)\"",
+				Flags: flags("8090",
+					&cli.StringFlag{Name: "webhook", Usage: "the `URL` that gets webhooks"},
+					&cli.StringFlag{Name: "app-secret", Usage: "signs the webhooks"},
+					&cli.StringSliceFlag{Name: "access-token", Usage: "a token that may send; any when not given"},
+					&cli.StringSliceFlag{Name: "number", Usage: "the `ID` of a phone number; may be repeated"},
+					&cli.DurationFlag{Name: "status-delay", Value: time.Second, Usage: "the time from accepted to sent, delivered, read"},
+				),
+			},
+			{
+				Name: "hubspot", Usage: "HubSpot's CRM API", Action: simHubSpot,
+				Description: "Example:\n   wabridge sim hubspot --token pat-demo",
+				Flags:       flags("8091", &cli.StringSliceFlag{Name: "token", Usage: "an access token; any when not given"}),
+			},
+			{
+				Name: "custom-http", Usage: "a CRM such as companies write for themselves", Action: simCustomHTTP,
+				Description: "Example:\n   wabridge sim custom-http --token secret",
+				Flags:       flags("8092", &cli.StringFlag{Name: "token", Usage: "the bearer token; none needed when not given"}),
+			},
+		},
+	}
+}
+
+func simWhatsApp(c *cli.Context) error {
+	o := whatsappsim.Options{
+		WebhookURL: c.String("webhook"), AppSecret: c.String("app-secret"), AccessTokens: c.StringSlice("access-token"),
+		StatusDelay: c.Duration("status-delay"), EnforceWindow: true,
+	}
+	for i, id := range c.StringSlice("number") {
+		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555010%04d", i+1), WABA: "200000000000000"})
+	}
+	if d := c.Duration("latency"); d > 0 {
+		o.Latency = func() time.Duration { return d }
+	}
+	sim := whatsappsim.New(o)
+	return runSim(c, sim, sim.Run, []string{
+		`curl %[1]s/_sim/receive -d '{"from":"+15550100123","name":"Ann","text":"Hello"}'   # a customer writes`,
+		`curl %[1]s/_sim/messages                                  # what customers got`,
+		`curl %[1]s/_sim/fail -d '{"do":"error","code":131000}'    # sends fail; -X DELETE ends it`,
+	})
+}
+
+func simHubSpot(c *cli.Context) error {
+	sim := hubspotsim.New(hubspotsim.Options{Tokens: c.StringSlice("token"), Latency: c.Duration("latency")})
+	return runSim(c, sim, nil, []string{
+		`curl "%[1]s/_sim/ledger?object=contacts"                       # what it holds`,
+		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
+		`curl %[1]s/_sim/stats`,
+	})
+}
+
+func simCustomHTTP(c *cli.Context) error {
+	sim := customhttpsim.New(customhttpsim.Options{Token: c.String("token"), Latency: c.Duration("latency")})
+	return runSim(c, sim, nil, []string{
+		`curl %[1]s/_sim/ledger                                         # what it holds`,
+		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
+		`curl %[1]s/_sim/stats`,
+	})
+}
+
+// runSim serves an imitation until a signal; run is its own work, if any.
+func runSim(c *cli.Context, h http.Handler, run func(context.Context) error, try []string) error {
+	if c.NArg() > 0 {
+		return misused("sim: no arguments, only flags")
+	}
+	ln, err := listen(c.Context, c.String("listen"))
+	if err != nil {
+		return err
+	}
+	base := "http://" + ln.Addr().String()
+	if c.Bool("json") {
+		printJSON(c.App.Writer, map[string]string{"name": c.Command.Name, "url": base})
+	} else {
+		fmt.Fprintf(c.App.Writer, "%s, imitated: %s\n\nTry:\n", c.Command.Name, base)
+		for _, line := range try {
+			fmt.Fprintf(c.App.Writer, "   "+line+"\n", base)
+		}
+	}
+	return untilSignal(c.Context, c.App.ErrWriter, func(ctx context.Context) error {
+		return serve(ctx, ln, h, run)
+	})
+}
+
+// listen opens an address.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %s: %w: stop the program that has it, or choose another with --listen", address, web.ErrInUse)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return ln, nil
+}
+
+// serve serves h on ln, and does run, until ctx ends.
+func serve(ctx context.Context, ln net.Listener, h http.Handler, run func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+	ran := make(chan error, 1)
+	go func() {
+		defer cancel()
+		if run == nil {
+			<-ctx.Done()
+			ran <- nil
+			return
+		}
+		ran <- run(ctx)
+	}()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		<-ctx.Done()
+		// Requests may be hanging on purpose: they are not waited for.
+		_ = s.Close()
+	}()
+	err := s.Serve(ln)
+	cancel()
+	<-closed
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	if ranErr := <-ran; ranErr != nil && !errors.Is(ranErr, context.Canceled) {
+		err = errors.Join(err, ranErr)
+	}
+	return err
+}

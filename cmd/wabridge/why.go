@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/broker"
+)
+
+var tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only this `TENANT`"}
+
+func whyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "why", Usage: "tell every step of a message, and why", ArgsUsage: "ID",
+		Description: "ID is a wamid, or the id of an event: `wabridge send` prints one, dead letters have one. Without a running\n" +
+			"bridge the data folder is read.\n\n" +
+			"Example:\n   wabridge why wamid.HBgLMTY0NjcwNDM1OTUVAgASGBQzQTdCNTg5RjY1MEMyRjlGMjRGNgA=",
+		Flags: []cli.Flag{configFlag, setFlag, urlFlag, jsonFlag, tenantFlag},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return misused("why: want one ID")
+			}
+			return look(c, func(ctx context.Context, l looker) error {
+				story, err := l.Why(ctx, c.String("tenant"), c.Args().First())
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					printJSON(c.App.Writer, story)
+				} else {
+					tell(c.App.Writer, story)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// tell prints a story for a person.
+func tell(w io.Writer, s broker.Story) {
+	fmt.Fprintf(w, "%s", printable(s.Root))
+	if s.ID != s.Root {
+		fmt.Fprintf(w, ", asked by %s", printable(s.ID))
+	}
+	fmt.Fprintln(w)
+	var began time.Time
+	for i, step := range s.Steps {
+		at := step.Time.Local()
+		if i == 0 {
+			began = at
+			fmt.Fprintf(w, "tenant %s", printable(step.Tenant))
+			if step.Conversation != "" {
+				fmt.Fprintf(w, ", conversation %s", printable(step.Conversation))
+			}
+			fmt.Fprintf(w, ", %s\n\n", at.Format("2006-01-02 -07:00"))
+		}
+		after := ""
+		if d := at.Sub(began); d > 0 {
+			after = "+" + span(d)
+		}
+		fmt.Fprintf(w, "%s %9s  %s\n", at.Format("15:04:05.000"), after, printable(headline(s.Root, step)))
+		for _, d := range details(s.Root, step) {
+			fmt.Fprintf(w, "%24s%s\n", "", printable(d))
+		}
+	}
+	for _, waiting := range s.Waiting {
+		fmt.Fprintf(w, "%12s %9s  %s\n", "now", "", printable(waiting))
+	}
+}
+
+// follower leaves out of an event's id what all of a story have in common.
+func follower(root, id string) string {
+	if rest, ok := strings.CutPrefix(id, root); ok && rest != "" {
+		return rest
+	}
+	if id == root {
+		return ""
+	}
+	return id
+}
+
+// headline says in a line what was done to which event.
+func headline(root string, s broker.Step) string {
+	words := []string{s.Step}
+	if f := follower(root, s.Event); f != "" {
+		words = append(words, f)
+	}
+	words = append(words, string(s.Kind))
+	if s.Lane != "" {
+		words = append(words, "by "+s.Lane)
+	}
+	if s.Attempt > 1 {
+		words = append(words, fmt.Sprintf("at attempt %d", s.Attempt))
+	}
+	if s.Took > 0 {
+		words = append(words, fmt.Sprintf("in %.1f ms", s.Took))
+	}
+	return strings.Join(words, " ")
+}
+
+// details are the lines below the headline.
+func details(root string, s broker.Step) []string {
+	var out []string
+	if s.Script != "" {
+		line := "script " + s.Script
+		if s.Line != "" {
+			line += ", " + s.Line
+		}
+		out = append(out, line)
+	}
+	if s.Ref != "" {
+		out = append(out, "became "+s.Ref)
+	}
+	if s.Error != nil {
+		out = append(out, string(s.Error.Code)+": "+s.Error.Error())
+		if s.Error.Hint != "" {
+			out = append(out, "→ "+s.Error.Hint)
+		}
+	}
+	out = append(out, s.Notes...)
+	if len(s.Follows) > 0 {
+		short := make([]string, len(s.Follows))
+		for i, f := range s.Follows {
+			short[i] = follower(root, f)
+		}
+		out = append(out, "then "+strings.Join(short, ", "))
+	}
+	return out
+}
+
+// what says in a few words what an event is about.
+func what(e *core.Event) string {
+	switch {
+	case e == nil:
+		return ""
+	case e.Message != nil && e.Message.Text != "":
+		return string(e.Kind) + " " + string(e.Message.Type) + ": " + clip(e.Message.Text, 40)
+	case e.Message != nil:
+		return string(e.Kind) + " " + string(e.Message.Type)
+	case e.Status != nil:
+		return string(e.Kind) + " " + string(e.Status.Value)
+	case e.Escalation != nil:
+		return string(e.Kind) + ": " + clip(e.Escalation.Reason, 40)
+	}
+	return string(e.Kind)
+}
+
+// clip shortens a text to n characters.
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
