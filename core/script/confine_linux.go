@@ -1,6 +1,7 @@
 package script
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -43,29 +44,35 @@ var denied = strings.Fields(`
 // confine puts the walls around this process, for good. It needs no privilege.
 // A wall that the kernel does not have is left out, and said so.
 func confine(memory uint64) confinement {
-	c := confinement{Memory: "on", Landlock: "on", Seccomp: "on"}
-	if err := limitMemory(memory); err != nil {
-		c.Memory = err.Error()
-	}
-	for what, limit := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 16, unix.RLIMIT_FSIZE: 0} {
-		if err := unix.Setrlimit(what, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
-			c.Memory = err.Error()
+	state := func(err error) string {
+		if err != nil {
+			return err.Error()
 		}
-	}
-	// Not dumpable: other processes of the same user cannot look inside.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		c.Memory = err.Error()
+		return "on"
 	}
 	// Landlock before seccomp, which takes its system calls away.
+	return confinement{
+		Memory:   state(limitResources(memory)),
+		Landlock: state(restrictFiles()),
+		Seccomp:  state(filterCalls()),
+	}
+}
+
+func limitResources(memory uint64) error {
+	err := limitMemory(memory)
+	for what, limit := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 16, unix.RLIMIT_FSIZE: 0} {
+		err = errors.Join(err, unix.Setrlimit(what, &unix.Rlimit{Cur: limit, Max: limit}))
+	}
+	// Not dumpable: other processes of the same user cannot look inside.
+	return errors.Join(err, unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+}
+
+// restrictFiles takes all paths and the network away.
+func restrictFiles() error {
 	if _, err := landlocksys.LandlockGetABIVersion(); err != nil {
-		c.Landlock = "not in this kernel: " + err.Error()
-	} else if err := landlock.V11.BestEffort().Restrict(); err != nil {
-		c.Landlock = err.Error()
+		return fmt.Errorf("not in this kernel: %w", err)
 	}
-	if err := filterCalls(); err != nil {
-		c.Seccomp = err.Error()
-	}
-	return c
+	return landlock.V11.BestEffort().Restrict()
 }
 
 // limitMemory bounds what the process may map for data, beyond what it has

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			host()
 			return
 		case "probe":
-			probe()
+			probe(os.Args[2], os.Args[3])
 			return
 		}
 	}

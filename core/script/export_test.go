@@ -1,7 +1,11 @@
 package script
 
 // What tests look at from outside.
-var Confine = confine
+var (
+	LimitResources = limitResources
+	RestrictFiles  = restrictFiles
+	FilterCalls    = filterCalls
+)
 
 // WorkerPIDs returns the processes of a tenant's idle workers.
 func (e *Engine) WorkerPIDs(tenant string) (pids []int) {
