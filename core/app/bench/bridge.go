@@ -110,8 +110,11 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	if err := b.configure(crmURL, waURL, port); err != nil {
 		return nil, err
 	}
-	b.cmd = exec.Command(o.bin, "run", "--config", filepath.Join(dir, "wabridge.toml")) //nolint:gosec // the program that the person who measures names
-	b.cmd.Env = append(os.Environ(), "CPUPROFILE="+o.profile)
+	args := []string{"run", "--config", filepath.Join(dir, "wabridge.toml")}
+	if o.profile != "" {
+		args = append(args, "--cpuprofile", o.profile)
+	}
+	b.cmd = exec.Command(o.bin, args...) //nolint:gosec // the program that the person who measures names
 	logFile, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
