@@ -52,9 +52,9 @@ type LaneStatus struct {
 	Since time.Time `json:"since"`
 
 	Depth    int       `json:"depth"`
-	InFlight int       `json:"in_flight"`
-	Limit    int       `json:"in_flight_limit"`
-	Held     int       `json:"held"` // sends whose outcome is unknown
+	InFlight int       `json:"in_flight"`       // deliveries at the sink now
+	Limit    int       `json:"in_flight_limit"` // calls at once, adapted to how the sink bears it
+	Held     int       `json:"held"`            // sends whose outcome is unknown
 	Oldest   time.Time `json:"oldest,omitzero"`
 
 	Delivered uint64     `json:"delivered"`

@@ -273,5 +273,5 @@ func (g *gate) status(s *LaneStatus) {
 	if g.state != LaneRunning {
 		s.Until = g.until
 	}
-	s.InFlight, s.Limit = g.inflight, int(g.limit)
+	s.Limit = int(g.limit)
 }

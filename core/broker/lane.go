@@ -44,6 +44,7 @@ type lane struct {
 	delivered atomic.Uint64
 	retried   atomic.Uint64
 	dead      atomic.Uint64
+	calling   atomic.Int64 // deliveries at the sink now
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -275,7 +276,7 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery) {
 	defer cancel()
 	began := time.Now()
 	l.b.failpoint("deliver-before-call")
-	results := match(ds, l.sink.Deliver(cctx, deliveries(ds)))
+	results := l.attempt(cctx, ds)
 	l.b.failpoint("deliver-after-call")
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
 	l.settle(cctx, ds, results, began)
@@ -301,6 +302,13 @@ func deliveries(ds []store.Delivery) []core.Delivery {
 		out[i] = core.Delivery{Event: e, Data: d.Data, Attempt: d.Attempt}
 	}
 	return out
+}
+
+// attempt makes one call of the sink.
+func (l *lane) attempt(ctx context.Context, ds []store.Delivery) []core.Result {
+	l.calling.Add(int64(len(ds)))
+	defer l.calling.Add(-int64(len(ds)))
+	return match(ds, l.sink.Deliver(ctx, deliveries(ds)))
 }
 
 // match puts the results in the order of the deliveries. A delivery without one
@@ -478,6 +486,7 @@ func (l *lane) status(q store.QueueStats) LaneStatus {
 		Delivered: l.delivered.Load(), Retried: l.retried.Load(), Dead: l.dead.Load(),
 	}
 	l.gate.status(&s)
+	s.InFlight = int(l.calling.Load())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.LastError, s.Held = l.lastError, len(l.held)

@@ -148,7 +148,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	began := time.Now()
 	ds := []store.Delivery{d}
 	l.b.failpoint("send-before-call")
-	results := match(ds, l.sink.Deliver(cctx, deliveries(ds)))
+	results := l.attempt(cctx, ds)
 	l.b.failpoint("send-after-call")
 	r := results[0]
 	e := eventOf(d)
