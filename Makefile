@@ -79,7 +79,13 @@ crash: tools ## kill the whole bridge under load, N=100 times, and count what is
 	$(GO) test ./core/app/crashtest -run Crash -crash.n=$(N) -count=1 -v -timeout 60m
 
 .PHONY: bench
-bench: tools ## how fast it is
+bench: build ## how fast the whole bridge is; BENCH="-only at-83" for one measurement
+	$(GO) build -trimpath -o bin/bench ./core/app/bench
+	bin/bench -bin bin/wabridge -profile bin/bench.prof $(BENCH)
+	$(GO) tool pprof -top -cum -nodecount=40 bin/wabridge bin/bench.prof
+
+.PHONY: microbench
+microbench: tools ## how fast its parts are
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: fuzz
