@@ -1,12 +1,14 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"embed"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,16 +22,19 @@ const (
 	liveEvery       = time.Second
 	maxSubscribers  = 64
 	subscriberQueue = 2 // pages that are slower than that miss a beat
+	maxPast         = 300
 )
 
 // live tells every page that looks how the bridge is, once a second. The look is
-// taken once for all, and not at all when nobody looks.
+// taken once for all. The rates of the last five minutes are kept for pages that
+// come later.
 type live struct {
 	bridge  Bridge
 	version string
 
 	mu   sync.Mutex
 	subs map[chan []byte]bool
+	past []float64 // messages per minute, one for each second
 }
 
 func newLive(b Bridge, version string) *live {
@@ -56,13 +61,18 @@ func (l *live) run(ctx context.Context) {
 }
 
 func (l *live) tell() {
+	snap := l.bridge.Snapshot()
 	l.mu.Lock()
+	if len(l.past) == maxPast {
+		l.past = append(l.past[:0], l.past[1:]...)
+	}
+	l.past = append(l.past, snap.MessagesPerMinute)
 	n := len(l.subs)
 	l.mu.Unlock()
 	if n == 0 {
 		return
 	}
-	data := l.look()
+	data := l.word(snap, nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.subs {
@@ -73,12 +83,21 @@ func (l *live) tell() {
 	}
 }
 
-// look is a snapshot as the page wants it.
-func (l *live) look() []byte {
+// first is what a page that has just come is told.
+func (l *live) first() []byte {
+	l.mu.Lock()
+	past := slices.Clone(l.past)
+	l.mu.Unlock()
+	return l.word(l.bridge.Snapshot(), past)
+}
+
+// word is a snapshot as the page wants it.
+func (l *live) word(snap broker.Snapshot, past []float64) []byte {
 	data, err := json.Marshal(struct {
 		broker.Snapshot
-		Version string `json:"version"`
-	}{l.bridge.Snapshot(), l.version})
+		Version string    `json:"version"`
+		Past    []float64 `json:"past,omitempty"`
+	}{snap, l.version, past})
 	if err != nil {
 		return []byte(`{}`)
 	}
@@ -123,7 +142,7 @@ func (l *live) events(w http.ResponseWriter, r *http.Request) {
 		}
 		return rc.Flush() == nil
 	}
-	if !send(l.look()) {
+	if !send(l.first()) {
 		return
 	}
 	for {
@@ -141,7 +160,7 @@ func (l *live) events(w http.ResponseWriter, r *http.Request) {
 // page is the live page, or the way to sign in to it.
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	name := "assets/index.html"
-	if t, ok := s.authorized(r); !s.loopback && (!ok || t.tenant != "") {
+	if !s.mayLook(r) {
 		name = "assets/login.html"
 	}
 	data, err := assets.ReadFile(name)
@@ -149,9 +168,15 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusInternalServerError, "internal", "the page is not in this program", "")
 		return
 	}
+	if r.URL.Query().Has(denied) {
+		data = bytes.Replace(data, []byte("<!-- denied -->"), []byte(`<p class="denied" role="alert">That is not a token for all tenants.</p>`), 1)
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write(data)
 }
+
+// denied is the page's query after a wrong token.
+const denied = "denied"
 
 // login takes a token from the form and gives it to the browser to keep.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
@@ -163,11 +188,13 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 			ok |= subtle.ConstantTimeCompare(sum[:], t.hash[:])
 		}
 	}
+	to := "/?" + denied
 	if ok == 1 {
+		to = "/"
 		http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever the browser came by TLS; on a plain address it would lock the owner out
 			Name: cookieName, Value: r.PostFormValue("token"), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 			Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", MaxAge: 12 * 3600,
 		})
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }

@@ -305,11 +305,30 @@ func (s *Server) need(next func(http.ResponseWriter, *http.Request, token)) http
 	})
 }
 
-// look lets requests through that only look: anybody's on loopback, else those
-// with a token for all tenants.
+// mayLook reports whether a request may see what concerns all tenants: who is on
+// this machine may, others need a token for all tenants.
+func (s *Server) mayLook(r *http.Request) bool {
+	if t, ok := s.authorized(r); ok && t.tenant == "" {
+		return true
+	}
+	return s.loopback && !proxied(r)
+}
+
+// proxied reports whether a proxy says that the request comes from elsewhere: it
+// connects from this machine, whoever asks.
+func proxied(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via", "Cf-Connecting-Ip"} {
+		if r.Header.Get(name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// look lets requests through that only look; see mayLook.
 func (s *Server) look(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if t, ok := s.authorized(r); !s.loopback && (!ok || t.tenant != "") {
+		if !s.mayLook(r) {
 			writeError(w, http.StatusUnauthorized, "unauthenticated", "a token for all tenants is needed", "sign in on the page, or send Authorization: Bearer <token>")
 			return
 		}

@@ -94,7 +94,7 @@ func options(b *bridge, listen string) Options {
 }
 
 type call struct {
-	method, path, body, token, host, origin, key string
+	method, path, body, token, host, origin, key, via string
 }
 
 func (c call) do(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
@@ -113,6 +113,9 @@ func (c call) do(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
 	}
 	if c.key != "" {
 		r.Header.Set("Idempotency-Key", c.key)
+	}
+	if c.via != "" {
+		r.Header.Set("X-Forwarded-For", c.via)
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -139,6 +142,8 @@ func TestServer_LetsOnlyThoseInWhoMay(t *testing.T) {
 		{"webhook", call{method: "POST", path: "/webhooks/whatsapp"}, 200, 200},
 		{"webhook through a tunnel", call{method: "POST", path: "/webhooks/whatsapp", host: "bridge.example.com"}, 200, 200},
 		{"status without a token", call{method: "GET", path: "/api/v1/status"}, 200, 401},
+		{"status through a proxy", call{method: "GET", path: "/api/v1/status", via: "203.0.113.9"}, 401, 401},
+		{"status through a proxy with the owner's", call{method: "GET", path: "/api/v1/status", via: "203.0.113.9", token: ownerToken}, 200, 200},
 		{"status with one tenant's", call{method: "GET", path: "/api/v1/status", token: tenantToken}, 200, 401},
 		{"status with the owner's", call{method: "GET", path: "/api/v1/status", token: ownerToken}, 200, 200},
 		{"metrics without a token", call{method: "GET", path: "/metrics"}, 200, 401},
@@ -209,6 +214,9 @@ func TestPage_AsksForATokenBeyondLoopbackAndKeepsIt(t *testing.T) {
 	h := New(options(&bridge{}, "0.0.0.0:8080")).Handler()
 	if got := (call{method: "GET", path: "/"}).do(t, h); !strings.Contains(got.Body.String(), `action="/login"`) {
 		t.Error("no sign-in is asked for")
+	}
+	if got := (call{method: "GET", path: "/?" + denied}).do(t, h); !strings.Contains(got.Body.String(), "not a token") {
+		t.Error("the page does not say that the token was wrong")
 	}
 	sign := func(token string) []*http.Cookie {
 		r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader(url.Values{"token": {token}}.Encode()))
@@ -297,6 +305,36 @@ func TestLive_TellsEveryPageOnceASecondAndEndsWithTheServer(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	})
+}
+
+func TestLive_TellsWhoComesLateWhatWasBefore(t *testing.T) {
+	l := newLive(&bridge{}, "test")
+	for range maxPast + 5 {
+		l.tell()
+	}
+	var first, later struct{ Past []float64 }
+	if err := json.Unmarshal(l.first(), &first); err != nil || len(first.Past) != maxPast {
+		t.Errorf("the first word has %d rates of the past, want %d: %v", len(first.Past), maxPast, err)
+	}
+	c, _ := l.subscribe()
+	l.tell()
+	if err := json.Unmarshal(<-c, &later); err != nil || later.Past != nil {
+		t.Errorf("a later word has %d rates of the past: %v", len(later.Past), err)
+	}
+}
+
+func TestLive_ShutsOutWhomItCannotServe(t *testing.T) {
+	l := newLive(&bridge{}, "test")
+	for range maxSubscribers {
+		if _, ok := l.subscribe(); !ok {
+			t.Fatal("shut out too early")
+		}
+	}
+	w := httptest.NewRecorder()
+	l.events(w, httptest.NewRequest(http.MethodGet, "/events", nil))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("one too many gets %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+	}
 }
 
 func TestServer_SaysThatItsAddressIsTaken(t *testing.T) {

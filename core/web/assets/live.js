@@ -1,7 +1,7 @@
 "use strict";
 // Everything on this page comes from outside: it is only ever set as text.
 const $ = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat();
+const number = new Intl.NumberFormat("en");
 
 function el(tag, text, className) {
   const e = document.createElement(tag);
@@ -9,29 +9,40 @@ function el(tag, text, className) {
   if (className) e.className = className;
   return e;
 }
+// A cell knows its column's name: on a phone it is shown beside it.
+function cell(content, label, className) {
+  const td = el("td", undefined, className);
+  td.append(content);
+  if (label) td.dataset.label = label;
+  return td;
+}
 function row(...cells) {
   const tr = el("tr");
-  for (const c of cells) tr.append(c instanceof Node ? c : el("td", c));
+  tr.append(...cells);
   return tr;
 }
-const figure = (n) => el("td", number.format(n || 0), "n");
-function ago(when, now) {
-  if (!when) return "–";
-  const s = Math.max(0, (now - new Date(when)) / 1000);
-  if (s < 1) return "now";
+const figure = (n, label) => cell(number.format(n || 0), label, n ? "n" : "n zero");
+function span(s) {
+  if (s < 1) return "less than 1 s";
   if (s < 90) return Math.round(s) + " s";
   if (s < 5400) return Math.round(s / 60) + " min";
   if (s < 129600) return Math.round(s / 3600) + " h";
   return Math.round(s / 86400) + " d";
 }
+const since = (when, now) => span(Math.max(0, (now - new Date(when)) / 1000));
+const ago = (when, now) => (now - new Date(when) < 1000 ? "just now" : since(when, now) + " ago");
 function bytes(n) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let i = 0;
   while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
   return (i && n < 10 ? n.toFixed(1) : Math.round(n)) + " " + units[i];
 }
-function list(dl, pairs) {
-  dl.replaceChildren(...pairs.map(([k, v]) => { const d = el("div"); d.append(el("dt", k), el("dd", v)); return d; }));
+function list(dl, entries) {
+  dl.replaceChildren(...entries.map(([term, value, mood]) => {
+    const d = el("div");
+    d.append(el("dt", term), el("dd", value, mood));
+    return d;
+  }));
 }
 
 const states = {
@@ -44,63 +55,101 @@ function lane(l, now) {
   const state = el("td");
   state.append(el("span", word, "pill " + mood));
   if (l.state !== "running") {
-    const until = l.until ? ", next try in " + Math.max(0, Math.ceil((new Date(l.until) - now) / 1000)) + " s" : "";
-    if (l.why || until) state.append(el("div", "since " + ago(l.since, now) + until + (l.why ? ": " + l.why : ""), "why"));
+    const until = l.until ? "; next try in " + Math.max(0, Math.ceil((new Date(l.until) - now) / 1000)) + " s" : "";
+    state.append(el("div", "for " + since(l.since, now) + until + (l.why ? ": " + l.why : ""), "why"));
   }
-  if (l.held) state.append(el("div", l.held + " sent with unknown outcome, waiting for their status", "why"));
-  const name = el("td", l.lane);
-  if (l.sink && !l.lane.endsWith(l.sink)) name.append(el("div", l.sink, "why"));
-  return row(l.tenant, name, state, figure(l.depth), figure(l.in_flight), figure(l.delivered), figure(l.retried), figure(l.dead));
+  if (l.held) state.append(el("div", l.held + " sent with unknown outcome: waiting for a status", "why"));
+  const name = cell(l.lane);
+  if (l.sink !== "whatsapp" && !l.lane.endsWith("/" + l.sink)) name.append(el("div", l.sink, "why"));
+  return row(cell(l.tenant), name, state, figure(l.depth, "waiting"), figure(l.in_flight, "in flight"),
+    figure(l.delivered, "delivered"), figure(l.retried, "retried"), figure(l.dead, "dead"));
 }
 
-const history = [];
-function chart(value) {
-  history.push(value);
-  if (history.length > 300) history.shift();
-  const top = Math.max(10, ...history) * 1.1, w = 600, h = 120;
-  const x = (i) => (w * (300 - history.length + i)) / 299, y = (v) => h - (h * v) / top;
-  const points = history.map((v, i) => x(i).toFixed(1) + "," + y(v).toFixed(1));
+const most = 300;
+let past = [];
+function chart(s) {
+  if (s.past) past = s.past; // the first word of a stream: what was before it
+  past.push(s.messages_per_minute);
+  past = past.slice(-most);
+  const top = Math.max(10, ...past), w = 600, h = 120;
+  const x = (i) => (w * (most - past.length + i)) / (most - 1), y = (v) => h - (h - 2) * v / top;
+  const points = past.map((v, i) => x(i).toFixed(1) + "," + y(v).toFixed(1));
   $("line").setAttribute("d", "M" + points.join("L"));
   $("area").setAttribute("d", "M" + x(0).toFixed(1) + "," + h + "L" + points.join("L") + "L" + w + "," + h + "Z");
+  $("top").textContent = number.format(Math.round(top));
 }
 
 function show(s) {
-  const now = new Date(s.time), t = s.totals;
+  const now = new Date(s.time), t = s.totals, lanes = s.lanes || [];
   $("version").textContent = s.version || "";
   $("rate").textContent = number.format(Math.round(s.messages_per_minute));
-  $("since").textContent = "up for " + ago(s.started, now);
-  chart(s.messages_per_minute);
+  $("since").textContent = "running for " + since(s.started, now);
+  chart(s);
+  const dead = s.dead ? number.format(s.dead) + (s.overdue ? ", " + number.format(s.overdue) + " overdue" : "") : "0";
   list($("totals"), [
     ["Messages in", number.format(t.messages)], ["Sent to WhatsApp", number.format(t.sent)], ["Written to CRMs", number.format(t.written)],
-    ["Seen before, dropped", number.format(t.duplicates)], ["Dead letters", number.format(s.dead)], ["In quarantine", number.format(t.quarantine)],
-    ["Script fell back", number.format(t.script_errs)], ["Sent twice", number.format(t.double_send)],
+    ["Duplicates", number.format(t.duplicates)], ["Dead letters", dead, s.overdue ? "bad" : s.dead ? "wait" : ""],
+    ["In quarantine", number.format(t.quarantine), t.quarantine ? "wait" : ""],
+    ["Script errors", number.format(t.script_errs), t.script_errs ? "wait" : ""],
+    ["Sent twice", number.format(t.double_send), t.double_send ? "bad" : ""],
   ]);
-  $("lanes").replaceChildren(...(s.lanes || []).map((l) => lane(l, now)));
-  $("queues").replaceChildren(...(s.queues || []).map((q) => row(q.tenant || "–", q.queue, figure(q.depth), el("td", ago(q.oldest, now), "n"))));
-  const errors = (s.lanes || []).filter((l) => l.last_error).sort((a, b) => (a.last_error.time < b.last_error.time ? 1 : -1)).slice(0, 8);
+  $("lanes").replaceChildren(...lanes.map((l) => lane(l, now)));
+  const queues = s.queues || [], full = queues.filter((q) => q.depth).sort((a, b) => b.depth - a.depth).slice(0, 20);
+  $("queues").replaceChildren(...full.map((q) => row(cell(q.tenant || "–"), cell(q.queue), figure(q.depth), cell(since(q.oldest, now), "", "n"))));
+  $("queues").parentElement.hidden = !full.length;
+  const rest = queues.length - full.length;
+  $("empty").textContent = !rest ? "" : full.length ? number.format(rest) + " others are empty or shorter." : "All " + number.format(rest) + " are empty.";
+  const errors = lanes.filter((l) => l.last_error).sort((a, b) => (a.last_error.time < b.last_error.time ? 1 : -1)).slice(0, 6);
   $("errors").replaceChildren(...(errors.length ? errors.map((l) => {
-    const e = l.last_error, li = el("li");
-    li.append(el("span", e.error.code, "pill bad"), " " + l.tenant + " " + l.lane + ", " + ago(e.time, now) + " ago: " + e.error.message + (e.error.hint ? " – " + e.error.hint : ""));
+    const e = l.last_error, li = el("li"), head = el("div");
+    head.append(el("span", e.error.code, "pill bad"), " ", el("b", l.tenant + " " + l.lane), " ", el("span", ago(e.time, now), "dim"));
+    li.append(head, el("div", e.error.message + (e.error.hint ? " → " + e.error.hint : "")));
     return li;
-  }) : [el("li", "none")]));
+  }) : [el("li", "none", "dim")]));
   $("tenants").replaceChildren(...(s.tenants || []).map((t) => {
     const li = el("li", (t.name || t.id) + " ");
     if (t.script) li.append(el("code", t.script)); else li.append(el("span", "no script", "dim"));
-    if (t.script_state === "refused") li.append(" ", el("span", "newest version refused", "pill bad"), el("div", t.script_error, "dim"));
-    else if (t.script_state === "off") li.append(" ", el("span", "switched off", "pill bad"), el("div", t.script_error, "dim"));
+    if (t.script_state === "refused") li.append(" ", el("span", "newest version refused", "pill bad"), el("div", t.script_error, "why"));
+    else if (t.script_state === "off") li.append(" ", el("span", "switched off", "pill bad"), el("div", t.script_error, "why"));
     return li;
   }));
-  list($("store"), [["File", bytes(s.file_size)], ["Free disk", bytes(s.free_disk)], ["Commit p99", s.commit_p99_ms.toFixed(1) + " ms"]]);
+  list($("store"), [["File", bytes(s.file_size)], ["Free on disk", bytes(s.free_disk), s.full ? "bad" : ""], ["Commit p99", s.commit_p99_ms.toFixed(1) + " ms"]]);
   const alarms = [];
-  if (s.full) alarms.push("The disk is full: new messages are refused (WhatsApp keeps them and tries again) until there is room.");
-  if (s.overdue) alarms.push(s.overdue + " dead letters are past their deadline: see wabridge dead list.");
-  if (t.double_send) alarms.push(t.double_send + " messages were sent twice.");
-  $("alarms").replaceChildren(...alarms.map((a) => el("p", a)));
+  if (s.full) alarms.push("The disk is full: new messages are refused until there is room. WhatsApp keeps them and tries again.");
+  if (s.overdue) alarms.push(number.format(s.overdue) + (s.overdue === 1 ? " dead letter is" : " dead letters are") + " past the deadline: see wabridge dead list.");
+  if (t.double_send) alarms.push(number.format(t.double_send) + (t.double_send === 1 ? " message was" : " messages were") + " sent twice.");
+  const told = alarms.join("\n");
+  if ($("alarms").dataset.told !== told) { // a screen reader speaks it when it changes, not each second
+    $("alarms").dataset.told = told;
+    $("alarms").replaceChildren(...alarms.map((a) => el("p", a)));
+  }
+  document.title = (alarms.length ? "(!) " : "") + "wabridge";
 }
 
-let last = 0;
-function mood(text, className) { $("stream").textContent = text; $("stream").className = "pill " + className; }
-const source = new EventSource("/events");
-source.onmessage = (m) => { last = Date.now(); mood("live", "good"); show(JSON.parse(m.data)); };
-source.onerror = () => mood("no connection: the figures are old", "bad");
-setInterval(() => { if (last && Date.now() - last > 5000) mood("nothing for " + Math.round((Date.now() - last) / 1000) + " s: the figures are old", "bad"); }, 1000);
+// What is old must look old.
+let last = 0, source;
+function mood(text, className) {
+  if ($("stream").textContent !== text) $("stream").textContent = text;
+  $("stream").className = "pill " + className;
+  $("main").classList.toggle("stale", className !== "good");
+}
+const age = () => (last ? "the figures are " + span((Date.now() - last) / 1000) + " old" : "nothing to show yet");
+function connect() {
+  source = new EventSource("/events");
+  source.onmessage = (m) => {
+    last = Date.now();
+    mood("live", "good");
+    show(JSON.parse(m.data));
+  };
+}
+setInterval(() => {
+  if (last && Date.now() - last < 4000) return;
+  // The browser connects again by itself, unless it was refused.
+  if (source.readyState === EventSource.CLOSED) {
+    mood("refused: reload to sign in; " + age(), "bad");
+    connect();
+  } else if (last || source.readyState === EventSource.CONNECTING) {
+    mood("no connection: " + age(), "bad");
+  }
+}, 2000);
+connect();
