@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// gap is the least time between the starts of two commits while several
-	// callers are waiting: each then serves more of them.
-	gap = 4 * time.Millisecond
+	// A commit costs about the same for one caller as for a hundred. So the more
+	// there were in the last one, the longer the next one lets them gather: this
+	// long for each, and at most maxGap between the starts of two commits.
+	gapEach = 250 * time.Microsecond
+	maxGap  = 4 * time.Millisecond
 	// maxCommit and maxCommitBytes bound what one commit takes.
 	maxCommit      = 1024
 	maxCommitBytes = 1 << 20
@@ -40,7 +42,7 @@ func (s *Store) write(ctx context.Context) error {
 	tick := time.NewTicker(housekeeping)
 	defer tick.Stop()
 	var last time.Time
-	busy := false
+	var gap time.Duration
 	for {
 		var batch []*request
 		stopping := false
@@ -61,11 +63,11 @@ func (s *Store) write(ctx context.Context) error {
 		case <-ctx.Done():
 			stopping = true
 		}
-		if wait := gap - time.Since(last); busy && wait > 0 && !stopping {
+		if wait := gap - time.Since(last); wait > 0 && !stopping {
 			pause(ctx, wait)
 		}
 		batch = s.gather(batch)
-		busy = len(batch) > 1
+		gap = min(maxGap, time.Duration(len(batch)-1)*gapEach)
 		last = time.Now()
 		if err := s.commitAll(ctx, batch); err != nil {
 			return err
