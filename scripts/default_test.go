@@ -31,7 +31,9 @@ func TestMain(m *testing.M) {
 // engine runs an engine with one script until the test ends.
 func engine(t testing.TB, name string, code []byte) *script.Engine {
 	t.Helper()
-	e := script.New(script.Options{Command: []string{"/proc/self/exe", "script-worker"}})
+	e := script.New(script.Options{
+		Command: []string{"/proc/self/exe", "script-worker"}, Soft: 5 * time.Second, Hard: 20 * time.Second, // not about speed
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()

@@ -147,7 +147,7 @@ func TestEngine_ServesOthersWhileOneHangs(t *testing.T) {
 	go func() {
 		bad <- e.Decide(context.Background(), "bad", []script.Call{call(t, "loop"), call(t, "loop"), call(t, "loop"), call(t, "hang")})
 	}()
-	for i := range 20 { // a few milliseconds against some seven hundred
+	for i := range 10 { // a few milliseconds against some seven hundred
 		select {
 		case <-bad:
 			t.Fatalf("the loops ended before %d quick calls did", i)
@@ -241,22 +241,28 @@ func TestEngine_LeavesNoProcessBehind(t *testing.T) {
 	}
 }
 
-func TestEngine_EndsWorkersThatAreIdleOrTooMany(t *testing.T) {
-	e := start(t, script.Options{MaxWorkers: 2, Idle: 400 * time.Millisecond})
+func TestEngine_EndsTheLongestIdleWorkerWhenThereAreTooMany(t *testing.T) {
+	e := start(t, script.Options{MaxWorkers: 2})
 	load(t, e, "a", "s.js", poisonous)
-	first := watch(t, e.WorkerPIDs("a")[0])
 	load(t, e, "b", "s.js", poisonous)
+	decide(t, e, "a", call(t, "used again"))
+	longest := watch(t, e.WorkerPIDs("b")[0])
 	load(t, e, "c", "s.js", poisonous)
-	first() // made room
-	for _, tenant := range []string{"b", "c"} {
-		if pids := e.WorkerPIDs(tenant); len(pids) == 1 {
-			watch(t, pids[0])() // idle
-		}
+	longest()
+	if len(e.WorkerPIDs("a")) != 1 || len(e.WorkerPIDs("b")) != 0 || len(e.WorkerPIDs("c")) != 1 {
+		t.Errorf("workers %v, %v, %v", e.WorkerPIDs("a"), e.WorkerPIDs("b"), e.WorkerPIDs("c"))
 	}
-	for _, tenant := range []string{"a", "b", "c"} {
-		if d := decide(t, e, tenant, call(t, "hi"))[0]; d.Err != nil {
-			t.Errorf("%s, started again: %v", tenant, d.Err)
-		}
+	if d := decide(t, e, "b", call(t, "hi"))[0]; d.Err != nil {
+		t.Errorf("started again: %v", d.Err)
+	}
+}
+
+func TestEngine_EndsIdleWorkers(t *testing.T) {
+	e := start(t, script.Options{Idle: time.Second})
+	load(t, e, "shop", "s.js", poisonous)
+	watch(t, e.WorkerPIDs("shop")[0])()
+	if d := decide(t, e, "shop", call(t, "hi"))[0]; d.Err != nil {
+		t.Errorf("started again: %v", d.Err)
 	}
 }
 
@@ -472,7 +478,7 @@ func TestEngine_BelievesNothingThatAWorkerSays(t *testing.T) {
 		"actions": "invalid: no list of actions|action", "field name": "invalid: name is missing", "line": "invalid: s.js: �",
 	} {
 		t.Run(how, func(t *testing.T) {
-			e := start(t, script.Options{Command: []string{"/proc/self/exe", "evil-worker", how}, Hard: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+			e := start(t, script.Options{Command: []string{"/proc/self/exe", "evil-worker", how}, Hard: slower * 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 			v := load(t, e, "shop", "s.js", "")
 			if len(v.Hooks) != 1 {
 				t.Errorf("hooks %q", v.Hooks)

@@ -47,6 +47,12 @@ func start(t testing.TB, o script.Options) *script.Engine {
 	if o.Command == nil {
 		o.Command = worker()
 	}
+	if o.Soft == 0 {
+		o.Soft = slower * 50 * time.Millisecond
+	}
+	if o.Hard == 0 {
+		o.Hard = slower * 250 * time.Millisecond
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	}
@@ -305,8 +311,8 @@ func TestEngine_DecidesAnyNumberOfCallsInOrder(t *testing.T) {
 			text = "throw"
 		case i == 71:
 			text = strings.Repeat("x", script.MaxInput)
-		case i%10 == 0:
-			text += strings.Repeat("y", 60_000) // several frames' worth
+		case i%2 == 0:
+			text += strings.Repeat("y", 100_000) // more than a frame holds
 		}
 		calls = append(calls, call(t, text))
 		want = append(want, text[:min(len(text), 50)])
