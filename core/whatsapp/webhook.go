@@ -184,12 +184,12 @@ func (h *Webhook) post(w http.ResponseWriter, r *http.Request) (int, string) {
 
 // enter takes a place, and a second one for a large body; false when there was
 // none in time.
-func (h *Webhook) enter(r *http.Request) (leave func(), ok bool) {
+func (h *Webhook) enter(r *http.Request) (func(), bool) {
 	if !take(r.Context(), h.inFlight) {
 		return nil, false
 	}
 	h.m.busy.Inc()
-	leave = func() {
+	leave := func() {
 		h.m.busy.Dec()
 		<-h.inFlight
 	}
