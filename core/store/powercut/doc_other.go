@@ -1,0 +1,4 @@
+//go:build !linux
+
+// Package powercut makes disks whose power can be cut, on Linux.
+package powercut
