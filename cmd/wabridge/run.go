@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -27,6 +29,7 @@ func runCommand() *cli.Command {
 		Flags: []cli.Flag{
 			configFlag, setFlag, jsonFlag,
 			&cli.StringFlag{Name: "listen", Usage: "the `ADDRESS` to listen on, instead of web.listen"},
+			&cli.StringFlag{Name: "cpuprofile", Hidden: true, Usage: "write a CPU profile to `FILE`"},
 		},
 		Action: run,
 	}
@@ -43,7 +46,10 @@ func run(c *cli.Context) error {
 	log := logger(cfg.Log, c.App.ErrWriter)
 	bar := newProgress(c.App.ErrWriter)
 	bar.say("opening %s …", cfg.DataDir)
-	bridge, err := app.New(app.Options{Config: cfg, Version: version, Builtin: builtin, Worker: worker(), Log: log})
+	bridge, err := app.New(app.Options{
+		Config: cfg, Version: version, Builtin: builtin, Worker: worker(), Log: log,
+		Failpoint: failpoint(), Unsafe: unsafe(),
+	})
 	bar.done()
 	if err != nil {
 		return err
@@ -55,9 +61,28 @@ func run(c *cli.Context) error {
 		fmt.Fprintf(c.App.Writer, "wabridge %s: %s (data in %s)\n", version, address, cfg.DataDir)
 	}
 	log.Info("started", "version", version, "address", bridge.Addr(), "data_dir", cfg.DataDir, "tenants", len(cfg.Tenants))
+	if path := c.String("cpuprofile"); path != "" {
+		stop, err := profile(path)
+		if err != nil {
+			return errors.Join(err, bridge.Close())
+		}
+		defer stop()
+	}
 	err = untilSignal(c.Context, c.App.ErrWriter, bridge.Run)
 	log.Info("stopped")
 	return err
+}
+
+// profile writes a CPU profile until stop is called.
+func profile(path string) (stop func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the owner names the file
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // untilSignal runs something until it ends or a signal asks it to. A second
