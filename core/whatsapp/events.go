@@ -10,7 +10,7 @@ import (
 
 // modelled reports whether an event holds all that the message says.
 func (m *message) modelled() bool {
-	if !usableID(m.ID) || m.GroupID != "" || len(m.Errors) > 0 || (phone(string(m.From)) == "" && bsuid(m.FromUserID) == "") {
+	if !usableID(m.ID) || m.Timestamp.IsZero() || m.GroupID != "" || len(m.Errors) > 0 || (phone(string(m.From)) == "" && bsuid(m.FromUserID) == "") {
 		return false
 	}
 	if c := m.Context; c != nil && (c.FrequentlyForwarded || len(c.ReferredProduct) > 0) {
@@ -38,7 +38,7 @@ func (m *message) modelled() bool {
 
 // modelled reports whether an event holds all that the status says.
 func (s *status) modelled() bool {
-	return usableID(s.ID) && s.isStep() && len(s.Conversation) == 0
+	return usableID(s.ID) && !s.Timestamp.IsZero() && s.isStep() && len(s.Conversation) == 0
 }
 
 // isStep reports whether it is a step in the life of a message.

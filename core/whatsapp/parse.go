@@ -184,6 +184,9 @@ func parseEntry(updates []Update, raw []byte) []Update {
 		return append(updates, o.unknown("entry", raw, raw))
 	}
 	for _, c := range e.Changes {
+		if isNull(c) {
+			continue
+		}
 		alone := raw
 		if len(e.Changes) > 1 {
 			// What is not understood keeps what it says of account, time and field,

@@ -74,7 +74,7 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements [json.Unmarshaler].
 func (r *Rule) UnmarshalJSON(b []byte) error {
 	var j ruleJSON
-	if err := json.Unmarshal(b, &j); err != nil {
+	if err := strictly(b, &j); err != nil {
 		return err
 	}
 	*r = Rule(j.plainRule)
