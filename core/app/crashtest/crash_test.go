@@ -76,7 +76,7 @@ func atRandom(t *testing.T, w *world, random *rand.Rand) string {
 
 func atStep(step string, env ...string) death {
 	return func(t *testing.T, w *world, random *rand.Rand) string {
-		nth := 1 + random.IntN(6)
+		nth := 1 + random.IntN(12)
 		b := w.start(append(env, fmt.Sprintf("WABRIDGE_FAILPOINT=%s:%d", step, nth))...)
 		if b.ready() && !await(5*time.Second, b.gone) {
 			b.kill()

@@ -154,6 +154,7 @@ func (s *Store) commitAll(ctx context.Context, batch []*request) error {
 			for _, r := range batch {
 				r.done <- nil
 			}
+			pause(ctx, 10*time.Millisecond) // time for the answer to reach its caller
 		}
 		s.failpoint("before-commit")
 		began := time.Now()
