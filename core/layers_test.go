@@ -74,6 +74,8 @@ var rooms = []room{
 		why: "puts a bridge together of all the above"},
 	{packages: []string{"cmd/*"},
 		why: "flags, files, signals and exit codes around app"},
+	{packages: []string{"core/app/rig"}, only: []string{},
+		why: "load, and what processes use: for the two below"},
 	{packages: []string{"core/app/crashtest", "core/app/bench"}, tests: true,
 		why: "treat the whole bridge as a user would: as a process"},
 }
