@@ -100,13 +100,13 @@ func listDead(c *cli.Context) error {
 // deadline says how long a person still has.
 func deadline(d broker.DeadLetter) string {
 	if left := time.Until(d.Deadline); left > 0 {
-		return "within " + span(left)
+		return span(left) + " left"
 	}
-	return "OVERDUE " + span(time.Since(d.Deadline))
+	return span(time.Since(d.Deadline)) + " OVERDUE"
 }
 
 func reason(d broker.DeadLetter) string {
-	r := clip(string(d.Reason.Code)+": "+d.Reason.Error(), 80)
+	r := clip(string(d.Reason.Code)+": "+d.Reason.Error(), 60)
 	if d.Held {
 		r = "may have been sent; " + r
 	}
@@ -128,7 +128,7 @@ func showDead(c *cli.Context) error {
 		}
 		w := c.App.Writer
 		fmt.Fprintf(w, "%s, tenant %s, %s\n", d.ID, printable(d.Tenant), printable(d.Lane))
-		fmt.Fprintf(w, "given up on %s, after %d attempts; to be settled %s\n", d.Died.Local().Format(time.DateTime), d.Attempts, deadline(d))
+		fmt.Fprintf(w, "given up on %s, after %d attempts; time to settle it: %s\n", d.Died.Local().Format(time.DateTime), d.Attempts, deadline(d))
 		fmt.Fprintf(w, "%s: %s\n", d.Reason.Code, printable(d.Reason.Error()))
 		if d.Reason.Hint != "" {
 			fmt.Fprintln(w, "  →", printable(d.Reason.Hint))

@@ -142,7 +142,7 @@ func awaitSend(c *cli.Context, l looker, id string, wait time.Duration) (broker.
 				continue
 			}
 			switch s.Step {
-			case "delivered", "dead", "settled":
+			case "delivered", "dead", "held", "settled":
 				return s, nil
 			}
 		}

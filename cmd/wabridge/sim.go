@@ -39,6 +39,7 @@ func simCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "access-token", Usage: "a token that may send; any when not given"},
 					&cli.StringSliceFlag{Name: "number", Usage: "the `ID` of a phone number; may be repeated"},
 					&cli.DurationFlag{Name: "status-delay", Value: time.Second, Usage: "the time from accepted to sent, delivered, read"},
+					&cli.BoolFlag{Name: "window", Value: true, Usage: "refuse free text to who has not written here in 24 hours; --window=false takes it"},
 				),
 			},
 			{
@@ -58,7 +59,7 @@ func simCommand() *cli.Command {
 func simWhatsApp(c *cli.Context) error {
 	o := whatsappsim.Options{
 		WebhookURL: c.String("webhook"), AppSecret: c.String("app-secret"), AccessTokens: c.StringSlice("access-token"),
-		StatusDelay: c.Duration("status-delay"), EnforceWindow: true,
+		StatusDelay: c.Duration("status-delay"), EnforceWindow: c.Bool("window"),
 	}
 	for i, id := range c.StringSlice("number") {
 		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555010%04d", i+1), WABA: "200000000000000"})

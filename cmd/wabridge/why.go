@@ -49,6 +49,7 @@ func tell(w io.Writer, s broker.Story) {
 		fmt.Fprintf(w, ", asked by %s", printable(s.ID))
 	}
 	fmt.Fprintln(w)
+	n := namer{root: s.Root, refs: map[string]string{}}
 	var began time.Time
 	for i, step := range s.Steps {
 		at := step.Time.Local()
@@ -62,10 +63,10 @@ func tell(w io.Writer, s broker.Story) {
 		}
 		after := ""
 		if d := at.Sub(began); d > 0 {
-			after = "+" + span(d)
+			after = "+" + elapsed(d)
 		}
-		fmt.Fprintf(w, "%s %9s  %s\n", at.Format("15:04:05.000"), after, printable(headline(s.Root, step)))
-		for _, d := range details(s.Root, step) {
+		fmt.Fprintf(w, "%s %9s  %s\n", at.Format("15:04:05.000"), after, printable(n.headline(step)))
+		for _, d := range n.details(step) {
 			fmt.Fprintf(w, "%24s%s\n", "", printable(d))
 		}
 	}
@@ -74,22 +75,41 @@ func tell(w io.Writer, s broker.Story) {
 	}
 }
 
-// follower leaves out of an event's id what all of a story have in common.
-func follower(root, id string) string {
-	if rest, ok := strings.CutPrefix(id, root); ok && rest != "" {
+// elapsed is a duration in three digits or so.
+func elapsed(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	}
+	return span(d)
+}
+
+// namer shortens the ids of a story's events: what followed from the root is
+// "#1", the status of the message that it became "#1/sent".
+type namer struct {
+	root string
+	refs map[string]string // a message's wamid → the short id of what became it
+}
+
+func (n *namer) short(id string) string {
+	if rest, ok := strings.CutPrefix(id, n.root); ok {
 		return rest
 	}
-	if id == root {
-		return ""
+	for wamid, short := range n.refs {
+		if rest, ok := strings.CutPrefix(id, wamid+"/"); ok {
+			return short + "/" + rest
+		}
 	}
 	return id
 }
 
 // headline says in a line what was done to which event.
-func headline(root string, s broker.Step) string {
+func (n *namer) headline(s broker.Step) string {
 	words := []string{s.Step}
-	if f := follower(root, s.Event); f != "" {
-		words = append(words, f)
+	if short := n.short(s.Event); short != "" {
+		words = append(words, short)
 	}
 	words = append(words, string(s.Kind))
 	if s.Lane != "" {
@@ -105,7 +125,7 @@ func headline(root string, s broker.Step) string {
 }
 
 // details are the lines below the headline.
-func details(root string, s broker.Step) []string {
+func (n *namer) details(s broker.Step) []string {
 	var out []string
 	if s.Script != "" {
 		line := "script " + s.Script
@@ -115,6 +135,9 @@ func details(root string, s broker.Step) []string {
 		out = append(out, line)
 	}
 	if s.Ref != "" {
+		if s.Kind == core.KindMessageSend {
+			n.refs[s.Ref] = n.short(s.Event)
+		}
 		out = append(out, "became "+s.Ref)
 	}
 	if s.Error != nil {
@@ -125,11 +148,11 @@ func details(root string, s broker.Step) []string {
 	}
 	out = append(out, s.Notes...)
 	if len(s.Follows) > 0 {
-		short := make([]string, len(s.Follows))
+		names := make([]string, len(s.Follows))
 		for i, f := range s.Follows {
-			short[i] = follower(root, f)
+			names[i] = n.short(f)
 		}
-		out = append(out, "then "+strings.Join(short, ", "))
+		out = append(out, "then "+strings.Join(names, ", "))
 	}
 	return out
 }

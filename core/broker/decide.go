@@ -304,6 +304,9 @@ func (t *tenant) received(s *store.Settlement, u *turn, dec *script.Decision) {
 		u.note("the script failed: handed to a person")
 		t.escalate(after, u, script.Action{Reason: "script failed", Note: dec.Err.Error()})
 	default:
+		if len(dec.Actions) > 0 {
+			u.step.Line = dec.Actions[0].Line
+		}
 		t.act(after, u, dec.Actions)
 	}
 	e := *u.e
