@@ -1,3 +1,5 @@
+//go:build linux
+
 package script
 
 // What tests look at from outside.

@@ -312,10 +312,6 @@ func socketPair() (ours, theirs *os.File, err error) {
 
 // fileConn makes a connection of a socket; the file is closed.
 func fileConn(f *os.File) (net.Conn, error) {
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
+	conn, err := net.FileConn(f) // a copy
+	return conn, errors.Join(err, f.Close())
 }

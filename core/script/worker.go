@@ -24,10 +24,10 @@ const (
 	// flushAfter is how long finished results may wait for others: the engine
 	// sees progress at least as often.
 	flushAfter = 5 * time.Millisecond
-	// gcPercent lets a busy worker's heap grow to some 32 MiB before it is
-	// collected: nearly all of it is garbage. A worker without work for
-	// releaseAfter gives it back.
-	gcPercent    = 800
+	// gcPercent lets a busy worker's heap grow to some 20 MiB before it is
+	// collected: nearly all of it is garbage. More saves no time. A worker
+	// without work for releaseAfter gives it back.
+	gcPercent    = 400
 	releaseAfter = 2 * time.Second
 )
 
@@ -49,50 +49,17 @@ func WorkerMain() {
 
 // work serves one engine.
 func work(conn io.ReadWriter) error {
-	in, out := frameReader{r: conn}, []byte(nil)
-	kind, payload, err := in.next()
-	if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
-		return nil
-	}
-	var load loadRequest
-	if err != nil || kind != frameLoad {
-		return fmt.Errorf("first frame: %c: %w", kind, err)
-	}
-	if err := json.Unmarshal(payload, &load); err != nil {
+	c, clock, err := take(conn)
+	if c == nil || err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(int64(load.Memory / 2))
-	reply := loadReply{Confined: confine(load.Memory)}
-	clock := newClock(load.Soft, load.Hard)
-	c, err := compile(Source{Name: load.Name, Code: load.Code})
-	if err == nil {
-		// From here on the script runs, and the engine takes the time.
-		out = beginFrame(out, frameRead)
-		if _, err := conn.Write(endFrame(out)); err != nil {
-			return err
-		}
-		clock.mark()
-		reply.Hooks, err = c.probe(clock)
-	}
-	if err != nil {
-		reply.Error = clip(err.Error(), 4096)
-	}
-	data, err := json.Marshal(reply)
-	if err != nil {
-		return err
-	}
-	out = append(beginFrame(out, frameLoad), data...)
-	if _, err := conn.Write(endFrame(out)); err != nil || reply.Error != "" {
-		return err
-	}
-	// What compiling left behind is most of the heap.
-	load.Code, payload, data, in.buf, in.n, in.cut = nil, nil, nil, nil, 0, 0
-	debug.FreeOSMemory()
+	debug.FreeOSMemory() // what compiling left behind is most of the heap
 	release := time.AfterFunc(time.Hour, debug.FreeOSMemory)
 	defer release.Stop()
 
+	in, out := frameReader{r: conn}, []byte(nil)
 	for {
-		kind, payload, err = in.next()
+		kind, payload, err := in.next()
 		if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
 			return nil
 		}
@@ -104,6 +71,45 @@ func work(conn io.ReadWriter) error {
 		}
 		release.Reset(releaseAfter)
 	}
+}
+
+// take reads the first frame and makes a script of it, within the walls. It
+// returns no script when there is nothing more to do. The engine sends nothing
+// else before it has the answer.
+func take(conn io.ReadWriter) (*compiled, *clock, error) {
+	in := frameReader{r: conn}
+	kind, payload, err := in.next()
+	if err == io.EOF { //nolint:errorlint // io.EOF is never wrapped here
+		return nil, nil, nil
+	}
+	if err != nil || kind != frameLoad {
+		return nil, nil, fmt.Errorf("first frame: %c: %w", kind, err)
+	}
+	var load loadRequest
+	if err := json.Unmarshal(payload, &load); err != nil {
+		return nil, nil, err
+	}
+	debug.SetMemoryLimit(int64(load.Memory / 2))
+	reply := loadReply{Confined: confine(load.Memory)}
+	clock := newClock(load.Soft, load.Hard)
+	c, err := compile(Source{Name: load.Name, Code: load.Code})
+	if err == nil {
+		// From here on the script runs, and the engine takes the time.
+		if _, err := conn.Write(endFrame(beginFrame(nil, frameRead))); err != nil {
+			return nil, nil, err
+		}
+		clock.mark()
+		reply.Hooks, err = c.probe(clock)
+	}
+	if err != nil {
+		c, reply.Error = nil, clip(err.Error(), 4096)
+	}
+	data, err := json.Marshal(reply)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = conn.Write(endFrame(append(beginFrame(nil, frameLoad), data...)))
+	return c, clock, err
 }
 
 // answer makes the calls of a frame, one after the other, and sends their
