@@ -13,6 +13,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -122,14 +123,14 @@ type call struct {
 func (c *Client) do(ctx context.Context, k call) ([]byte, *core.Error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	// Nobody can act on a request that they do not have whole: when its headers were
-	// not written, which comes before the body is, or a write failed, it was not
-	// sent. (WroteRequest alone would not do: it is told a moment after the fact.)
-	var began, failed atomic.Bool
+	// Nobody can act on a request that they do not have whole. Its headers count as
+	// written before the last of it is flushed, so when they are not, it was not
+	// sent. (That all of it was written is told too early over HTTP/1.1, and too
+	// late over HTTP/2.)
+	var began atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:      func(httptrace.GotConnInfo) { began.Store(false); failed.Store(false) },
+		GotConn:      func(httptrace.GotConnInfo) { began.Store(false) },
 		WroteHeaders: func() { began.Store(true) },
-		WroteRequest: func(i httptrace.WroteRequestInfo) { failed.Store(i.Err != nil) },
 	})
 	req, err := http.NewRequestWithContext(traced, k.method, c.o.BaseURL+"/"+c.o.APIVersion+"/"+k.path, nil)
 	if err != nil {
@@ -147,7 +148,7 @@ func (c *Client) do(ctx context.Context, k call) ([]byte, *core.Error) {
 
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.lost(k, err, began.Load() && !failed.Load())
+		return nil, c.lost(k, err, began.Load())
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -226,11 +227,11 @@ func (c *Client) refused(k call, resp *http.Response, body []byte) *core.Error {
 
 // retryAfter reads a Retry-After in seconds, up to an hour.
 func retryAfter(h http.Header) time.Duration {
-	s, err := time.ParseDuration(h.Get("Retry-After") + "s")
+	s, err := strconv.Atoi(h.Get("Retry-After"))
 	if err != nil || s < 0 {
 		return 0
 	}
-	return min(s, time.Hour)
+	return time.Duration(min(s, 3600)) * time.Second
 }
 
 // accepted reads the id of the message that a send made; "" when there is none.
