@@ -126,8 +126,9 @@ func cmdUntilMade(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // cmdUntil runs a program again and again until what it prints matches a regular
-// expression: until 'nothing waits' wabridge queue show demo decide.
-func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
+// expression, or with ! no longer does: until 'nothing waits' wabridge queue show
+// demo decide.
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: until REGEXP PROGRAM ARGS…")
 	}
@@ -135,10 +136,11 @@ func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(until(func() error {
 		err := ts.Exec(args[1], args[2:]...)
-		if pattern.MatchString(ts.ReadFile("stdout")) {
+		if pattern.MatchString(ts.ReadFile("stdout")) != neg {
 			return nil
 		}
-		return errors.Join(fmt.Errorf("no match for %s", args[0]), err)
+		<-time.After(100 * time.Millisecond) // each attempt is logged
+		return errors.Join(fmt.Errorf("%s: not what the last output is", args[0]), err)
 	}))
 }
 

@@ -265,6 +265,9 @@ func (t *tenant) scriptContext(u *turn, now time.Time) []byte {
 	c.Conversation.ID, c.Conversation.New, c.Conversation.Mode = u.e.Conversation, u.isNew, mode
 	c.Conversation.Started, c.Conversation.Messages, c.Conversation.Replies = u.conv.Started, u.conv.In, u.conv.Out
 	c.Tenant.ID, c.Tenant.Name = t.ID, t.Name
+	if c.Settings == nil {
+		c.Settings = map[string]any{} // scripts need not ask whether there are any
+	}
 	return mustJSON(c)
 }
 
