@@ -46,6 +46,7 @@ type (
 	}
 	entry struct {
 		ID      string   `json:"id"`
+		Time    int64    `json:"time,omitempty"` // of other fields than messages
 		Changes []change `json:"changes"`
 	}
 	envelope struct {
@@ -73,6 +74,7 @@ func (s *Sim) encode(updates []update) []byte {
 			body.Entry = append(body.Entry, entry{ID: u.number.WABA})
 		}
 		if u.field != "" {
+			body.Entry[i].Time = time.Now().Unix()
 			body.Entry[i].Changes = append(body.Entry[i].Changes, change{Value: u.value, Field: u.field})
 			continue
 		}
