@@ -108,6 +108,31 @@ func (g *gate) leave(n int) {
 	g.mu.Unlock()
 }
 
+// again takes a place for one more call of somebody who had one.
+func (g *gate) again() {
+	g.mu.Lock()
+	g.inflight++
+	g.mu.Unlock()
+}
+
+// whenFree calls f when nothing is in flight but the caller's own, or ctx ends.
+func (g *gate) whenFree(ctx context.Context, own int, f func()) {
+	defer f()
+	for {
+		g.mu.Lock()
+		busy, changed := g.inflight > own, g.changed
+		g.mu.Unlock()
+		if !busy {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // busy reports whether calls are in flight, the caller's own not counted.
 func (g *gate) busy(own int) bool {
 	g.mu.Lock()

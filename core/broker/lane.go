@@ -116,16 +116,13 @@ func (l *lane) run(ctx context.Context) {
 			l.gate.leave(1)
 			continue
 		}
-		calls.Go(func() {
-			defer l.gate.leave(1)
-			l.call(ctx, ds)
-		})
+		calls.Go(func() { l.call(ctx, ds) })
 	}
 }
 
 // next takes the next batch: what is there, at once, when nothing is in flight;
-// else it gathers for as long as the linger, so that a busy lane makes full
-// batches and a quiet one does not wait.
+// else it gathers until that is so, or the batch is full, or the linger is over.
+// A busy lane makes full batches and a quiet one does not wait.
 func (l *lane) next(ctx context.Context) ([]store.Delivery, bool) {
 	if state, paused := l.gate.paused(); paused && !l.probe(ctx, state) {
 		return nil, false
@@ -136,6 +133,7 @@ func (l *lane) next(ctx context.Context) ([]store.Delivery, bool) {
 	}
 	if len(ds) < l.batch && l.gate.busy(1) {
 		gather, cancel := context.WithTimeout(ctx, l.linger)
+		go l.gate.whenFree(gather, 1, cancel)
 		for len(ds) < l.batch {
 			more, err := l.b.o.Store.Fetch(gather, l.queue, l.batch-len(ds), laneLease)
 			if err != nil {
@@ -226,21 +224,32 @@ func (l *lane) informed(info core.ConnectorInfo) {
 }
 
 // call delivers a batch and settles it. Events that may have killed the plugin
-// go alone, so that only the one that does it is blamed.
+// go alone, so that only the one that does it is blamed. The caller has a place
+// in the gate, which is given back when the sink has answered.
 func (l *lane) call(ctx context.Context, ds []store.Delivery) {
 	if !l.safe {
 		ds = l.markAll(ctx, ds)
 	}
+	var calls [][]store.Delivery
 	var together []store.Delivery
 	for _, d := range ds {
 		if len(ds) > 1 && l.isAlone(d.ID) {
-			l.deliver(ctx, []store.Delivery{d})
+			calls = append(calls, []store.Delivery{d})
 		} else {
 			together = append(together, d)
 		}
 	}
 	if len(together) > 0 {
-		l.deliver(ctx, together)
+		calls = append(calls, together)
+	}
+	if len(calls) == 0 {
+		l.gate.leave(1)
+	}
+	for i, ds := range calls {
+		if i > 0 {
+			l.gate.again()
+		}
+		l.deliver(ctx, ds)
 	}
 }
 
@@ -277,9 +286,11 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery) {
 	began := time.Now()
 	l.b.failpoint("deliver-before-call")
 	results := l.attempt(cctx, ds)
+	verdicts := l.gate.learn(results, l.safe)
+	l.gate.leave(1)
 	l.b.failpoint("deliver-after-call")
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
-	l.settle(cctx, ds, results, began)
+	l.settle(cctx, ds, results, verdicts, began)
 }
 
 // outlive returns a context for one call of a sink. A call in flight may end
@@ -333,9 +344,12 @@ func match(ds []store.Delivery, results []core.Result) []core.Result {
 }
 
 // settle ends each delivery of a batch in exactly one way.
-func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.Result, began time.Time) {
-	verdicts := l.gate.learn(results, l.safe)
-	s := store.Settlement{Lazy: l.safe}
+func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.Result, verdicts []verdict, began time.Time) {
+	// Acks are waited for: the next event of a conversation is not delivered
+	// before this one's ack is durable. So what a crash repeats is at most the
+	// last event of each conversation, and a status never goes back, not even
+	// for a moment.
+	var s store.Settlement
 	now := time.Now()
 	took := float64(now.Sub(began).Microseconds()) / 1000
 	done := 0
@@ -426,7 +440,6 @@ func (l *lane) giveUp(s *store.Settlement, d store.Delivery, err *core.Error, he
 	if held {
 		step.Step = "held"
 	}
-	s.Lazy = false
 	s.Term = append(s.Term, store.Term{
 		Delivery: d, Reason: mustJSON(reason{Error: *err, Held: held}), Deadline: time.Now().Add(l.t.DeadAfter),
 	})
