@@ -206,13 +206,13 @@ func (k *checker) scripts() {
 // asking anybody: it is called with a context that has ended, so that all it can
 // do is to read its settings.
 func (k *checker) settings(t config.Tenant, l config.Lane) {
-	make, ok := connectors[l.Connector]
+	newConnector, ok := connectors[l.Connector]
 	if !ok {
 		return
 	}
 	ended, cancel := context.WithCancel(k.c.Context)
 	cancel()
-	err := make().Check(ended, account(t, l))
+	err := newConnector().Check(ended, account(t, l))
 	if core.CodeOf(err) != core.CodeInvalid {
 		err = nil // it would have asked now
 	}

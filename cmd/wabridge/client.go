@@ -94,7 +94,7 @@ func (cl *client) call(ctx context.Context, r request, out any) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &failure{
+		return &exitError{
 			code: exitUnreachable, message: "no bridge answers at " + cl.base + ": " + short(err), err: err,
 			hint: "start it with wabridge run, or say where it is with --url",
 		}
@@ -127,7 +127,7 @@ func refusal(resp *http.Response, data []byte) error {
 	var answer struct {
 		Error struct{ Code, Message, Hint string }
 	}
-	f := &failure{code: exitRefused}
+	f := &exitError{code: exitRefused}
 	if json.Unmarshal(data, &answer) != nil || answer.Error.Message == "" {
 		f.message = "the bridge answered " + resp.Status
 		return f

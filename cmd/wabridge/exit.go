@@ -45,8 +45,8 @@ var exits = []struct {
 	{exitRefused, "the bridge or a vendor refused"},
 }
 
-// failure is an error that knows its exit code.
-type failure struct {
+// exitError is an error that knows its exit code.
+type exitError struct {
 	code    int
 	message string
 	// hint says what to do about it; may be empty.
@@ -54,13 +54,13 @@ type failure struct {
 	err  error // the cause, if any; it is part of message already
 }
 
-func (f *failure) Error() string { return f.message }
-func (f *failure) Unwrap() error { return f.err }
+func (f *exitError) Error() string { return f.message }
+func (f *exitError) Unwrap() error { return f.err }
 
-// fail makes a failure. A %w verb sets its cause.
-func fail(code int, format string, args ...any) *failure {
+// fail makes an exitError. A %w verb sets its cause.
+func fail(code int, format string, args ...any) *exitError {
 	err := fmt.Errorf(format, args...)
-	return &failure{code: code, message: err.Error(), err: errors.Unwrap(err)}
+	return &exitError{code: code, message: err.Error(), err: errors.Unwrap(err)}
 }
 
 // misused is a mistake in how a command was called.
@@ -68,7 +68,7 @@ func misused(format string, args ...any) error { return fail(exitUsage, format, 
 
 // exitCode returns the code that an error ends the program with.
 func exitCode(err error) int {
-	if f, ok := errors.AsType[*failure](err); ok {
+	if f, ok := errors.AsType[*exitError](err); ok {
 		return f.code
 	}
 	switch {
@@ -90,7 +90,7 @@ func exitCode(err error) int {
 
 // hintOf returns what to do about an error, or "".
 func hintOf(err error) string {
-	if f, ok := errors.AsType[*failure](err); ok && f.hint != "" {
+	if f, ok := errors.AsType[*exitError](err); ok && f.hint != "" {
 		return f.hint
 	}
 	if e, ok := errors.AsType[*core.Error](err); ok {

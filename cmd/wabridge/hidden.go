@@ -36,11 +36,11 @@ func pluginCommand() *cli.Command {
 			Name: "serve", Usage: "run a connector that is built in", ArgsUsage: "NAME",
 			Action: func(c *cli.Context) error {
 				name := c.Args().First()
-				make := connectors[name]
-				if make == nil || c.NArg() != 1 {
+				newConnector := connectors[name]
+				if newConnector == nil || c.NArg() != 1 {
 					return misused("plugin serve: want one of %s", strings.Join(connectorNames(), ", "))
 				}
-				plugin.Serve(make())
+				plugin.Serve(newConnector())
 				return nil
 			},
 		}},

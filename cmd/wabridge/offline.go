@@ -40,7 +40,7 @@ func look(c *cli.Context, ask func(context.Context, looker) error) error {
 	case errors.Is(openErr, fs.ErrNotExist):
 		return fail(exitUnreachable, "%w; and there is nothing in %s yet", err, cfg.DataDir)
 	case errors.Is(openErr, boltstore.ErrLocked):
-		return &failure{
+		return &exitError{
 			code: exitUnreachable, err: err,
 			message: fmt.Sprintf("a bridge runs on %s, but not at %s: it was started with another web.listen", cfg.DataDir, cl.base),
 			hint:    "say where it is with --url",

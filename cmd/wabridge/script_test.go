@@ -35,21 +35,23 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
-			// Short, as sockets are made in it.
-			tmp, err := os.MkdirTemp("", "wb")
-			if err != nil {
-				return err
-			}
-			e.Defer(func() { _ = os.RemoveAll(tmp) })
-			e.Setenv("TMPDIR", tmp)
 			e.Setenv("REPOSITORY", repository)
-			return goEnv(e)
+			return errors.Join(ownTmp(e), goEnv(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "exits": cmdExits, "untilmade": cmdUntilMade, "nothingleft": cmdNothingLeft, "setfield": cmdSetField,
 			"until": cmdUntil,
 		},
 	})
+}
+
+// ownTmp gives a script a temporary folder of its own, with a short path: sockets
+// are made in it.
+func ownTmp(e *testscript.Env) error {
+	dir, err := os.MkdirTemp("", "wb")
+	e.Defer(func() { _ = os.RemoveAll(dir) })
+	e.Setenv("TMPDIR", dir)
+	return err
 }
 
 // goEnv lets scripts build Go programs as this module is built: with its

@@ -73,7 +73,7 @@ func send(c *cli.Context) error {
 		out.Outcome, out.Ref = last.Step, last.Ref
 		switch {
 		case last.Error != nil:
-			failed = &failure{code: exitRefused, message: last.Error.Error(), hint: last.Error.Hint, err: last.Error}
+			failed = &exitError{code: exitRefused, message: last.Error.Error(), hint: last.Error.Hint, err: last.Error}
 		case last.Step == "":
 			failed = fail(exitUnreachable, "send: WhatsApp has not answered after %s; wabridge why %s tells when it has", wait, receipt.ID)
 		}

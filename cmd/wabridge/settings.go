@@ -20,7 +20,7 @@ var (
 		Usage: "the configuration `FILE`, or the folder it is in",
 	}
 	setFlag = &cli.StringSliceFlag{
-		Name: "set", Usage: "a setting, as in `web.listen=127.0.0.1:9000`; wins over files and environment; may be repeated",
+		Name: "set", Usage: "a setting as `KEY=VALUE`, like web.listen=127.0.0.1:9000; wins over files and environment; may be repeated",
 	}
 )
 
