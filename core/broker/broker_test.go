@@ -12,7 +12,6 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/script"
-	"github.com/wabridge/wabridge/core/store"
 	"github.com/wabridge/wabridge/core/store/boltstore"
 	"github.com/wabridge/wabridge/core/whatsapp"
 )
@@ -501,4 +500,35 @@ func TestBridge_TellsThePeopleApartWhoHaveNoPhone(t *testing.T) {
 	})
 }
 
-var _ = store.ErrFull
+// choosy wants messages of contacts only, and says so only when asked.
+type choosy struct {
+	sink
+	asked chan struct{}
+}
+
+func (c *choosy) Info(ctx context.Context) (core.ConnectorInfo, error) {
+	select {
+	case <-c.asked:
+	case <-ctx.Done():
+	}
+	return core.ConnectorInfo{Name: "choosy", MaxBatch: 10, Idempotency: core.IdempotencyUpsert, Kinds: []core.Kind{core.KindMessageReceived}}, ctx.Err()
+}
+
+func TestBridge_GivesAConnectorOnlyWhatItWants(t *testing.T) {
+	run(t, func(b *bridge) {
+		c := &choosy{asked: make(chan struct{})}
+		b.scripts = reply("hello")
+		b.change = func(o *Options) { o.Tenants[0].Lanes[0] = Lane{Name: "crm", Sink: c} }
+		b.start()
+		b.accept(received("wamid.1", "+14155550100", "hi"))
+		settled(time.Second) // queued before the connector is up
+		close(c.asked)
+		settled(time.Second)
+		b.accept(received("wamid.2", "+14155550100", "hi"))
+		settled(time.Second)
+		b.wantKinds(c.kinds(), "message.received wamid.1", "message.received wamid.2")
+		if b.depth() != 0 {
+			t.Errorf("%d left", b.depth())
+		}
+	})
+}

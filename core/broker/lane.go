@@ -90,7 +90,7 @@ func crmQueue(name string) string      { return "crm/" + name }
 func numberQueue(number string) string { return "wa/" + number }
 
 // wants reports whether the connector wants events of a kind. Until it has said
-// so, it gets them all: what it does not want is done at once.
+// so, they are all queued for it.
 func (l *lane) wants(k core.Kind) bool {
 	kinds := l.kinds.Load()
 	return kinds == nil || (*kinds)[k]
@@ -227,6 +227,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 // go alone, so that only the one that does it is blamed. The caller has a place
 // in the gate, which is given back when the sink has answered.
 func (l *lane) call(ctx context.Context, ds []store.Delivery) {
+	ds = l.wanted(ctx, ds)
 	if !l.safe {
 		ds = l.markAll(ctx, ds)
 	}
@@ -251,6 +252,24 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery) {
 		}
 		l.deliver(ctx, ds)
 	}
+}
+
+// wanted drops the deliveries that were queued before the connector said that it
+// does not want their kind: for it they are done.
+func (l *lane) wanted(ctx context.Context, ds []store.Delivery) []store.Delivery {
+	var s store.Settlement
+	keep := ds[:0:0]
+	for _, d := range ds {
+		if l.wants(eventOf(d).Kind) {
+			keep = append(keep, d)
+		} else {
+			s.Ack = append(s.Ack, d)
+		}
+	}
+	if len(s.Ack) > 0 {
+		_, _ = l.b.settle(ctx, s) // else the leases bring them back
+	}
+	return keep
 }
 
 // markAll writes down that deliveries are about to be tried, where trying twice
