@@ -21,10 +21,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
-	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 )
 
 // children are the programs that the tests start: plugins of all kinds, mostly

@@ -193,8 +193,7 @@ var versionMismatch = regexp.MustCompile(`Plugin version: (\d+), Client versions
 // explainHandshake turns go-plugin's error of a start into one that says what to
 // do. The process may be nil.
 func explainHandshake(ctx context.Context, err error, proc *process) error {
-	var known *core.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*core.Error](err); ok {
 		return known
 	}
 	unavailable := func(hint, format string, args ...any) error {

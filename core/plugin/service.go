@@ -114,8 +114,7 @@ func (s *service) idempotent() (safe bool) {
 // asPluginError is [core.AsError] for errors that a connector returned: one
 // without a code is the plugin's, not the bridge's.
 func asPluginError(err error) *core.Error {
-	var e *core.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*core.Error](err); ok {
 		return e
 	}
 	return &core.Error{Code: core.CodeInternal, Source: core.SourcePlugin, Message: err.Error()}

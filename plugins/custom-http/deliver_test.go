@@ -407,7 +407,7 @@ func TestRender_ShowsTheRequestWithoutSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		header := r.Header.Get("Authorization") + r.Header.Get("X-Api-Key")
-		if r.Method != "POST" || header != want || !json.Valid(r.Body) || !strings.Contains(string(r.Body), "order 1") {
+		if r.Method != http.MethodPost || header != want || !json.Valid(r.Body) || !strings.Contains(string(r.Body), "order 1") {
 			t.Errorf("%s: %s %s, %q, %s", name, r.Method, r.URL, header, r.Body)
 		}
 	}

@@ -162,8 +162,7 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 // noAnswer explains a request without an answer.
 func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent bool) *core.Error {
 	// The client's error names the address, whose query may hold an API key.
-	var outer *url.Error
-	if errors.As(err, &outer) {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
 	e := &core.Error{Code: core.CodeUnavailable, Op: op.kind, Source: core.SourceVendor}

@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzAppendString(f *testing.F) {
-	for _, s := range []string{"", "plain", `"quoted" \ back`, "line\r\nline\ttab\x00\x1f", "ñ 🌸 \u2028", "bad \xff\xc3 utf8"} {
+	for _, s := range []string{"", "plain", `"quoted" \ back`, "line\r\ntab\x00\x1f", "ñ 🌸 \u2028", "bad \xff\xc3 utf8"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

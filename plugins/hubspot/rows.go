@@ -266,7 +266,8 @@ func (s *settings) layStatus(p *plan, e *core.Event) *row {
 func (s *settings) layEscalation(p *plan, st *step) {
 	e := st.event
 	reason := "escalated"
-	text := "Escalation"
+	var text strings.Builder
+	text.WriteString("Escalation")
 	if x := e.Escalation; x != nil {
 		if x.Reason != "" {
 			reason = x.Reason
@@ -275,7 +276,7 @@ func (s *settings) layEscalation(p *plan, st *step) {
 			{"", x.Reason}, {"for ", x.Team}, {"priority ", x.Priority}, {"", x.Note},
 		} {
 			if part.value != "" {
-				text += "\n" + part.label + part.value
+				text.WriteString("\n" + part.label + part.value)
 			}
 		}
 	}
@@ -286,7 +287,7 @@ func (s *settings) layEscalation(p *plan, st *step) {
 	// An escalation shows on the timeline beside the messages. Its key cannot be
 	// a wamid: those have no colon.
 	r := p.messages.of("escalation:"+e.ID, e.ID)
-	s.layCommunication(r, e, timelineHTML(text))
+	s.layCommunication(r, e, timelineHTML(text.String()))
 	st.message, st.link = r, true
 }
 

@@ -113,8 +113,7 @@ func parseSettings(raw json.RawMessage) (*settings, *core.Error) {
 			}
 		}
 		if err := json.Unmarshal(raw, s); err != nil {
-			var t *json.UnmarshalTypeError
-			if errors.As(err, &t) {
+			if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 				return nil, badSetting(t.Field, "want %s, got %s", t.Type, t.Value)
 			}
 			return nil, badSetting("", "%v", err)

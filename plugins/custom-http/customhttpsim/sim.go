@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -106,9 +107,7 @@ func (s *Sim) Stats() Stats {
 
 func clone[K comparable](m map[K]int) map[K]int {
 	c := make(map[K]int, len(m))
-	for k, n := range m {
-		c[k] = n
-	}
+	maps.Copy(c, m)
 	return c
 }
 

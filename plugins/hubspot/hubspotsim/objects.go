@@ -86,8 +86,7 @@ func (s *Sim) objects(c *call) {
 
 // badJSON answers to a body that does not fit: numbers as property values, mostly.
 func (c *call) badJSON(err error) {
-	var t *json.UnmarshalTypeError
-	if errors.As(err, &t) {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		c.invalid(fmt.Sprintf("Invalid input JSON on line 1, column %d: Cannot deserialize value of type `java.lang.%s` from %s value (field %s)",
 			t.Offset, t.Type, t.Value, t.Field))
 		return

@@ -195,7 +195,7 @@ var operators = map[string]func(v string, f filter) bool{
 func containsToken(v, want string) bool {
 	want = strings.ToLower(want)
 	core := strings.Trim(want, "*")
-	for _, word := range strings.Fields(strings.ToLower(v)) {
+	for word := range strings.FieldsSeq(strings.ToLower(v)) {
 		switch {
 		case strings.HasPrefix(want, "*") && strings.HasSuffix(want, "*"):
 			if strings.Contains(word, core) {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -121,9 +122,7 @@ func (s *Sim) Stats() Stats {
 
 func clone[K comparable](m map[K]int) map[K]int {
 	c := make(map[K]int, len(m))
-	for k, n := range m {
-		c[k] = n
-	}
+	maps.Copy(c, m)
 	return c
 }
 

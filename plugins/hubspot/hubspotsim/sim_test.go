@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -71,7 +72,8 @@ func ask(t testing.TB, s *hubspotsim.Sim, method, path, body string) answer {
 }
 
 func asType(err error, t **json.UnmarshalTypeError) bool {
-	e, ok := err.(*json.UnmarshalTypeError)
+	e := &json.UnmarshalTypeError{}
+	ok := errors.As(err, &e)
 	*t = e
 	return ok
 }
@@ -462,7 +464,7 @@ func TestFaults_LoseAnAnswerButNotTheRecord(t *testing.T) {
 	server := httptest.NewServer(s)
 	defer server.Close()
 	s.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultLost, Count: 1})
-	req, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+upsertContacts, strings.NewReader(inputs(row("1", `{"firstname":"a"}`))))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+upsertContacts, strings.NewReader(inputs(row("1", `{"firstname":"a"}`))))
 	if err != nil {
 		t.Fatal(err)
 	}

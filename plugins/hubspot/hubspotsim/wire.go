@@ -2,6 +2,7 @@ package hubspotsim
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -59,9 +60,7 @@ func appendBatch(b []byte, c *call, inputs []input, out []outcome, now time.Time
 
 func cloneContext(m map[string][]string) map[string][]string {
 	c := make(map[string][]string, len(m)+1)
-	for k, v := range m {
-		c[k] = v
-	}
+	maps.Copy(c, m)
 	return c
 }
 
