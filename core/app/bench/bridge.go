@@ -27,7 +27,7 @@ import (
 const (
 	secret   = "bench-app-secret"
 	number   = "106540352242922"
-	apiToken = "wab_bench_token_0123456789abcdef"
+	apiToken = "wab_bench_token_0123456789abcdef" //nolint:gosec // of a bridge that lives for seconds
 	// pollEvery is how often the benchmark looks whether something is done.
 	pollEvery = 20 * time.Millisecond
 )
@@ -35,6 +35,7 @@ const (
 // bridge is the program under measurement with the sims around it.
 type bridge struct {
 	url     string
+	client  http.Client
 	cmd     *exec.Cmd
 	exited  chan error
 	crm     *hubspotsim.Sim
@@ -76,7 +77,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bridge{dir: dir, exited: make(chan error, 1)}
+	b := &bridge{dir: dir, exited: make(chan error, 1), client: http.Client{Timeout: 5 * time.Second}}
 	b.crm = hubspotsim.New(hubspotsim.Options{Latency: s.crm, Created: b.created})
 	for i := range 14 {
 		b.crm.AddProperty("contacts", hubspotsim.Property{Name: fmt.Sprintf("wa_f%d", i+1), Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
@@ -114,7 +115,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	if o.profile != "" {
 		args = append(args, "--cpuprofile", o.profile)
 	}
-	b.cmd = exec.Command(o.bin, args...) //nolint:gosec // the program that the person who measures names
+	b.cmd = exec.CommandContext(sctx, o.bin, args...) //nolint:gosec // the program that the person who measures names
 	logFile, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 }
 
 func (b *bridge) serve(h http.Handler) (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		return "", err
 	}
@@ -142,8 +143,12 @@ func (b *bridge) serve(h http.Handler) (string, error) {
 	return "http://" + ln.Addr().String(), nil
 }
 
+func listen() (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+}
+
 func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		return "", err
 	}
@@ -189,12 +194,12 @@ base_url = %q
 func (b *bridge) pid() int { return b.cmd.Process.Pid }
 
 func (b *bridge) get(path string, v any) error {
-	req, err := http.NewRequest(http.MethodGet, b.url+path, nil)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, b.url+path, nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+apiToken)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := b.client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -324,7 +329,7 @@ func (b *bridge) close() error {
 	}
 	b.stopSim()
 	for _, s := range b.servers {
-		_ = s.Close()
+		err = errors.Join(err, s.Close())
 	}
 	b.sims.Wait()
 	return errors.Join(err, os.RemoveAll(b.dir))

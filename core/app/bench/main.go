@@ -13,7 +13,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -22,7 +21,6 @@ import (
 )
 
 func main() {
-	log.SetFlags(0)
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin/wabridge", "the bridge's program")
 	flag.StringVar(&o.dir, "dir", "", "where to put data (default: a temporary folder)")
@@ -33,9 +31,11 @@ func main() {
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the bridge at its sustained rate to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, o, *only, *asJSON); err != nil {
-		log.Fatal("bench: ", err)
+	err := run(ctx, o, *only, *asJSON)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
 }
 

@@ -153,7 +153,7 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 		URL: b.url + "/webhooks/whatsapp", Secret: secret, Number: number, Rate: rate, Duration: o.duration,
 		People: 50_000, Ask: func(n int) bool { return n%3 == 0 }, Prefix: "bench",
 		Sending: func(n int, id string, at time.Time) { b.sending(n, id, at) },
-		Acked:   func(n int, _ string, _ time.Time) { b.acked.Add(1) },
+		Acked:   func(int, string, time.Time) { b.acked.Add(1) },
 	}
 	b.expect(int(rate*o.duration.Seconds()) + 1)
 	warm := *load

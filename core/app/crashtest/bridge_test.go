@@ -49,6 +49,7 @@ type world struct {
 	url     string
 	crm     *hubspotsim.Sim
 	wa      *whatsappsim.Sim
+	client  http.Client
 	stopSim context.CancelFunc
 	servers []*http.Server
 	ended   chan struct{}
@@ -56,7 +57,7 @@ type world struct {
 
 func newWorld(t *testing.T, bin, data string) *world {
 	t.Helper()
-	w := &world{t: t, bin: bin, data: data, ended: make(chan struct{})}
+	w := &world{t: t, bin: bin, data: data, client: http.Client{Timeout: 5 * time.Second}, ended: make(chan struct{})}
 	port := freePort(t)
 	w.url = "http://127.0.0.1:" + port
 	w.crm = hubspotsim.New(hubspotsim.Options{Seed: 7})
@@ -198,7 +199,7 @@ func (w *world) start(env ...string) *bridge {
 func (b *bridge) ready() bool {
 	b.w.t.Helper()
 	ok := await(10*time.Second, func() bool {
-		resp, err := http.Get(b.w.url + "/readyz")
+		resp, err := b.w.get("/readyz")
 		if err != nil {
 			return b.gone()
 		}
@@ -242,14 +243,18 @@ func (b *bridge) stop() error {
 	}
 }
 
-// api asks the bridge; v may be nil.
-func (w *world) api(path string, v any) error {
-	req, err := http.NewRequest(http.MethodGet, w.url+path, nil)
+func (w *world) get(path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, w.url+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+apiToken)
-	resp, err := http.DefaultClient.Do(req)
+	return w.client.Do(req)
+}
+
+// api asks the bridge.
+func (w *world) api(path string, v any) error {
+	resp, err := w.get(path)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,5 @@
 //go:build linux
 
-// Package crashtest kills the whole bridge, the real program under load, again
-// and again: by SIGKILL at random moments, at each named step, and by cutting
-// the power of its disk. Then it asks the imitated vendors what they have, and
-// compares.
 package crashtest
 
 import (
@@ -66,7 +62,7 @@ func place(t *testing.T) (dir string, disk *powercut.Disk) {
 // death is one way to end.
 type death func(t *testing.T, w *world, random *rand.Rand) (hit string)
 
-func atRandom(t *testing.T, w *world, random *rand.Rand) string {
+func atRandom(_ *testing.T, w *world, random *rand.Rand) string {
 	b := w.start()
 	b.ready()
 	<-time.After(time.Duration(50+random.IntN(700)) * time.Millisecond)

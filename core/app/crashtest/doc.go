@@ -1,3 +1,5 @@
 // Package crashtest kills the whole bridge, the real program under load, again
-// and again, and counts what is lost or doubled: see its tests, and `make crash`.
+// and again: by SIGKILL at random moments, at each named step, and by cutting
+// the power of its disk. Then it asks the imitated vendors what they have, and
+// counts what was lost or doubled. It has tests only: see `make crash`.
 package crashtest

@@ -11,6 +11,7 @@
 package powercut
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -132,7 +133,7 @@ func (d *Disk) Close() error {
 }
 
 func run(name string, args ...string) error {
-	out, err := exec.Command(name, args...).CombinedOutput() //nolint:gosec // fixed programs, paths of the test's own
+	out, err := exec.CommandContext(context.Background(), name, args...).CombinedOutput() //nolint:gosec // fixed programs, paths of the test's own
 	if err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
