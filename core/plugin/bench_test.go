@@ -20,7 +20,7 @@ func BenchmarkStart(b *testing.B) {
 	l := child("actor")
 	var r redactor
 	for b.Loop() {
-		in, err := start(b.Context(), &l, newLogs(slog.New(slog.DiscardHandler), &r, func(int) {}))
+		in, err := start(b.Context(), &l, newLogs(slog.New(slog.DiscardHandler), &r, func() {}))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -29,7 +29,7 @@ const (
 type logs struct {
 	log    *slog.Logger
 	redact *redactor
-	drop   func(lines int) // counts
+	drop   func() // counts a dropped line
 
 	mu      sync.Mutex
 	tokens  float64
@@ -40,7 +40,7 @@ type logs struct {
 	last    string // what was logged last
 }
 
-func newLogs(log *slog.Logger, redact *redactor, drop func(int)) *logs {
+func newLogs(log *slog.Logger, redact *redactor, drop func()) *logs {
 	return &logs{log: log, redact: redact, drop: drop, tokens: linesPerSecond, refill: time.Now()}
 }
 
@@ -96,6 +96,7 @@ func (l *logs) allow() bool {
 	l.refill = now
 	if l.tokens < 1 {
 		l.dropped++
+		l.drop()
 		return false
 	}
 	l.tokens--
@@ -108,7 +109,6 @@ func (l *logs) allow() bool {
 func (l *logs) noteDropped(now time.Time) {
 	if l.dropped > 0 {
 		l.log.Warn("plugin logs too much", "dropped_lines", l.dropped)
-		l.drop(l.dropped)
 		l.dropped, l.noted = 0, now
 	}
 }

@@ -28,7 +28,7 @@ func logged(written string, secrets ...core.Secret) (records string, l *logs, dr
 		m[fmt.Sprint(i)] = s
 	}
 	r.learn(m)
-	l = newLogs(log, &r, func(n int) { dropped += n })
+	l = newLogs(log, &r, func() { dropped++ })
 	l.read(strings.NewReader(written))
 	return out.String(), l, dropped
 }
@@ -66,7 +66,7 @@ func TestLogs_AllowsSoManyLinesASecond(t *testing.T) {
 		r, w := io.Pipe()
 		var out bytes.Buffer
 		dropped := 0
-		l := newLogs(slog.New(slog.NewTextHandler(&out, nil)), new(redactor), func(n int) { dropped += n })
+		l := newLogs(slog.New(slog.NewTextHandler(&out, nil)), new(redactor), func() { dropped++ })
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

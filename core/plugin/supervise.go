@@ -48,7 +48,7 @@ func (h *Host) Run(ctx context.Context) error {
 func (h *Host) start(ctx context.Context) (*instance, error) {
 	h.redact.learn(h.o.Account().Secrets)
 	began := time.Now()
-	in, err := start(ctx, &h.o.Launch, newLogs(h.log, &h.redact, func(n int) { h.metrics.dropped.Add(float64(n)) }))
+	in, err := start(ctx, &h.o.Launch, newLogs(h.log, &h.redact, h.metrics.dropped.Inc))
 	if err != nil {
 		return nil, err
 	}
