@@ -75,7 +75,7 @@ func run(c *cli.Context) error {
 
 // profile writes a CPU profile until stop is called.
 func profile(path string) (stop func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the owner names the file
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}

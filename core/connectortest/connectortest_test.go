@@ -83,7 +83,8 @@ func (notebook) post(ctx context.Context, a core.Account, notes map[string]strin
 		return core.Errorf(core.CodeInvalid, "settings", "url: %v", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+a.Secrets["token"].Reveal())
-	res, err := http.DefaultClient.Do(req)
+	client := http.Client{Timeout: time.Minute}
+	res, err := client.Do(req)
 	if err != nil {
 		return core.Errorf(core.CodeUnknownOutcome, "notes", "no answer")
 	}

@@ -224,7 +224,7 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 				return good.Deliver(ctx, a, batch)
 			}
 		}},
-		{"the context is ignored", "deliver/stalled", "with a deadline of", func(c *altered, s *notebookServer) {
+		{"the context is ignored", "deliver/stalled", "with a deadline of", func(c *altered, _ *notebookServer) {
 			c.deliver = func(_ context.Context, a core.Account, batch []core.Delivery) []core.Result {
 				return good.Deliver(context.Background(), a, batch)
 			}
@@ -321,7 +321,7 @@ type unready struct {
 	fatal string
 }
 
-func (u *unready) Fatalf(format string, args ...any) { u.fatal = format }
+func (u *unready) Fatalf(format string, _ ...any) { u.fatal = format }
 
 func TestPlugin_SaysWhenTheConnectorIsNotThere(t *testing.T) {
 	u := &unready{T: t}

@@ -37,7 +37,7 @@ func (b *budget) failed(now time.Time, ran time.Duration, hopeless bool) (wait t
 		return b.pause, true
 	}
 	wait = min(firstBackoff<<min(len(b.recent)-1, 20), maxBackoff)
-	return wait/2 + rand.N(wait/2), false
+	return wait/2 + rand.N(wait/2), false //nolint:gosec // spreads restarts, guards nothing
 }
 
 // reset forgets all: a person says that it is mended.

@@ -8,8 +8,7 @@ import (
 func TestBudget_WaitsLongerWithEachCrashAndThenForLong(t *testing.T) {
 	b := budget{crashes: 5, window: 5 * time.Minute, pause: 10 * time.Minute}
 	now := time.Unix(0, 0)
-	for i, most := range []time.Duration{200, 400, 800, 1600} {
-		most *= time.Millisecond
+	for i, most := range []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond} {
 		wait, quarantined := b.failed(now, 0, false)
 		if quarantined || wait < most/2 || wait > most {
 			t.Errorf("crash %d: wait %v, quarantined %v; want %v to %v", i+1, wait, quarantined, most/2, most)

@@ -75,7 +75,7 @@ var children = map[string]func(args []string){
 		signal.Ignore(syscall.SIGTERM)
 		serveEvil(evil{}, versions)
 	},
-	"version": func(args []string) {
+	"version": func([]string) {
 		serveEvil(evil{}, func(s connectorpb.Server) map[int]goplugin.PluginSet {
 			return map[int]goplugin.PluginSet{7: versions(s)[1]}
 		})
@@ -193,6 +193,7 @@ type bridgeChild struct {
 }
 
 func startChild(t testing.TB, args ...string) (bridgeChild, error) {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe", append([]string{"child"}, args...)...)
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()

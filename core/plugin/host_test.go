@@ -142,7 +142,7 @@ func TestHost_GivesThePluginNothingButTheHandshake(t *testing.T) {
 // shortDir is a temporary directory with a short path.
 func shortDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "t")
+	dir, err := os.MkdirTemp("", "t") //nolint:usetesting // t.TempDir is too long for a socket in it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 	if err != nil {
 		return nil, err
 	}
-	defer program.Close()
+	defer func() { _ = program.Close() }()
 	dir, err := makeDir(l.Dir)
 	if err != nil {
 		return nil, err

@@ -63,14 +63,6 @@ func Self(args ...string) Launcher {
 	return Launcher{Command: append([]string{self}, args...)}
 }
 
-// name is the program as a person knows it.
-func (l *Launcher) name() string {
-	if l.Path != "" {
-		return l.Path
-	}
-	return strings.Join(l.Command, " ")
-}
-
 // Verify checks what can be checked without running the plugin: that the file is
 // a program for this machine, may be run, and has the sum it must have. The
 // error says what to do.

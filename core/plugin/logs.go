@@ -116,7 +116,8 @@ func (l *logs) noteDropped(now time.Time) {
 // emit logs one line: a JSON record of log/slog or hclog with its level and
 // attributes, anything else as it is. The lock is held.
 func (l *logs) emit(line []byte, cut bool, attrs ...slog.Attr) {
-	level, text := slog.LevelInfo, ""
+	level := slog.LevelInfo
+	var text string
 	var record map[string]any
 	if len(line) > 0 && line[0] == '{' && json.Unmarshal(line, &record) == nil {
 		pick := func(keys ...string) string {
@@ -150,7 +151,7 @@ func (l *logs) emit(line []byte, cut bool, attrs ...slog.Attr) {
 		return
 	}
 	l.last = clean(text, 300)
-	l.log.LogAttrs(context.Background(), level, text, attrs...)
+	l.log.LogAttrs(context.Background(), level, text, attrs...) //nolint:sloglint // the words are the plugin's
 }
 
 func (l *logs) line(s string) string { return clean(l.redact.text(s), maxLine) }
@@ -161,7 +162,7 @@ func (l *logs) scrub(v any) any {
 	case string:
 		return l.line(v)
 	case map[string]any, []any:
-		b, _ := json.Marshal(v)
+		b, _ := json.Marshal(v) //nolint:errchkjson // it was JSON before
 		return l.line(string(b))
 	}
 	return v

@@ -99,7 +99,8 @@ func (actor) deliver(ctx context.Context, a core.Account, d core.Delivery) core.
 			return fail(core.CodeInvalid, err.Error())
 		}
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"?id="+url.QueryEscape(d.Event.ID), nil)
-		res, err := http.DefaultClient.Do(req)
+		client := http.Client{Timeout: time.Minute}
+		res, err := client.Do(req)
 		if err != nil {
 			return fail(core.CodeUnavailable, "ask failed: "+fmt.Sprint(ctx.Err()))
 		}
@@ -128,7 +129,7 @@ func (actor) deliver(ctx context.Context, a core.Account, d core.Delivery) core.
 	case "quote": // an error that tells the secret
 		return fail(core.CodeInvalid, "the token "+a.Secrets["token"].Reveal()+" is bad")
 	case "say":
-		slog.Warn(arg, "token", a.Secrets["token"].Reveal(), "id", d.Event.ID)
+		slog.Warn(arg, "token", a.Secrets["token"].Reveal(), "id", d.Event.ID) //nolint:forbidigo,sloglint // as the author of a plugin would
 	case "flood":
 		line := bytes.Repeat([]byte("flood "), 16)
 		line = append(line, '\n')
@@ -143,7 +144,7 @@ func (actor) deliver(ctx context.Context, a core.Account, d core.Delivery) core.
 		panic("the token is " + a.Secrets["token"].Reveal())
 	case "nil":
 		var none *core.Event
-		r.Ref = none.ID
+		r.Ref = none.ID //nolint:govet // the panic is wanted
 	case "crash":
 		go func() { panic("the token is " + a.Secrets["token"].Reveal()) }()
 		<-ctx.Done()
@@ -320,6 +321,7 @@ type journal struct {
 }
 
 func newJournal(t testing.TB) *journal {
+	t.Helper()
 	j := &journal{t: t, mu: new(sync.Mutex), buf: new(bytes.Buffer), news: make(chan struct{}, 1)}
 	j.Handler = slog.NewTextHandler(j, nil)
 	return j

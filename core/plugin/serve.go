@@ -81,8 +81,9 @@ func grabStdout() error {
 // exitWithParent ends the process when its parent is gone. On Linux the kernel
 // does that first, as long as the bridge started it.
 func exitWithParent(parent int) {
+	seconds := time.Tick(time.Second)
 	for os.Getppid() == parent {
-		time.Sleep(time.Second)
+		<-seconds
 	}
 	os.Exit(1)
 }

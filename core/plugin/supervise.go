@@ -152,7 +152,7 @@ func (h *Host) supervise(ctx context.Context, in *instance, retiring *sync.WaitG
 func (h *Host) unwell(ctx context.Context, in *instance) error {
 	err := in.ping(ctx, h.o.HealthTimeout)
 	if err == nil || ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // we are told to stop: the process is not to blame
 	}
 	select {
 	case <-in.process.ended:

@@ -55,6 +55,7 @@ func BenchmarkDecide(b *testing.B) {
 
 // benchmarkCall is a call as the broker makes it.
 func benchmarkCall(b *testing.B, text string) Call {
+	b.Helper()
 	now := time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 	event, err := json.Marshal(core.Event{
 		ID: "wamid.HBgLMTU1NTAxMDAxMjMVAgASGBQzQTdCQjJDRUY4OTVFN0U2N0JBNAA=", Kind: core.KindMessageReceived,

@@ -211,16 +211,13 @@ func buildErrors(messages []api.Message) error {
 
 // explain points a mistake in the program at the author's file.
 func (c *compiled) explain(err error) error {
-	var list parser.ErrorList
-	if errors.As(err, &list) && len(list) > 0 {
+	if list, ok := errors.AsType[parser.ErrorList](err); ok && len(list) > 0 {
 		return c.at(list[0].Position, list[0].Message)
 	}
-	var one *parser.Error
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[*parser.Error](err); ok {
 		return c.at(one.Position, one.Message)
 	}
-	var syntax *goja.CompilerSyntaxError
-	if errors.As(err, &syntax) && syntax.File != nil {
+	if syntax, ok := errors.AsType[*goja.CompilerSyntaxError](err); ok && syntax.File != nil {
 		return c.at(syntax.File.Position(syntax.Offset), syntax.Message)
 	}
 	return fmt.Errorf("%s: %w", c.name, err)

@@ -50,7 +50,7 @@ func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
 			if !ok {
 				t.Fatalf("the first line is %q", first)
 			}
-			got := ""
+			var got string
 			began := time.Now()
 			_, err := e.Load(t.Context(), "hostile", script.Source{Name: f.Name, Code: f.Data})
 			if err == nil {

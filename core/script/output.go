@@ -146,7 +146,7 @@ const hexDigits = "0123456789abcdef"
 func (e *encoder) text(s string) {
 	e.buf = append(e.buf, '"')
 	start := 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' {
 			continue

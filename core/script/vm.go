@@ -39,7 +39,6 @@ type run struct {
 	host goja.Value
 	call *call
 	res  *result
-	size int // bytes of the log
 }
 
 // do runs one call of a script; hooks says what it has. The clock interrupts

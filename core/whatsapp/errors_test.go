@@ -173,9 +173,10 @@ func TestRetryAfter_IsBounded(t *testing.T) {
 func TestPairs_WaitLongerEachTimeAndForget(t *testing.T) {
 	p := newPairs()
 	ana, ben := core.Address{Kind: core.AddressPhone, Value: "+34600111222"}, core.Address{Kind: core.AddressPhone, Value: "+34600333444"}
-	for _, want := range []time.Duration{6, 12, 24, 48, 96, 96, 96} {
-		if got := p.limited(ana); got != want*time.Second {
-			t.Errorf("Ana waits %v, want %v", got, want*time.Second)
+	for _, seconds := range []int{6, 12, 24, 48, 96, 96, 96} {
+		want := time.Duration(seconds) * time.Second
+		if got := p.limited(ana); got != want {
+			t.Errorf("Ana waits %v, want %v", got, want)
 		}
 	}
 	if got := p.limited(ben); got != 6*time.Second {

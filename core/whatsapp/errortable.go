@@ -21,25 +21,25 @@ type rule struct {
 // waits; what takes days or a person is given up as undeliverable, so that it is
 // seen, and can be replayed.
 const (
-	signIn    = core.CodeUnauthenticated
-	barred    = core.CodeForbidden
-	wrong     = core.CodeInvalid
-	hopeless  = core.CodeUndeliverable
-	slower    = core.CodeRateLimited
-	later     = core.CodeUnavailable
-	unclear   = core.CodeUnknownOutcome
-	lane      = core.ScopeLane
-	one       = core.ScopeEvent
-	talk      = core.ScopeConversation
-	pairRate  = 6 * time.Second // one message in six seconds to one person
-	aMoment   = 15 * time.Second
-	fewMinute = 5 * time.Minute
-	anHour    = time.Hour
+	signIn     = core.CodeUnauthenticated
+	barred     = core.CodeForbidden
+	wrong      = core.CodeInvalid
+	hopeless   = core.CodeUndeliverable
+	slower     = core.CodeRateLimited
+	later      = core.CodeUnavailable
+	unclear    = core.CodeUnknownOutcome
+	lane       = core.ScopeLane
+	one        = core.ScopeEvent
+	talk       = core.ScopeConversation
+	pairRate   = 6 * time.Second // one message in six seconds to one person
+	aMoment    = 15 * time.Second
+	aWhile     = 5 * time.Minute
+	aLongWhile = time.Hour
 )
 
 // Hints that several rules give.
 const (
-	hintToken    = "set the number's access_token to a new system user token" //nolint:gosec // words about a token
+	hintToken    = "set the number's access_token to a new system user token"
 	hintAccess   = "give the system user access to the WhatsApp account, with whatsapp_business_messaging"
 	hintNumber   = "check the number's id and that the access_token's system user has the WhatsApp account among its assets"
 	hintAccount  = "look at the account in Meta's WhatsApp Manager"
@@ -56,15 +56,15 @@ var rules = []rule{
 	{1, 1, unclear, one, 0, "Meta does not say what went wrong", ""},
 	{2, 2, unclear, one, 0, "Meta's service is down or overloaded", ""},
 	{3, 3, barred, lane, 0, "the app lacks a capability or permission", hintAccess},
-	{4, 4, slower, lane, fewMinute, "the app has made too many calls", hintSlow},
+	{4, 4, slower, lane, aWhile, "the app has made too many calls", hintSlow},
 	{10, 10, barred, lane, 0, "a permission was not granted or was removed", hintAccess},
 	{33, 33, barred, lane, 0, "the phone number id is unknown or out of reach for the token", hintNumber},
 	{100, 100, wrong, one, 0, "a parameter is invalid", "look at the message in the dead letter"},
 	{104, 104, signIn, lane, 0, "the call had no access token", hintToken},
 	{190, 190, signIn, lane, 0, "the access token is invalid or expired", hintToken},
 	{200, 299, barred, lane, 0, "the token lacks a permission", hintAccess},
-	{368, 368, barred, lane, anHour, "the account is restricted for violating a policy", "see the restriction and its end in WhatsApp Manager"},
-	{80007, 80007, slower, lane, fewMinute, "the account has made too many calls this hour", hintSlow},
+	{368, 368, barred, lane, aLongWhile, "the account is restricted for violating a policy", "see the restriction and its end in WhatsApp Manager"},
+	{80007, 80007, slower, lane, aWhile, "the account has made too many calls this hour", hintSlow},
 	{130403, 130403, hopeless, one, 0, "you have blocked this person", "unblock the person first"},
 	{130429, 130429, slower, lane, 0, "the number's throughput is used up", hintSlow},
 	{130472, 130472, hopeless, one, 0, "Meta withholds messages from this person for an experiment", "use another channel"},
@@ -85,7 +85,7 @@ var rules = []rule{
 	{131044, 131044, barred, lane, 0, "the account cannot pay for calls", "check the payment method in WhatsApp Manager"},
 	{131045, 131045, barred, lane, 0, "the number is not registered for the Cloud API", "register the number in WhatsApp Manager"},
 	{131047, 131047, hopeless, one, 0, "more than 24 hours have passed since this person last wrote", "send a template"},
-	{131048, 131048, slower, lane, anHour, "too many people blocked or reported the number", "pause campaigns of this number, and look at its quality in WhatsApp Manager"},
+	{131048, 131048, slower, lane, aLongWhile, "too many people blocked or reported the number", "pause campaigns of this number, and look at its quality in WhatsApp Manager"},
 	{131049, 131049, hopeless, one, 0, "Meta chose not to deliver, to keep people from getting too much marketing", "do not repeat it within 24 hours"},
 	{131050, 131050, hopeless, one, 0, "this person stopped marketing messages from this business", "send no more marketing to this person"},
 	{131051, 131051, wrong, one, 0, "the message type is not supported", ""},
@@ -100,7 +100,7 @@ var rules = []rule{
 	{131063, 131063, wrong, one, 0, "marketing templates are switched off for the Cloud API on this account", "switch disable_marketing_messages_on_cloud_api off"},
 	{131064, 131064, hopeless, one, 0, "the account may send few templates, because of wrong categories", "see the restriction's end in WhatsApp Manager, then replay"},
 	{131201, 131207, wrong, one, 0, "a call about groups was refused", hintOther},
-	{131208, 131208, slower, talk, fewMinute, "too many calls about groups", hintOther},
+	{131208, 131208, slower, talk, aWhile, "too many calls about groups", hintOther},
 	{131209, 131215, wrong, one, 0, "a call about groups was refused", hintOther},
 	{132000, 132000, wrong, one, 0, "the number of parameters is not the template's", hintTemplate},
 	{132001, 132001, wrong, one, 0, "there is no approved template of that name in that language", hintTemplate},
@@ -112,19 +112,19 @@ var rules = []rule{
 	{132016, 132016, wrong, one, 0, "the template is disabled for ever", "make a new template"},
 	{132018, 132018, wrong, one, 0, "the template's parameters are not valid", hintTemplate},
 	{132068, 132068, wrong, one, 0, "the flow is blocked", "correct the flow in WhatsApp Manager"},
-	{132069, 132069, slower, talk, anHour, "the flow is throttled: ten messages an hour", "correct the flow in WhatsApp Manager"},
+	{132069, 132069, slower, talk, aLongWhile, "the flow is throttled: ten messages an hour", "correct the flow in WhatsApp Manager"},
 	{133000, 133000, barred, lane, 0, "an earlier deregistration is incomplete", "deregister the number again"},
 	{133004, 133004, later, one, 0, "the registration service is unavailable", ""},
 	{133005, 133005, barred, lane, 0, "the two-step PIN is wrong", hintAccount},
 	{133006, 133006, barred, lane, 0, "the number must be verified again", hintAccount},
-	{133008, 133008, slower, lane, anHour, "too many guesses of the PIN", hintAccount},
-	{133009, 133009, slower, lane, fewMinute, "the PIN was guessed too fast", hintAccount},
+	{133008, 133008, slower, lane, aLongWhile, "too many guesses of the PIN", hintAccount},
+	{133009, 133009, slower, lane, aWhile, "the PIN was guessed too fast", hintAccount},
 	{133010, 133010, barred, lane, 0, "the number is not registered", "register the number in WhatsApp Manager"},
-	{133015, 133015, slower, lane, fewMinute, "the number was deleted a moment ago", ""},
-	{133016, 133016, slower, lane, anHour, "the number was registered too often in 72 hours", hintAccount},
+	{133015, 133015, slower, lane, aWhile, "the number was deleted a moment ago", ""},
+	{133016, 133016, slower, lane, aLongWhile, "the number was registered too often in 72 hours", hintAccount},
 	{134011, 134011, barred, lane, 0, "the terms of WhatsApp Payments are not accepted", hintAccount},
 	{134100, 134100, wrong, one, 0, "the marketing API takes marketing templates only", hintOther},
-	{134101, 134101, slower, talk, fewMinute, "the template is not known everywhere yet", ""},
+	{134101, 134101, slower, talk, aWhile, "the template is not known everywhere yet", ""},
 	{134102, 134102, wrong, one, 0, "the template is not available to the marketing API", hintOther},
 	{135000, 135000, wrong, one, 0, "the request's parameters are not valid", "look at the message in the dead letter"},
 	{137000, 137000, hopeless, one, 0, "the person's identity key has changed", "make sure who it is, and acknowledge the new key"},

@@ -70,7 +70,7 @@ func (t *flexTime) UnmarshalJSON(b []byte) error {
 	default:
 		t.Time = time.UnixMilli(v).UTC()
 	}
-	return nil
+	return nil //nolint:nilerr // what is no time stays the zero time
 }
 
 // unquoted returns what is between the quotes, if there are any.

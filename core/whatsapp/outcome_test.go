@@ -112,10 +112,11 @@ func TestSink_WaitsLongerForEachPairRateLimit(t *testing.T) {
 	sim := whatsappsim.New(whatsappsim.Options{})
 	r := newRig(t, sim)
 	sim.Fail(whatsappsim.Rule{Do: whatsappsim.DoError, Code: 131056, Count: 3})
-	for _, want := range []time.Duration{6, 12, 24} {
+	for _, seconds := range []int{6, 12, 24} {
+		want := time.Duration(seconds) * time.Second
 		err := r.send(hello).Err
-		if err == nil || err.Code != core.CodeRateLimited || err.Holds() != core.ScopeConversation || err.RetryAfter != want*time.Second {
-			t.Errorf("err = %+v, want the conversation to wait %v", err, want*time.Second)
+		if err == nil || err.Code != core.CodeRateLimited || err.Holds() != core.ScopeConversation || err.RetryAfter != want {
+			t.Errorf("err = %+v, want the conversation to wait %v", err, want)
 		}
 	}
 	if res := r.send(hello); res.Err != nil {

@@ -63,7 +63,7 @@ func decodeStrict(b []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return err
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // never wrapped
+	if _, err := d.Token(); err != io.EOF {
 		return core.Errorf(core.CodeInvalid, "webhook", "there is more after the JSON value")
 	}
 	return nil
@@ -191,9 +191,12 @@ func parseEntry(updates []Update, raw []byte) []Update {
 		if len(e.Changes) > 1 {
 			// What is not understood keeps what it says of account, time and field,
 			// in Meta's own form.
-			alone, _ = json.Marshal(rawEntry{e.ID, e.Time, []json.RawMessage{c}})
+			if b, err := json.Marshal(rawEntry{e.ID, e.Time, []json.RawMessage{c}}); err == nil {
+				alone = b
+			}
 		}
-		updates = o.parseChange(updates, c, alone)
+		own := o // each change sets a number of its own
+		updates = own.parseChange(updates, c, alone)
 	}
 	return updates
 }
@@ -207,7 +210,8 @@ func isEmpty(raw []byte) bool {
 }
 
 // parseChange appends the updates of one change; alone is the entry with no other.
-func (o origin) parseChange(updates []Update, raw, alone []byte) []Update {
+// It changes o.
+func (o *origin) parseChange(updates []Update, raw, alone []byte) []Update {
 	var c struct {
 		Field string          `json:"field"`
 		Value json.RawMessage `json:"value"`

@@ -111,7 +111,10 @@ func notes(idempotency string, more table) table {
 
 // bulk are settings with a batch, to the sim's bulk endpoint, as in
 // testdata/bulk.toml.
-func bulk(t testing.TB) table { return example(t, "bulk") }
+func bulk(t testing.TB) table {
+	t.Helper()
+	return example(t, "bulk")
+}
 
 // example returns the settings of testdata/<name>.toml.
 func example(t testing.TB, name string) table {

@@ -191,15 +191,16 @@ func (p *problems) addf(path, format string, args ...any) {
 const maxProblems = 5
 
 // err returns the problems as one error; nil when there are none.
-func (p problems) err() *core.Error {
-	if len(p) == 0 {
+func (p *problems) err() *core.Error {
+	all := *p
+	if len(all) == 0 {
 		return nil
 	}
-	text := strings.Join(p[:min(len(p), maxProblems)], "; ")
-	if n := len(p) - maxProblems; n > 0 {
+	text := strings.Join(all[:min(len(all), maxProblems)], "; ")
+	if n := len(all) - maxProblems; n > 0 {
 		text += fmt.Sprintf("; and %d more", n)
 	}
-	hint, _, _ := strings.Cut(p[0], ":")
+	hint, _, _ := strings.Cut(all[0], ":")
 	return &core.Error{
 		Code: core.CodeInvalid, Op: "settings", Source: core.SourcePlugin,
 		Message: clip(text, 1000), Hint: "look at " + hint + " in the lane's settings",

@@ -56,7 +56,7 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		{table{"timeout": "1h"}, "settings.timeout: want a duration"},
 		{table{"timeout": 10}, "settings.timeout: want a text, not number"},
 		{table{"parallel": 0}, "settings.parallel: want 1 to 64"},
-		{table{"paralel": 4}, "settings.paralel: unknown setting, did you mean parallel?"},
+		{table{"paralle": 4}, "settings.paralle: unknown setting, did you mean parallel?"},
 		{table{"zzz": 4}, "settings.zzz: unknown setting"},
 		{table{"headers": table{"Host": "x"}}, "settings.headers.Host: cannot be set"},
 		{table{"headers": table{"a b": "x"}}, `settings.headers."a b": not a header's name`},

@@ -322,7 +322,7 @@ func (b *bridge) close() error {
 	if b.cmd != nil && b.cmd.Process != nil {
 		_ = b.cmd.Process.Signal(syscall.SIGTERM)
 		select {
-		case <-b.exited:
+		case err = <-b.exited:
 		case <-time.After(35 * time.Second):
 			err = errors.Join(errors.New("the bridge did not end within 35 s"), b.cmd.Process.Kill())
 		}

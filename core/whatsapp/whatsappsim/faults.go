@@ -25,7 +25,7 @@ const (
 )
 
 // Rule is one way to misbehave. The first rule in force that fits a send strikes.
-type Rule struct {
+type Rule struct { //nolint:recvcheck // MarshalJSON is for values too
 	Do string `json:"do"`
 	// Code is the error of DoError and DoFail; Status overrules its HTTP status.
 	Code    int    `json:"code,omitempty"`

@@ -89,7 +89,7 @@ func (m *mediaStore) remove(id string) {
 // upload answers POST /{phone_number_id}/media.
 func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxUpload)
-	if err := r.ParseMultipartForm(maxUpload); err != nil {
+	if err := r.ParseMultipartForm(maxUpload); err != nil { //nolint:gosec // MaxBytesReader bounds it
 		s.refused(w, invalid("The parameter file is required."))
 		return
 	}
@@ -103,7 +103,7 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 		s.refused(w, invalid("The parameter file is required."))
 		return
 	}
-	defer part.Close()
+	defer func() { _ = part.Close() }()
 	data, err := io.ReadAll(part)
 	if err != nil {
 		s.refused(w, errorOf(131053, "The file could not be read"))

@@ -64,7 +64,7 @@ type item struct {
 	post *post
 }
 
-type items []item
+type items []item //nolint:recvcheck // as heap.Interface asks: only Push and Pop change the length
 
 func (h items) Len() int { return len(h) }
 func (h items) Less(i, j int) bool {
@@ -74,7 +74,7 @@ func (h items) Less(i, j int) bool {
 	return h[i].seq < h[j].seq
 }
 func (h items) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *items) Push(x any)   { *h = append(*h, x.(item)) } //nolint:errcheck,forcetypeassert // container/heap gives back what it got
+func (h *items) Push(x any)   { *h = append(*h, x.(item)) }
 func (h *items) Pop() any {
 	old := *h
 	last := len(old) - 1
@@ -205,7 +205,7 @@ func (s *Sim) schedule(ctx context.Context) {
 			if wait = o.later[0].due.Sub(now); wait > 0 {
 				break
 			}
-			it := heap.Pop(&o.later).(item) //nolint:errcheck,forcetypeassert // it holds nothing else
+			it := heap.Pop(&o.later).(item)
 			if it.post != nil {
 				o.ready = append(o.ready, it.post)
 				wake(o.work)

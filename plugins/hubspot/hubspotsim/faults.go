@@ -163,7 +163,7 @@ func (s struck) before(c *call) bool {
 	return false
 }
 
-func (f Fault) answer(c *call) {
+func (f *Fault) answer(c *call) {
 	e := vendorError{Category: f.Category, Message: f.Message}
 	switch {
 	case f.Status == http.StatusTooManyRequests:

@@ -92,15 +92,6 @@ func tableName(s string) string {
 	return ""
 }
 
-func (r *record) get(name string) string {
-	for _, v := range r.values {
-		if v.p.Name == name {
-			return v.v
-		}
-	}
-	return ""
-}
-
 // page copies records for the ledger.
 func (s *state) page(object string, from, n int) []Record {
 	s.mu.Lock()
