@@ -146,6 +146,7 @@ type Settlement struct {
 	Mark   []Mark
 	Term   []Term
 	Put    []Put
+	Append []Append
 	Record []Record
 	// Replay returns dead letters to their queues, with their attempts at zero
 	// and no mark; Resolve drops them. Unknown ids are ErrNotFound.
@@ -158,6 +159,8 @@ type Outcome struct {
 	// Added has one entry per Settlement.Add: false when it was dropped because
 	// it was seen before.
 	Added []bool
+	// Appended has one entry per Settlement.Append: its sequence number.
+	Appended []uint64
 }
 
 // DeadLetter is an item given up on.
@@ -236,6 +239,8 @@ type Store interface {
 
 	// Find returns the records of the history that carry the id, oldest first.
 	Find(ctx context.Context, tenant, id string) ([]Record, error)
+
+	LogReader
 
 	Stats() Stats
 

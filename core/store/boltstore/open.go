@@ -117,7 +117,7 @@ func create(path string) error {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketQueues, bucketValues, bucketSeen, bucketExpiry, bucketDead, bucketHistory, bucketQuarantine} {
+		for _, name := range [][]byte{bucketQueues, bucketValues, bucketSeen, bucketExpiry, bucketDead, bucketHistory, bucketLogs, bucketQuarantine} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -179,7 +179,10 @@ func (s *Store) open(path string, readOnly bool) error {
 		damaged, err = s.load(tx)
 		return err
 	})
-	if err != nil || readOnly || len(damaged) == 0 {
+	if err != nil || readOnly {
+		return err
+	}
+	if err := addLogs(db); err != nil || len(damaged) == 0 {
 		return err
 	}
 	return s.quarantine(damaged)

@@ -81,7 +81,7 @@ func (s *Store) submit(ctx context.Context, r *request) error {
 // lazyOnly reports whether a settlement has nothing that somebody else could
 // miss before its commit.
 func lazyOnly(st *store.Settlement) bool {
-	return len(st.Add)+len(st.Term)+len(st.Put)+len(st.Replay)+len(st.Resolve) == 0
+	return len(st.Add)+len(st.Term)+len(st.Put)+len(st.Append)+len(st.Replay)+len(st.Resolve) == 0
 }
 
 // settleLazily applies a settlement in memory and owes the commit. It reports
@@ -122,6 +122,11 @@ func validate(st *store.Settlement) error {
 		k := &st.Put[i].Key
 		if k.Key == "" || k.Bucket == "" || len(k.Key) > maxKey || len(k.Tenant)+len(k.Bucket) > maxKey {
 			return fmt.Errorf("store: key %.40q in bucket %q: keys are 1 to %d bytes", k.Key, k.Bucket, maxKey)
+		}
+	}
+	for i := range st.Append {
+		if id := st.Append[i].Log; id.Name == "" || len(id.Tenant)+len(id.Name) > maxKey {
+			return fmt.Errorf("store: log %.40q: names are 1 to %d bytes", id.Name, maxKey)
 		}
 	}
 	return nil

@@ -33,6 +33,7 @@ var (
 	bucketExpiry     = []byte("expiry")  // hour, sequence → where the value is
 	bucketDead       = []byte("dead")    // id → dead letter
 	bucketHistory    = []byte("history") // sequence → record, until it is moved
+	bucketLogs       = []byte("logs")    // tenant NUL log → sequence → entry, and the head
 	bucketQuarantine = []byte("quarantine")
 )
 
@@ -116,6 +117,9 @@ func (r *request) weight() int {
 	}
 	for i := range r.s.Put {
 		n += len(r.s.Put[i].Value) + 64
+	}
+	for i := range r.s.Append {
+		n += len(r.s.Append[i].Data) + 128
 	}
 	for i := range r.s.Record {
 		n += len(r.s.Record[i].Data) + 64
@@ -339,6 +343,9 @@ func (s *Store) commitOne(w *txWriter, r *request, now time.Time) error {
 		ops = append(ops, op{bucket: bucketValues, sub: valuesKey(p.Key.Tenant, p.Key.Bucket), put: p})
 	}
 	if err := w.write(ops); err != nil {
+		return err
+	}
+	if err := w.append(r, now); err != nil {
 		return err
 	}
 	return s.exhume(w, r, now)
