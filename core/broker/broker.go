@@ -150,6 +150,7 @@ type tenant struct {
 	queue   store.QueueID
 	depth   atomic.Int64 // undecided events
 	aliases aliases
+	locks   contactLocks
 	numbers map[string]*lane
 	crm     []*lane
 }

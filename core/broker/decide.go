@@ -20,15 +20,27 @@ const (
 
 // decideLoop decides the tenant's events, a batch at a time. Several loops run
 // at once, so that one decides while the other's commit is under way; the queue
-// hands out one event of a conversation at a time.
+// hands out one event of a conversation at a time, and the locks one of a
+// contact.
 func (t *tenant) decideLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		ds, err := t.b.o.Store.Fetch(ctx, t.queue, decideBatch, decideLease)
 		if err != nil {
 			return // ctx ended or the store gave up
 		}
-		if err := t.decide(ctx, ds); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrStale) {
-			t.b.log.Error("decide", "tenant", t.ID, "error", err)
+		for i := range ds {
+			ds[i].Value = eventOf(ds[i]) // parsed once, whoever looks
+		}
+		for len(ds) > 0 {
+			free, busy, err := t.locks.take(ctx, ds)
+			if err != nil {
+				return // the leases run out with the process
+			}
+			if err := t.decide(ctx, free); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrStale) {
+				t.b.log.Error("decide", "tenant", t.ID, "error", err)
+			}
+			t.locks.release(contactsOf(free)...)
+			ds = busy
 		}
 	}
 }
@@ -37,7 +49,8 @@ func (t *tenant) decideLoop(ctx context.Context) {
 type turn struct {
 	d       store.Delivery
 	e       *core.Event // shared: never changed
-	contact *core.Contact
+	person  *person
+	contact *core.Contact // the person's
 	conv    *conversation
 	isNew   bool // the conversation's first event
 
@@ -173,11 +186,13 @@ func (t *tenant) load(ctx context.Context, turns []turn) error {
 			statuses = statuses[2:]
 		}
 		if u.e.Contact == nil || u.e.Contact.ID == "" {
-			u.contact, u.conv = &core.Contact{}, &conversation{}
+			u.person, u.conv = &person{}, &conversation{}
+			u.contact = &u.person.Contact
 			continue
 		}
 		var found bool
-		u.contact, _ = decode[core.Contact](values[0])
+		u.person, _ = decode[person](values[0])
+		u.contact = &u.person.Contact
 		u.conv, found = decode[conversation](values[1])
 		u.isNew = !found
 		values = values[2:]
@@ -190,7 +205,7 @@ func (t *tenant) load(ctx context.Context, turns []turn) error {
 func (t *tenant) save(s *store.Settlement, u *turn) {
 	if u.contact.ID != "" {
 		if u.contactChanged {
-			s.Put = append(s.Put, store.Put{Key: contactKey(t.ID, u.contact.ID), Value: mustJSON(u.contact)})
+			s.Put = append(s.Put, store.Put{Key: contactKey(t.ID, u.contact.ID), Value: mustJSON(u.person)})
 		}
 		if u.convChanged {
 			s.Put = append(s.Put, store.Put{Key: conversationKey(t.ID, u.contact.ID, u.e.Number), Value: mustJSON(u.conv)})

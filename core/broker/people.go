@@ -135,6 +135,42 @@ func conversationKey(tenant, contact, number string) store.Key {
 	return store.Key{Tenant: tenant, Bucket: bucketPeople, Key: contact + "/" + number}
 }
 
+// person is a contact as it is stored: what everybody may know of it, and what
+// the bridge keeps beside that.
+type person struct {
+	core.Contact
+	// Identities are the addresses that the person was met by.
+	Identities []identity `json:"identities,omitempty"`
+	// MergedInto is the contact that this one was found to be; empty for one
+	// that stands for itself.
+	MergedInto string `json:"merged_into,omitempty"`
+	// Consent is what the ledger last said, by level.
+	Consent map[string]consentState `json:"consent,omitempty"`
+	// Suppressed says why nothing may be sent to the person; empty when it may.
+	Suppressed []suppression `json:"suppressed,omitempty"`
+}
+
+// identity is an address of a person, and how the bridge came to know it.
+type identity struct {
+	Address core.Address `json:"address"`
+	Source  string       `json:"source"`
+	First   time.Time    `json:"first"`
+	Last    time.Time    `json:"last"`
+}
+
+// consentState is the ledger's last word on one level of consent.
+type consentState struct {
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	Seq   uint64    `json:"seq"` // of the ledger's entry
+}
+
+// suppression is one reason to send nothing.
+type suppression struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
 // conversation is the state of one number × one contact.
 type conversation struct {
 	Started time.Time `json:"started"`
