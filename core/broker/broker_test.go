@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -321,9 +322,10 @@ func TestBridge_RetriesWithinASecondThenAfterThirtyThenAsksAPerson(t *testing.T)
 
 func TestBridge_ALongOutagePausesTheLaneAndBurnsNoAttempts(t *testing.T) {
 	run(t, func(b *bridge) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		b.crm.do = func(core.Delivery) core.Result {
-			if down {
+			if down.Load() {
 				return core.Result{Err: &core.Error{Code: core.CodeUnavailable, Message: "connection refused", Scope: core.ScopeLane}}
 			}
 			return core.Result{}
@@ -339,7 +341,7 @@ func TestBridge_ALongOutagePausesTheLaneAndBurnsNoAttempts(t *testing.T) {
 		if n := len(b.dead()); n != 0 {
 			t.Errorf("%d dead letters", n)
 		}
-		down = false
+		down.Store(false)
 		end := time.Now()
 		settled(31 * time.Second)
 		if n := b.depth(); n != 0 {
