@@ -128,6 +128,24 @@ type Record struct {
 	Data []byte
 }
 
+// HistoryQuery asks for many records of the history, a page at a time.
+type HistoryQuery struct {
+	Tenant string
+	// ID is one that the records carry: of those found by many ids, one that
+	// they share.
+	ID string
+	// From and To bound the records' times: from From on, before To. Zero is no
+	// bound. A record whose time differs by more than an hour from those stored
+	// beside it may be left out.
+	From, To time.Time
+	// After is the place after which to go on: 0, or what the page before
+	// returned.
+	After uint64
+	// Limit is how many records a page has at most. One has fewer when they are
+	// large.
+	Limit int
+}
+
 // Settlement is everything that happens together.
 type Settlement struct {
 	// Ingest marks a settlement that brings new work into the bridge: refused
@@ -239,6 +257,11 @@ type Store interface {
 
 	// Find returns the records of the history that carry the id, oldest first.
 	Find(ctx context.Context, tenant, id string) ([]Record, error)
+	// History returns a page of the records that a query is about, in the order
+	// in which they were stored, and the place after which to go on; no records
+	// is the end for now. Pages are short: no transaction stays open between
+	// calls, and what is stored meanwhile comes later.
+	History(ctx context.Context, q HistoryQuery) (recs []Record, next uint64, err error)
 
 	LogReader
 

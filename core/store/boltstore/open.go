@@ -65,7 +65,7 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 // OpenReadOnly opens the store of a bridge that does not run, for looking only:
-// Get, Range, Dead, DeadLetter, Peek, Find and Stats work, Settle and Fetch do
+// Get, Range, Dead, DeadLetter, Peek, Find, History and Stats work, Settle and Fetch do
 // not.
 func OpenReadOnly(dir string) (*Store, error) {
 	var o Options
