@@ -96,7 +96,7 @@ func (m message) call(t testing.TB) script.Call {
 			"contact": m.contact, "tenant": map[string]any{"id": "shop", "name": "The Shop"}, "settings": settings,
 			"conversation": map[string]any{"id": "100:c1", "new": !m.old, "mode": mode, "started": m.at, "messages": 1, "replies": 0},
 		}),
-		OnMessage: true, MapToCRM: true, Now: m.at, Seed: 1,
+		Hooks: script.OnMessage | script.MapToCRM, Now: m.at, Seed: 1,
 	}
 }
 

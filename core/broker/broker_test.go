@@ -68,7 +68,9 @@ func (s *sink) kinds() []string {
 // scripts decides with a func.
 type scripts func(e *core.Event) script.Decision
 
-func (f scripts) Version(string) (script.Version, bool) { return script.Version{Hash: "v1"}, f != nil }
+func (f scripts) Version(string) (script.Version, bool) {
+	return script.Version{Hash: "v1", Hooks: script.OnMessage | script.MapToCRM}, f != nil
+}
 
 func (f scripts) Decide(_ context.Context, _ string, calls []script.Call) []script.Decision {
 	out := make([]script.Decision, len(calls))

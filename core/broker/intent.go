@@ -99,12 +99,11 @@ func (m *sentMessage) take(t *tenant, in, status []byte) {
 // status decides a status of a message of ours. Only a step forward counts. A
 // status that overtook the answer to its own send waits until the lane has
 // written that answer down; if the lane is waiting for just this news, it is
-// told.
-func (t *tenant) status(ctx context.Context, s *store.Settlement, u *turn) bool {
+// told. It reports whether the message moved forward.
+func (t *tenant) status(ctx context.Context, u *turn) bool {
 	st := u.e.Status
 	if st == nil {
-		t.toCRM(s, u.e, u.d.Data)
-		return true
+		return false
 	}
 	m := u.sent
 	if in := m.intent; in != nil {
@@ -114,13 +113,13 @@ func (t *tenant) status(ctx context.Context, s *store.Settlement, u *turn) bool 
 			if u.step.Time.Sub(in.At) > 2*time.Second {
 				wait = time.Second
 			}
-			s.Nak = append(s.Nak, store.Nak{Delivery: u.d, Due: time.Now().Add(wait)})
+			u.wait(wait, false)
 			if l := t.numbers[in.Number]; l != nil {
 				l.learned(m.hash, st.MessageID)
 			}
 			return false
 		case intentHeld:
-			t.settleHeld(ctx, s, u, in)
+			t.settleHeld(ctx, u, in)
 		}
 		if in.MessageID != "" && in.MessageID != st.MessageID {
 			t.b.totals.doubleSend.Add(1)
@@ -131,26 +130,25 @@ func (t *tenant) status(ctx context.Context, s *store.Settlement, u *turn) bool 
 	}
 	if !m.status.Value.Advances(st.Value) {
 		u.note("no step forward from " + string(m.status.Value) + ": dropped")
-		return true
+		u.tell = nil
+		return false
 	}
 	expires := u.step.Time.Add(t.b.o.IntentRetention)
-	s.Put = append(s.Put, store.Put{
+	u.s.Put = append(u.s.Put, store.Put{
 		Key: statusKey(t.ID, m.hash), Value: mustJSON(delivered{Value: st.Value, At: u.e.Time}), Expires: expires,
 	})
-	e, data := u.e, u.d.Data
 	if m.intent != nil && st.Intent == "" {
-		copied, cs := *e, *st
+		e, cs := *u.e, *st
 		cs.Intent = m.intent.ID
-		copied.Status = &cs
-		e, data = &copied, nil
+		e.Status = &cs
+		u.tell, u.data = &e, nil
 	}
-	t.toCRM(s, e, data)
 	return true
 }
 
 // settleHeld closes the case of a send that was before a person, now that its
 // status says it was sent.
-func (t *tenant) settleHeld(ctx context.Context, s *store.Settlement, u *turn, in *intent) {
+func (t *tenant) settleHeld(ctx context.Context, u *turn, in *intent) {
 	const page, pages = 100, 100
 	after := ""
 	for range pages {
@@ -163,9 +161,9 @@ func (t *tenant) settleHeld(ctx context.Context, s *store.Settlement, u *turn, i
 				continue
 			}
 			send := eventOf(store.Delivery{Queue: d.Queue, ID: d.Item, Data: d.Data})
-			s.Resolve = append(s.Resolve, d.ID)
+			u.s.Resolve = append(u.s.Resolve, d.ID)
 			in.State, in.MessageID, in.At = intentSent, u.e.Status.MessageID, u.step.Time
-			t.sent(s, send, in)
+			t.sent(&u.s, send, in)
 			u.note("the status says that the held message was sent: case closed")
 			return
 		}

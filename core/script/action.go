@@ -32,21 +32,18 @@ type wireAction struct {
 	Priority string `json:"priority"`
 }
 
-// decodeActions reads what onMessage returned: a JSON array. The error is a
-// sentence for the script's author.
-func decodeActions(data string) ([]Action, error) {
-	if data == "" {
-		return nil, nil
-	}
+// decodeActions reads what a hook returned: a JSON array. The error is a sentence
+// for the script's author.
+func decodeActions(hook, data string) ([]Action, error) {
 	dec := json.NewDecoder(strings.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("onMessage returned what is no list of actions")
+		return nil, fmt.Errorf("%s returned what is no list of actions", hook)
 	}
 	dec.DisallowUnknownFields()
 	var actions []Action
 	for i := 0; dec.More(); i++ {
 		if i == MaxActions {
-			return nil, fmt.Errorf("onMessage returned more than %d actions", MaxActions)
+			return nil, fmt.Errorf("%s returned more than %d actions", hook, MaxActions)
 		}
 		var w wireAction
 		err := dec.Decode(&w)
@@ -63,7 +60,7 @@ func decodeActions(data string) ([]Action, error) {
 		actions = append(actions, a)
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("onMessage returned what is no list of actions")
+		return nil, fmt.Errorf("%s returned what is no list of actions", hook)
 	}
 	return actions, nil
 }
@@ -147,11 +144,15 @@ func (w *wireAction) escalate(a *Action) error {
 	if err := bound("note", a.Note, MaxText); err != nil {
 		return err
 	}
-	switch a.Priority {
+	return checkPriority(a.Priority)
+}
+
+func checkPriority(p string) error {
+	switch p {
 	case "", "low", "normal", "high":
 		return nil
 	}
-	return fmt.Errorf("priority is low, normal or high, not %s", quote(a.Priority))
+	return fmt.Errorf("priority is low, normal or high, not %s", quote(p))
 }
 
 // fieldText is a contact field's value as text: fields of contacts are texts.

@@ -70,7 +70,7 @@ func benchmarkCall(b *testing.B, text string) Call {
 		b.Fatal(err)
 	}
 	return Call{
-		Event: event, OnMessage: true, MapToCRM: true, Now: now, Seed: 42,
+		Event: event, Hooks: OnMessage | MapToCRM, Now: now, Seed: 42,
 		Context: []byte(`{"contact":{"id":"c-0123456789abcdef","name":"Zoe","tags":["vip"]},"conversation":{"id":"100000000000001:c-0123456789abcdef",` +
 			`"new":true,"mode":"bot","started":"2026-11-23T09:30:00Z","messages":1,"replies":0},"tenant":{"id":"shop","name":"The Shop"},` +
 			`"settings":{"greeting":"Hi","limit":3,"on":true}}`),

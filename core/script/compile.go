@@ -17,9 +17,6 @@ import (
 	"github.com/go-sourcemap/sourcemap"
 )
 
-// The names of the hooks, in the order in which a program returns them.
-var hookNames = []string{"onMessage", "mapToCRM"}
-
 // prelude holds what scripts find beside the language, by the name that they
 // use it by. What a script does not mention is left out, because it would be
 // made anew for every event. host is the one native function: see vm.host.

@@ -277,7 +277,7 @@ func host() {
 		panic(err)
 	}
 	pid := e.WorkerPIDs("shop")[0]
-	go e.Decide(context.Background(), "shop", []script.Call{{Event: []byte(`{"message":{"text":"hang"}}`), Context: []byte("{}"), OnMessage: true}})
+	go e.Decide(context.Background(), "shop", []script.Call{{Event: []byte(`{"message":{"text":"hang"}}`), Context: []byte("{}"), Hooks: script.OnMessage}})
 	for len(e.WorkerPIDs("shop")) > 0 { // until it has the call
 		runtime.Gosched()
 	}
@@ -435,7 +435,7 @@ func evilWorker(how string) {
 	}
 	fine := result("\x00\x01\x00\x00\x00\x00\x00")
 	read()
-	frame('L', `{"hooks":["onMessage","rm -rf"],"confined":{"memory":"`+strings.Repeat("x", 1000)+`"}}`)
+	frame('L', `{"hooks":65281,"confined":{"memory":"`+strings.Repeat("x", 1000)+`"}}`)
 	for {
 		read()
 		switch how {
@@ -482,8 +482,8 @@ func TestEngine_BelievesNothingThatAWorkerSays(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			e := start(t, script.Options{Command: []string{"/proc/self/exe", "evil-worker", how}, Hard: slower * 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 			v := load(t, e, "shop", "s.js", "")
-			if len(v.Hooks) != 1 {
-				t.Errorf("hooks %q", v.Hooks)
+			if v.Hooks != script.OnMessage {
+				t.Errorf("hooks %s", v.Hooks)
 			}
 			d := decide(t, e, "shop", call(t, "hi"))[0]
 			if !endsAs(outcome(d), want) {

@@ -93,7 +93,7 @@ func (d *deciding) frame(ctx context.Context) error {
 	}
 	first, waited := d.next, time.Since(d.began)
 	_, err = d.w.decide(ctx, &d.e.o, d.calls[first:first+n], func(i int, r result) {
-		d.out[first+i] = decision(p, r)
+		d.out[first+i] = decision(p, d.calls[first+i].Hooks, r)
 		d.out[first+i].Waited = waited
 		d.next++
 	})
@@ -234,7 +234,7 @@ func (t *tenant) forget(now time.Time) {
 }
 
 // decision makes a Decision of what a worker says, believing nothing.
-func decision(p *program, r result) Decision {
+func decision(p *program, hooks Hooks, r result) Decision {
 	d := Decision{Version: p.version.Hash, Ran: r.ran}
 	for _, l := range r.log {
 		d.Log = append(d.Log, clip(strings.ToValidUTF8(l, "�"), MaxLogLine))
@@ -245,7 +245,7 @@ func decision(p *program, r result) Decision {
 	}
 	switch r.failure {
 	case failureNone:
-		if d.Actions, err = decodeActions(r.actions); err != nil {
+		if err := d.take(hooks, r.answer); err != nil {
 			d.Err = core.Errorf(core.CodeInvalid, "script", "%s: %w", p.Name, err)
 		}
 	case failureScript:
@@ -259,6 +259,23 @@ func decision(p *program, r result) Decision {
 		d.Err = core.Errorf(core.CodeInternal, "script", "%s: %s", p.Name, mask(r.message))
 	}
 	return d
+}
+
+// take reads what the hook that was asked for returned. The error is a sentence
+// for the script's author.
+func (d *Decision) take(hooks Hooks, answer string) (err error) {
+	switch {
+	case answer == "":
+	case hooks.Has(MapFromCRM):
+		d.Changes, err = decodeChanges(answer)
+	case hooks.Has(Route):
+		d.Route, err = decodeRoute(answer)
+	case hooks.Has(BeforeSend):
+		d.Veto, err = decodeVeto(answer)
+	default:
+		d.Actions, err = decodeActions((hooks & actionHooks).String(), answer)
+	}
+	return err
 }
 
 // lineOf accepts a place in the program's file, and nothing else.

@@ -181,7 +181,7 @@ func (e *Engine) Load(ctx context.Context, tenantID string, src Source) (Version
 		return Version{}, err
 	}
 	e.m.loads.WithLabelValues(tenantID, "ok").Inc()
-	p.version.Hooks = hooksOf(reply)
+	p.version.Hooks = reply.Hooks & allHooks
 	p.version.LoadedAt = time.Now()
 
 	e.mu.Lock()
@@ -232,17 +232,6 @@ func newProgram(src Source) (*program, error) {
 	src.Code = slices.Clone(src.Code)
 	sum := sha256.Sum256(append([]byte(src.Name+"\x00"), src.Code...))
 	return &program{Source: src, version: Version{Hash: hex.EncodeToString(sum[:6]), Name: src.Name}}, nil
-}
-
-// hooksOf returns those hooks of a worker's answer that exist.
-func hooksOf(reply loadReply) []string {
-	var hooks []string
-	for _, h := range hookNames {
-		if slices.Contains(reply.Hooks, h) {
-			hooks = append(hooks, h)
-		}
-	}
-	return hooks
 }
 
 // Version returns what is loaded for a tenant.

@@ -108,7 +108,7 @@ func call(t testing.TB, text string) script.Call {
 		t.Fatal(err)
 	}
 	return script.Call{
-		Event: event, OnMessage: true, MapToCRM: true, Now: now, Seed: 42,
+		Event: event, Hooks: script.OnMessage | script.MapToCRM, Now: now, Seed: 42,
 		Context: []byte(`{"contact":{"id":"c1","tags":["vip"]},"conversation":{"id":"100:c1","new":true,"mode":"bot","messages":1},` +
 			`"tenant":{"id":"shop","name":"The Shop"},"settings":{"greeting":"Hi","limit":3,"on":true}}`),
 	}
@@ -146,7 +146,7 @@ export const mapToCRM = (event: Event, context: Context) => ({
   greeting: context.settings.greeting, iso: context.time,
 });
 `)
-	if diff := cmp.Diff([]string{"onMessage", "mapToCRM"}, v.Hooks); diff != "" {
+	if diff := cmp.Diff("onMessage, mapToCRM", v.Hooks.String()); diff != "" {
 		t.Error(diff)
 	}
 	got := decide(t, e, "shop", call(t, "hello"))[0]
@@ -236,7 +236,7 @@ func TestEngine_FindsHooksHoweverTheyAreWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := start(t, script.Options{})
 			v := load(t, e, "shop", test.file, test.code)
-			if got := strings.Join(v.Hooks, " "); got != test.hooks {
+			if got := strings.Join(v.Hooks.Names(), " "); got != test.hooks {
 				t.Errorf("hooks %q, want %q", got, test.hooks)
 			}
 			d := decide(t, e, "shop", call(t, "hi"))[0]
@@ -257,8 +257,8 @@ func TestEngine_RunsOnlyTheHooksAskedFor(t *testing.T) {
 	e := start(t, script.Options{})
 	load(t, e, "shop", "s.js", "export const onMessage = () => tag('x'), mapToCRM = () => ({a: 1})")
 	onlyMap, neither := call(t, ""), call(t, "")
-	onlyMap.OnMessage = false
-	neither.OnMessage, neither.MapToCRM = false, false
+	onlyMap.Hooks = script.MapToCRM
+	neither.Hooks = 0
 	ds := decide(t, e, "shop", onlyMap, neither)
 	if len(ds[0].Actions) != 0 || len(ds[0].Fields) != 1 || len(ds[1].Actions) != 0 || ds[1].Fields != nil {
 		t.Errorf("%+v", ds)

@@ -23,7 +23,7 @@ func FuzzDecodeActions(f *testing.F) {
 	f.Add(`[{"type":"setField","name":"a","value":{}}`)
 	f.Add(`[null,[]]x`)
 	f.Fuzz(func(t *testing.T, data string) {
-		actions, err := decodeActions(data)
+		actions, err := decodeActions("onMessage", data)
 		if err != nil {
 			if actions != nil {
 				t.Error("both actions and an error")
@@ -75,7 +75,7 @@ func FuzzDecodeActions(f *testing.F) {
 // A worker's results are read without panic, and written ones are read back.
 func FuzzCutResult(f *testing.F) {
 	full := result{
-		actions: `[{"type":"tag"}]`, failure: failureScript, message: "m", line: "l", ran: 5, log: []string{"a", ""},
+		answer: `[{"type":"tag"}]`, failure: failureScript, message: "m", line: "l", ran: 5, log: []string{"a", ""},
 		fields: []field{{"s", "x"}, {"n", 1.5}, {"t", true}, {"f", false}, {"z", nil}},
 	}
 	for _, r := range []result{{}, full, {fields: []field{}}} {

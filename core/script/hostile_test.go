@@ -56,7 +56,7 @@ func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
 			if err == nil {
 				began = time.Now()
 				good := call(t, "hello")
-				good.OnMessage, good.MapToCRM = false, false // the top level only
+				good.Hooks = 0 // the top level only
 				ds := decide(t, e, "hostile", good, call(t, "hello"))
 				took := time.Since(began)
 				if ds[0].Err != nil && !strings.Contains(f.Name, "toplevel") {

@@ -48,8 +48,8 @@ type Version struct {
 	// Hash is short and the same for the same Source.
 	Hash string
 	Name string
-	// Hooks are those that the script has: "onMessage", "mapToCRM".
-	Hooks    []string
+	// Hooks are those that the script has: only these need to be asked for.
+	Hooks    Hooks
 	LoadedAt time.Time
 }
 
@@ -59,9 +59,8 @@ type Call struct {
 	Event []byte
 	// Context is a JSON object; the hooks see it with `now` added.
 	Context []byte
-	// OnMessage and MapToCRM say which hooks to run, those that the script has.
-	OnMessage bool
-	MapToCRM  bool
+	// Hooks are those to run; those that the script does not have are left out.
+	Hooks Hooks
 	// Now is the time that the script sees.
 	Now time.Time
 	// Seed makes Math.random.
@@ -70,8 +69,15 @@ type Call struct {
 
 // Decision is what the hooks of one call decided.
 type Decision struct {
-	// Actions are onMessage's; none when Err is set.
+	// Actions are what onMessage, onStatus, onTimer or onContactChange asked for;
+	// none when Err is set.
 	Actions []Action
+	// Changes are mapFromCRM's: tag, untag and setField.
+	Changes []Action
+	// Veto is beforeSend's reason against the message, or empty.
+	Veto string
+	// Route is what route says about a hand-over; nil when it says nothing.
+	Route *Routing
 	// Fields are mapToCRM's: strings, float64s, bools and nils. They can be
 	// there when onMessage failed.
 	Fields map[string]any
@@ -90,6 +96,13 @@ type Decision struct {
 	// worker before.
 	Ran    time.Duration
 	Waited time.Duration
+}
+
+// Routing is where a hand-over goes. What is empty stays as it was.
+type Routing struct {
+	Team     string
+	Owner    string // one person
+	Priority string // "low", "normal" or "high"
 }
 
 // The types of actions.

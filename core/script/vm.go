@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +54,7 @@ func (c *compiled) do(call *call, clock *clock, res *result) {
 }
 
 // probe runs the top level of a script and says which hooks it has.
-func (c *compiled) probe(clock *clock) (hooks []string, err error) {
+func (c *compiled) probe(clock *clock) (hooks Hooks, err error) {
 	call := &call{now: time.Now(), event: "{}", context: "{}"}
 	res := &result{}
 	r := &run{c: c, vm: goja.New(), call: call, res: res}
@@ -64,24 +65,25 @@ func (c *compiled) probe(clock *clock) (hooks []string, err error) {
 		if err != nil {
 			return err
 		}
-		for i, f := range found {
+		for i, name := range hookNames {
+			f := found.Get(strconv.Itoa(i))
 			if f == nil || goja.IsUndefined(f) {
 				continue
 			}
 			o, ok := f.(*goja.Object)
 			if !ok {
-				return fmt.Errorf("%s is no function", hookNames[i])
+				return fmt.Errorf("%s is no function", name)
 			}
 			if _, ok := goja.AssertFunction(o); !ok {
-				return fmt.Errorf("%s is no function", hookNames[i])
+				return fmt.Errorf("%s is no function", name)
 			}
 			if tag := o.GetSymbol(goja.SymToStringTag); tag != nil && !goja.IsUndefined(tag) {
-				return fmt.Errorf("%s is async or a generator: hooks are plain functions, write no async and no await", hookNames[i])
+				return fmt.Errorf("%s is async or a generator: hooks are plain functions, write no async and no await", name)
 			}
-			hooks = append(hooks, hookNames[i])
+			hooks |= 1 << i
 		}
-		if len(hooks) == 0 {
-			return fmt.Errorf("there is no hook: write export function onMessage(event, context) { … } or mapToCRM")
+		if hooks == 0 {
+			return fmt.Errorf("there is no hook: write export function onMessage(event, context) { … }, or another of %s", strings.Join(hookNames, ", "))
 		}
 		return nil
 	})
@@ -91,7 +93,7 @@ func (c *compiled) probe(clock *clock) (hooks []string, err error) {
 	if res.line == "" {
 		res.line = c.name
 	}
-	return nil, fmt.Errorf("%s: %s", res.line, res.message)
+	return 0, fmt.Errorf("%s: %s", res.line, res.message)
 }
 
 // decide is the work of one call.
@@ -113,20 +115,66 @@ func (r *run) decide() error {
 	context.put(property{key: "time", json: now.Format(`"2006-01-02T15:04:05.000Z07:00"`)})
 	args := []goja.Value{r.vm.NewDynamicObject(event), r.vm.NewDynamicObject(context)}
 
-	if onMessage, ok := goja.AssertFunction(hooks[0]); ok && r.call.onMessage {
-		r.guard(func() error { return r.onMessage(onMessage, args) })
-		if r.res.failure != failureNone && r.res.stopped {
-			return nil
+	for i, name := range hookNames {
+		h := Hooks(1) << i
+		if !r.call.hooks.Has(h) {
+			continue
 		}
-	}
-	if mapToCRM, ok := goja.AssertFunction(hooks[1]); ok && r.call.mapToCRM {
-		return r.mapToCRM(mapToCRM, args)
+		hook, ok := goja.AssertFunction(hooks.Get(strconv.Itoa(i)))
+		if !ok {
+			continue
+		}
+		r.guard(func() error {
+			v, err := hook(goja.Undefined(), args...)
+			if err != nil {
+				return err
+			}
+			if err := r.keep(h, v); err != nil {
+				return fmt.Errorf("%s %w", name, err)
+			}
+			return nil
+		})
+		if r.res.stopped {
+			break
+		}
 	}
 	return nil
 }
 
-// top runs the script's top level and returns its hooks.
-func (r *run) top() ([]goja.Value, error) {
+// keep writes down what a hook returned.
+func (r *run) keep(h Hooks, v goja.Value) (err error) {
+	if h == MapToCRM {
+		r.res.fields, err = fieldsOf(v)
+		return err
+	}
+	if goja.IsUndefined(v) || goja.IsNull(v) {
+		return nil
+	}
+	e := encoder{limit: MaxOutput}
+	wrap := actionHooks.Has(h) && !isArray(v) // one action is a list of one
+	if wrap {
+		e.buf = append(e.buf, '[')
+	}
+	if err := e.value(v, 0); err != nil {
+		return fmt.Errorf("returned %w", err)
+	}
+	if wrap {
+		e.buf = append(e.buf, ']')
+	}
+	if len(e.buf) > MaxOutput {
+		return fmt.Errorf("returned %w", errLarge)
+	}
+	r.res.answer = string(e.buf)
+	return nil
+}
+
+func isArray(v goja.Value) bool {
+	o, ok := v.(*goja.Object)
+	return ok && o.ClassName() == "Array"
+}
+
+// top runs the script's top level and returns the list of its hooks.
+func (r *run) top() (*goja.Object, error) {
 	vm := r.vm
 	vm.SetMaxCallStackSize(maxCalls)
 	now := r.call.now
@@ -155,8 +203,7 @@ func (r *run) top() ([]goja.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	hooks := list.(*goja.Object)
-	return []goja.Value{hooks.Get("0"), hooks.Get("1")}, nil
+	return list.(*goja.Object), nil
 }
 
 // disableEval takes away all that makes code of strings. The names eval and
@@ -234,46 +281,6 @@ func (r *run) log(args goja.Value) {
 	r.res.log = append(r.res.log, clip(line.String(), MaxLogLine))
 }
 
-func (r *run) onMessage(hook goja.Callable, args []goja.Value) error {
-	v, err := hook(goja.Undefined(), args...)
-	if err != nil {
-		return err
-	}
-	if goja.IsUndefined(v) || goja.IsNull(v) {
-		return nil
-	}
-	e := encoder{limit: MaxOutput}
-	list := false
-	if o, ok := v.(*goja.Object); ok {
-		list = o.ClassName() == "Array"
-	}
-	if !list {
-		e.buf = append(e.buf, '[')
-	}
-	if err := e.value(v, 0); err != nil {
-		return fmt.Errorf("onMessage returned %w", err)
-	}
-	if !list {
-		e.buf = append(e.buf, ']')
-	}
-	if len(e.buf) > MaxOutput {
-		return fmt.Errorf("onMessage returned %w", errLarge)
-	}
-	r.res.actions = string(e.buf)
-	return nil
-}
-
-func (r *run) mapToCRM(hook goja.Callable, args []goja.Value) error {
-	v, err := hook(goja.Undefined(), args...)
-	if err != nil {
-		return err
-	}
-	if r.res.fields, err = fieldsOf(v); err != nil {
-		return fmt.Errorf("mapToCRM %w", err)
-	}
-	return nil
-}
-
 // guard runs a step and turns however it fails into the result's failure. Only
 // the first failure of a call is kept.
 func (r *run) guard(step func() error) {
@@ -308,7 +315,7 @@ func (r *run) guard(step func() error) {
 	r.res.stopped = r.res.stopped || stopped
 	if r.res.failure == failureNone {
 		r.res.failure, r.res.message, r.res.line = f, message, line
-		r.res.actions = ""
+		r.res.answer = ""
 	}
 }
 

@@ -35,7 +35,7 @@ type loadRequest struct {
 
 // loadReply answers it.
 type loadReply struct {
-	Hooks []string `json:"hooks,omitempty"`
+	Hooks Hooks `json:"hooks,omitempty"`
 	// Error is empty when the script can be used.
 	Error string `json:"error,omitempty"`
 	// Confined says which walls stand around the worker.
@@ -54,8 +54,8 @@ func (c confinement) whole() bool { return c == confinement{"on", "on", "on"} }
 
 // result is what a worker says about one call.
 type result struct {
-	actions string // JSON array; empty when there are none
-	fields  []field
+	answer  string  // JSON of what the hook returned; empty when that is nothing
+	fields  []field // mapToCRM's
 	log     []string
 	failure failure
 	line    string
@@ -151,21 +151,8 @@ func appendBytes[T ~string | ~[]byte](buf []byte, s T) []byte {
 	return append(binary.AppendUvarint(buf, uint64(len(s))), s...)
 }
 
-// Bits of a call's hooks.
-const (
-	runOnMessage = 1 << iota
-	runMapToCRM
-)
-
 func appendCall(buf []byte, c *Call) []byte {
-	var hooks byte
-	if c.OnMessage {
-		hooks |= runOnMessage
-	}
-	if c.MapToCRM {
-		hooks |= runMapToCRM
-	}
-	buf = append(buf, hooks)
+	buf = binary.BigEndian.AppendUint16(buf, uint16(c.Hooks))
 	buf = binary.BigEndian.AppendUint64(buf, uint64(c.Now.UnixNano()))
 	buf = binary.BigEndian.AppendUint64(buf, uint64(c.Seed))
 	buf = appendBytes(buf, c.Event)
@@ -180,7 +167,7 @@ func appendResult(buf []byte, r *result) []byte {
 	buf = binary.AppendUvarint(buf, uint64(max(r.ran, 0)))
 	buf = appendBytes(buf, r.message)
 	buf = appendBytes(buf, r.line)
-	buf = appendBytes(buf, r.actions)
+	buf = appendBytes(buf, r.answer)
 	if r.fields == nil {
 		buf = binary.AppendUvarint(buf, 0)
 	} else {
@@ -293,15 +280,14 @@ func (u *unpacker) string() string {
 
 // call is a Call as a worker reads it.
 type call struct {
-	event, context      string
-	onMessage, mapToCRM bool
-	now                 time.Time
-	seed                int64
+	event, context string
+	hooks          Hooks
+	now            time.Time
+	seed           int64
 }
 
 func (u *unpacker) call() (c call) {
-	hooks := u.byte()
-	c.onMessage, c.mapToCRM = hooks&runOnMessage != 0, hooks&runMapToCRM != 0
+	c.hooks = Hooks(u.byte())<<8 | Hooks(u.byte())
 	c.now = time.Unix(0, int64(u.uint64())).UTC()
 	c.seed = int64(u.uint64())
 	c.event, c.context = u.string(), u.string()
@@ -313,7 +299,7 @@ func (u *unpacker) result() (r result) {
 		u.fail()
 	}
 	r.ran = time.Duration(min(u.uvarint(), uint64(time.Hour)))
-	r.message, r.line, r.actions = u.string(), u.string(), u.string()
+	r.message, r.line, r.answer = u.string(), u.string(), u.string()
 	if n := u.count(); n > 0 {
 		if n-1 > MaxFields {
 			u.fail()

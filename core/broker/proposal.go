@@ -1,0 +1,122 @@
+package broker
+
+import (
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/script"
+)
+
+// send proposes a message to the contact.
+type send struct {
+	message *core.Message
+	// asked says that the turn's event asks for it: the API or a CRM does. The
+	// others are automatic replies.
+	asked bool
+	// refused says why it is not sent; empty when it is.
+	refused string
+
+	// event is made once the policy has let it pass, data is its JSON.
+	event *core.Event
+	data  []byte
+}
+
+// handOver proposes to hand the conversation to a person or team.
+type handOver struct {
+	core.Escalation
+	event *core.Event // made for route, or at last
+}
+
+// propose takes what the script asked for.
+func (t *tenant) propose(u *turn, actions []script.Action) {
+	for _, a := range actions {
+		switch a.Type {
+		case script.ActionReply:
+			m := a.Message
+			if m == nil {
+				m = &core.Message{Type: core.TypeText, Text: a.Text}
+			}
+			u.proposeReply(m)
+		case script.ActionTag:
+			u.changed = addTag(u.contact, a.Tag) || u.changed
+		case script.ActionUntag:
+			u.changed = removeTag(u.contact, a.Tag) || u.changed
+		case script.ActionSetField:
+			u.changed = setField(u.contact, a.Name, a.Value) || u.changed
+		case script.ActionEscalate:
+			u.proposeHandOver(core.Escalation{Reason: a.Reason, Team: a.Team, Note: a.Note, Priority: a.Priority})
+		}
+	}
+}
+
+// proposeReply proposes an automatic message to the contact.
+func (u *turn) proposeReply(m *core.Message) {
+	m.Direction, m.To = core.Outbound, u.contact.Address()
+	u.sends = append(u.sends, &send{message: m})
+}
+
+// proposeHandOver proposes a hand-over. What is empty is filled in from the
+// tenant's settings.
+func (u *turn) proposeHandOver(e core.Escalation) {
+	u.handOvers = append(u.handOvers, &handOver{Escalation: e})
+}
+
+// asked proposes the message that the API or a CRM asked for.
+func (t *tenant) asked(u *turn) {
+	u.sends = append(u.sends, &send{message: u.e.Message, asked: true, event: u.e, data: u.d.Data})
+}
+
+// refuse takes a message out of what is sent, and says so in the trace.
+func (t *tenant) refuse(u *turn, p *send, why string) {
+	p.refused = why
+	if !p.asked {
+		u.note("reply refused: " + why)
+		t.b.m.refused.WithLabelValues(t.ID).Inc()
+		return
+	}
+	err := core.Errorf(core.CodeUndeliverable, "policy", "%s", why)
+	u.step.Error, u.step.Step = err, "dead"
+	// Refused for good, but not silently: the CRM is told.
+	t.failed(&u.s, u.e, err)
+	u.note("refused: " + why)
+}
+
+// draft makes the event of a message that the policy let pass.
+func (u *turn) draft(p *send) {
+	if p.event == nil {
+		p.event = u.follow(core.KindMessageSend)
+		p.event.Message = p.message
+		p.data = mustJSON(p.event)
+	}
+}
+
+// goes sends a message.
+func (t *tenant) goes(u *turn, p *send) {
+	u.draft(p)
+	now := u.step.Time
+	if !p.asked {
+		u.conv.Replies = append(u.conv.Replies, now)
+	}
+	u.conv.Out++
+	u.conv.LastOut, u.convChanged = now, true
+	t.toNumber(&u.s, p.event, p.data)
+}
+
+// draftHandOver makes the event of a hand-over, with its settings filled in.
+func (t *tenant) draftHandOver(u *turn, p *handOver) {
+	if p.event != nil {
+		return
+	}
+	setDefault(&p.Team, t.Team)
+	setDefault(&p.Priority, "normal")
+	p.event = u.follow(core.KindEscalation)
+	p.event.Escalation, p.event.Message = &p.Escalation, u.e.Message
+}
+
+// handsOver hands the conversation to a person: from here on the bot is silent
+// until the time is up.
+func (t *tenant) handsOver(u *turn, p *handOver) {
+	t.draftHandOver(u, p)
+	u.conv.HumanUntil, u.convChanged = u.step.Time.Add(t.HumanFor), true
+	u.note("escalated: " + p.Reason)
+	t.b.m.escalations.WithLabelValues(t.ID).Inc()
+	t.toCRM(&u.s, p.event, nil)
+}

@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/script"
+	"github.com/wabridge/wabridge/core/store"
+)
+
+// turn is one event while it is decided.
+type turn struct {
+	d       store.Delivery
+	e       *core.Event // shared: never changed
+	person  *person
+	contact *core.Contact // the person's
+	conv    *conversation
+	isNew   bool         // the conversation's first event
+	human   bool         // a person had the conversation when the event came
+	sent    *sentMessage // of a status: what is known of its message
+
+	// hooks are the script's to be asked about the event.
+	hooks script.Hooks
+	// tell is the event as the CRMs get it, data its JSON or nil; nil when they
+	// do not.
+	tell *core.Event
+	data []byte
+
+	// Proposals: what is to follow, unless the policy or the script's second
+	// look say otherwise.
+	sends     []*send
+	handOvers []*handOver
+	changed   bool // tags or fields of the contact: the CRMs are told
+
+	contactChanged bool
+	convChanged    bool
+	step           Step
+	next           int // number of the next event that follows
+
+	// s is what the turn stores, once it is decided.
+	s store.Settlement
+	// again, unless nil, says when the event is to be decided anew; nothing of
+	// this turn then counts.
+	again *store.Nak
+}
+
+func (u *turn) note(s string) { u.step.Notes = append(u.step.Notes, s) }
+
+// wait puts the turn off.
+func (u *turn) wait(d time.Duration, counts bool) {
+	u.again = &store.Nak{Delivery: u.d, Due: time.Now().Add(d), Counts: counts}
+}
+
+// follow starts an event that follows from the turn's.
+func (u *turn) follow(kind core.Kind) *core.Event {
+	u.next++
+	id := core.FollowID(u.e.ID, u.next)
+	u.step.Follows = append(u.step.Follows, id)
+	return &core.Event{
+		ID: id, Kind: kind, Tenant: u.e.Tenant, Number: u.e.Number, Conversation: u.e.Conversation,
+		Time: u.step.Time, Accepted: u.e.Accepted, Source: "script", Cause: u.e.ID, Contact: u.contact,
+	}
+}
+
+// addTo adds what the turn stores to the settlement of its batch.
+func (u *turn) addTo(s *store.Settlement) {
+	s.Ack = append(s.Ack, u.d)
+	s.Add = append(s.Add, u.s.Add...)
+	s.Put = append(s.Put, u.s.Put...)
+	s.Record = append(s.Record, u.s.Record...)
+	s.Resolve = append(s.Resolve, u.s.Resolve...)
+}
+
+// open does what comes before the script: it takes note of the event, and says
+// which hooks are to be asked about it.
+func (t *tenant) open(ctx context.Context, u *turn) {
+	u.human = u.conv.human(u.step.Time)
+	switch u.e.Kind {
+	case core.KindMessageReceived:
+		u.hooks = script.OnMessage
+		if len(t.crm) > 0 {
+			u.hooks |= script.MapToCRM
+		}
+		t.received(u)
+	case core.KindMessageSend:
+		u.tell = nil
+		t.asked(u)
+	case core.KindMessageStatus:
+		if t.status(ctx, u) {
+			u.hooks = script.OnStatus
+		}
+	case core.KindContactChanged:
+		u.hooks = script.OnContactChange
+	}
+}
+
+// received takes note of a message from a contact.
+func (t *tenant) received(u *turn) {
+	if u.isNew {
+		u.conv.Started = u.e.Time
+	}
+	u.conv.In++
+	if u.e.Time.After(u.conv.LastIn) {
+		u.conv.LastIn = u.e.Time
+	}
+	u.convChanged = true
+	// The message goes to the CRMs with the tags and fields that the script gives
+	// the contact while it looks at it.
+	e := *u.e
+	e.Contact = u.contact
+	u.tell, u.data = &e, nil
+}
+
+// close makes the turn's events: first the event itself for the CRMs, then what
+// follows from it.
+func (t *tenant) close(u *turn) {
+	if u.tell != nil {
+		t.toCRM(&u.s, u.tell, u.data)
+	}
+	for _, p := range u.sends {
+		if p.refused == "" {
+			t.goes(u, p)
+		}
+	}
+	for _, p := range u.handOvers {
+		t.handsOver(u, p)
+	}
+	if u.changed {
+		u.contactChanged = true
+		t.toCRM(&u.s, u.follow(core.KindContactChanged), nil)
+	}
+}
+
+// toCRM adds the event to every CRM lane that wants it. data may be nil.
+func (t *tenant) toCRM(s *store.Settlement, e *core.Event, data []byte) {
+	for _, l := range t.crm {
+		if !l.wants(e.Kind) {
+			continue
+		}
+		if data == nil {
+			data = mustJSON(e)
+		}
+		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
+	}
+}
+
+// toNumber adds a send to its number's lane. data may be nil.
+func (t *tenant) toNumber(s *store.Settlement, e *core.Event, data []byte) {
+	if data == nil {
+		data = mustJSON(e)
+	}
+	s.Add = append(s.Add, store.Item{
+		Queue: queueOf(t.ID, numberQueue(e.Number)), ID: e.ID, Order: e.Conversation, Data: data, Value: e,
+	})
+}
+
+// failed tells the CRMs that a send ended without reaching WhatsApp. It has no
+// wamid, so the send's own ID names the message.
+func (t *tenant) failed(s *store.Settlement, send *core.Event, why *core.Error) {
+	m := *send.Message
+	e := &core.Event{
+		ID: core.FollowID(send.ID, 1), Kind: core.KindMessageStatus, Tenant: send.Tenant, Number: send.Number,
+		Conversation: send.Conversation, Time: time.Now().UTC(), Accepted: send.Accepted, Source: send.Source,
+		Cause: send.ID, Contact: send.Contact, Message: &m,
+		Status: &core.Status{MessageID: send.ID, Value: core.StatusFailed, Intent: send.ID,
+			Errors: []core.StatusError{{Title: why.Message, Details: why.Hint}}},
+	}
+	t.toCRM(s, e, nil)
+}
