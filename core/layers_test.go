@@ -50,6 +50,8 @@ var rooms = []room{
 		why: "what is asked of a store, without words of messaging: bytes, ids, times"},
 	{packages: []string{"core/whatsapp"},
 		why: "one sink: knows the words and its vendor, not who calls it"},
+	{packages: []string{"core/consent"}, only: []string{"core"},
+		why: "what a person agreed to, as arithmetic: it stores nothing and sends nothing"},
 	{packages: []string{"core/script"},
 		why: "decisions of a tenant: knows the words, not what becomes of them"},
 	{packages: []string{"core/plugin"},
