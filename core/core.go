@@ -89,6 +89,7 @@ type Event struct {
 	Message    *Message    `json:"message,omitempty"`
 	Status     *Status     `json:"status,omitempty"`
 	Escalation *Escalation `json:"escalation,omitempty"`
+	Timer      *Timer      `json:"timer,omitempty"`
 
 	// Fields are CRM properties as the tenant's mapToCRM hook returned them.
 	Fields map[string]any `json:"fields,omitempty"`

@@ -149,6 +149,7 @@ type tenant struct {
 	b       *Broker
 	queue   store.QueueID
 	depth   atomic.Int64 // undecided events
+	waiting atomic.Int64 // events that are to be decided later
 	aliases aliases
 	locks   contactLocks
 	numbers map[string]*lane
@@ -226,6 +227,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	for _, t := range b.tenants {
 		run(t.decideLoop)
 		run(t.decideLoop)
+		run(t.timersLoop)
 		for _, l := range t.lanes() {
 			run(l.run)
 		}
@@ -241,8 +243,11 @@ func (b *Broker) Run(ctx context.Context) error {
 // how much is undecided, and which sends were begun.
 func (t *tenant) restore() error {
 	for _, q := range t.b.o.Store.Stats().Queues {
-		if q.Queue == t.queue {
+		switch q.Queue {
+		case t.queue:
 			t.depth.Store(int64(q.Depth))
+		case queueOf(t.ID, queueTimers):
+			t.waiting.Store(int64(q.Depth))
 		}
 	}
 	for _, l := range t.numbers {
@@ -284,6 +289,13 @@ func (b *Broker) settle(ctx context.Context, s store.Settlement) (store.Outcome,
 	out, err := b.o.Store.Settle(ctx, s)
 	if err != nil && !errors.Is(err, store.ErrFull) && ctx.Err() == nil {
 		b.log.Error("settle", "error", err)
+	}
+	if err == nil {
+		for _, it := range s.Add {
+			if it.Queue.Name == queueTimers {
+				b.tenants[it.Queue.Tenant].waiting.Add(1)
+			}
+		}
 	}
 	return out, err
 }

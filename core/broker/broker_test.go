@@ -91,10 +91,12 @@ type bridge struct {
 	crm, wa *sink
 	scripts scripts
 	change  func(*Options)
+	noSync  bool // quicker; what survives the process is the same
 
 	*Broker
 	store *boltstore.Store
 	stop  func()
+	kill  func() // ends the broker in the middle of what it does; stop follows
 }
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")
@@ -116,7 +118,7 @@ func newBridge(t *testing.T) *bridge {
 
 func (b *bridge) start() {
 	b.Helper()
-	st, err := boltstore.Open(b.dir, boltstore.Options{MinFree: -1, BallastSize: -1})
+	st, err := boltstore.Open(b.dir, boltstore.Options{MinFree: -1, BallastSize: -1, UnsafeNoSync: b.noSync})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -145,6 +147,7 @@ func (b *bridge) start() {
 	go func() { broke <- br.Run(bctx) }()
 	b.Broker, b.store = br, st
 	stopped := false
+	b.kill = stopBroker
 	b.stop = func() {
 		b.Helper()
 		if stopped {

@@ -97,8 +97,11 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 }
 
 // giveBack returns the deliveries of a batch that could not be settled, to be
-// decided again in a second.
+// decided again in a second; when the bridge stops, at its next start.
 func (t *tenant) giveBack(ctx context.Context, ds []store.Delivery) {
+	if ctx.Err() != nil {
+		return
+	}
 	due := time.Now().Add(time.Second)
 	for _, d := range ds {
 		_, _ = t.b.o.Store.Settle(ctx, store.Settlement{Lazy: true, Nak: []store.Nak{{Delivery: d, Due: due}}})

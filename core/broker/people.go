@@ -182,6 +182,10 @@ type conversation struct {
 	HumanUntil time.Time `json:"human_until,omitzero"`
 	// Replies are the times of the latest automatic replies, oldest first.
 	Replies []time.Time `json:"replies,omitempty"`
+	// Timers are what the conversation waits for, by name; LastTimer is the
+	// generation given out last.
+	Timers    map[string]timer `json:"timers,omitempty"`
+	LastTimer int              `json:"last_timer,omitempty"`
 }
 
 func (c *conversation) human(now time.Time) bool { return now.Before(c.HumanUntil) }

@@ -50,7 +50,7 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 	if err != nil {
 		return Story{}, err
 	}
-	queues := []store.QueueID{t.queue}
+	queues := []store.QueueID{t.queue, queueOf(t.ID, queueTimers)}
 	for _, l := range t.lanes() {
 		queues = append(queues, l.queue)
 	}

@@ -92,6 +92,11 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		}
 	case core.KindContactChanged:
 		u.hooks = script.OnContactChange
+	case core.KindTimer:
+		u.tell = nil
+		if t.rings(u) {
+			u.hooks = script.OnTimer
+		}
 	}
 }
 

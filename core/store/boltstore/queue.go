@@ -63,7 +63,9 @@ type queue struct {
 func newQueue(id store.QueueID) *queue {
 	return &queue{
 		id: id, key: queueKey(id), items: map[uint64]*item{}, lines: map[string]*line{},
-		due: itemHeap{less: func(a, b *item) bool { return a.due.Before(b.due) }}, wake: make(chan struct{}),
+		due: itemHeap{less: func(a, b *item) bool {
+			return a.due.Before(b.due) || a.due.Equal(b.due) && a.seq < b.seq
+		}}, wake: make(chan struct{}),
 	}
 }
 
@@ -93,10 +95,15 @@ func (q *queue) insert(it *item, now time.Time) {
 	l.last.behind, l.last = it, it
 }
 
-// release lets an item be handed out when it is due.
+// release lets an item be handed out when it is due. What was due some time ago
+// goes through the heap too, so that it comes in the order in which it was due:
+// after a time without a process, everything is late.
 func (q *queue) release(it *item, now time.Time) {
-	if it.due.After(now) {
+	if !it.due.IsZero() {
 		heap.Push(&q.due, it)
+		if !it.due.After(now) {
+			q.wakeUp()
+		}
 		return
 	}
 	q.ready.push(it)

@@ -93,6 +93,15 @@ var queueCases = []testCase{
 		b.want("now", ids(b.fetch(10)), []string{"b"})
 		b.want("then", ids(b.fetchWithin(10, 30*time.Second)), []string{"a"})
 	}},
+	{"LateOnesInOrderOfDue", "what became due while nobody looked, or no process ran, is handed out in the order in which it was due", func(b *bench) {
+		b.start()
+		later := func(id string, d time.Duration) store.Item { it := item(id, ""); it.Due = time.Now().Add(d); return it }
+		b.add(later("c", 3*time.Minute), later("a", time.Minute), later("b2", 2*time.Minute), later("b1", 2*time.Minute))
+		b.stop()
+		time.Sleep(time.Hour)
+		b.start()
+		b.want("items", ids(b.fetch(10)), []string{"a", "b2", "b1", "c"})
+	}},
 	{"FetchWaits", "Fetch returns when something comes, and not before", func(b *bench) {
 		b.start()
 		got := make(chan []store.Delivery)
