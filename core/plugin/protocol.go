@@ -3,9 +3,13 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	grpcproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wabridge/wabridge/core/plugin/internal/connectorpb"
 )
@@ -58,14 +62,42 @@ func (c *contract) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *g
 
 func serverOptions(o []grpc.ServerOption) []grpc.ServerOption {
 	return append(o,
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage), grpc.ForceServerCodecV2(exactCodec{}),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window))
 }
 
 func dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage),
+			grpc.ForceCodecV2(exactCodec{})),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
 	}
+}
+
+// exactCodec writes and reads each message in memory of its own size. gRPC's own
+// codec takes a buffer of a whole MiB for whatever is larger than 32 KiB, and its
+// pool keeps as many of them as there were calls at once.
+type exactCodec struct{}
+
+func (exactCodec) Name() string { return grpcproto.Name }
+
+func (exactCodec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("%T is no message", v)
+	}
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return mem.BufferSlice{mem.SliceBuffer(data)}, nil
+}
+
+func (exactCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("%T is no message", v)
+	}
+	return proto.Unmarshal(data.Materialize(), m)
 }
