@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
 )
 
 var (
@@ -159,6 +160,9 @@ func (d *document) checkPlugins(plugins map[string]Plugin) {
 func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string) {
 	if len(t.Numbers) == 0 {
 		d.problem("numbers", "is missing: a tenant has at least one of [[numbers]]")
+	}
+	if t.Region != "" && !contact.IsRegion(t.Region) {
+		d.problem("region", "%q is no country: want two letters of ISO 3166, such as TW (the United Kingdom is GB)", t.Region)
 	}
 	d.between("policy.reply_cap", t.Policy.ReplyCap, 1, 1000)
 	d.positive("policy.reply_window", t.Policy.ReplyWindow, 24*time.Hour)

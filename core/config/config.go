@@ -129,6 +129,9 @@ type Tenant struct {
 	// Script is the absolute path of the script; empty when the tenant has
 	// none. Unless configured it is script.ts or script.js in Dir, if there.
 	Script string `koanf:"script"`
+	// Region is the country of phone numbers that are written without their
+	// country's code; empty for none.
+	Region string `koanf:"region"`
 	// Settings are what the script sees as context.settings.
 	Settings map[string]any `koanf:"settings"`
 	// Escalation says who takes over from the bot.

@@ -140,6 +140,7 @@ func TestTemplate_ShowsTheDefaults(t *testing.T) {
 	}
 	// Examples that are not defaults.
 	want.Web.PublicURL = "https://bridge.example.com"
+	want.Tenants[0].Region = "TW"
 	want.Tenants[0].Settings = map[string]any{"greeting": "Hello!"}
 	want.Tenants[0].Numbers[0].WABA = "200000000000000"
 	want.Tenants[0].Numbers[0].Display = "+1 555 0100"
