@@ -51,6 +51,12 @@ const (
 	KindMessageStatus Kind = "message.status"
 	// KindContactChanged says that tags or fields of a contact changed.
 	KindContactChanged Kind = "contact.changed"
+	// KindConsentChanged says that a person agreed to something or took it back, or
+	// that nothing may be sent to them any more, or again (Consent is set).
+	KindConsentChanged Kind = "consent.changed"
+	// KindTemplateChanged is what WhatsApp says of a template: its category or its
+	// status (TemplateChange is set).
+	KindTemplateChanged Kind = "template.changed"
 	// KindEscalation hands a conversation to a person or team (Escalation is
 	// set).
 	KindEscalation Kind = "escalation.opened"
@@ -79,8 +85,8 @@ type Event struct {
 	Time time.Time `json:"time"`
 	// Accepted is when the bridge took responsibility for the root event.
 	Accepted time.Time `json:"accepted"`
-	// Source says where the root event came from: "whatsapp", "api", "script"
-	// or a connector's name.
+	// Source says where the root event came from: "whatsapp", "phone" (the
+	// business's own app), "api", "script" or a connector's name.
 	Source string `json:"source"`
 	// Cause is the ID of the event that this one follows from, if any.
 	Cause string `json:"cause,omitempty"`
@@ -90,6 +96,13 @@ type Event struct {
 	Status     *Status     `json:"status,omitempty"`
 	Escalation *Escalation `json:"escalation,omitempty"`
 	Timer      *Timer      `json:"timer,omitempty"`
+	Consent    *Consent    `json:"consent,omitempty"`
+	// TemplateChange is set on KindTemplateChanged.
+	TemplateChange *TemplateChange `json:"template_change,omitempty"`
+	// Author is AuthorHuman on a message of ours that a person wrote: the bot keeps
+	// silent then. By says who, if known.
+	Author string `json:"author,omitempty"`
+	By     string `json:"by,omitempty"`
 
 	// Fields are CRM properties as the tenant's mapToCRM hook returned them.
 	Fields map[string]any `json:"fields,omitempty"`
@@ -408,6 +421,47 @@ type Escalation struct {
 	Team     string `json:"team,omitempty"`
 	Note     string `json:"note,omitempty"`
 	Priority string `json:"priority,omitempty"` // "low", "normal" (the default) or "high"
+}
+
+// AuthorHuman is the [Event.Author] of what a person wrote.
+const AuthorHuman = "human"
+
+// Consent is a change of what a person agreed to, or of why nothing may be sent
+// to them.
+type Consent struct {
+	// Level is "transactional" or "marketing", and State "asked", "granted" or
+	// "withdrawn"; both are empty when the change is of a suppression.
+	Level string `json:"level,omitempty"`
+	State string `json:"state,omitempty"`
+	// Suppression is why nothing may be sent: "stop", "complaint", "blocked",
+	// "wrong_number", "deceased", "legal_hold" or "request". Scope is "all",
+	// "marketing" or "topic:<name>"; Lifted says that the reason is gone.
+	Suppression string `json:"suppression,omitempty"`
+	Scope       string `json:"scope,omitempty"`
+	Lifted      bool   `json:"lifted,omitempty"`
+	// Source is where it comes from: "word", "button", "meta", "api", "script",
+	// "crm", "person" or "first contact". Evidence shows it, By is who recorded it.
+	Source   string `json:"source,omitempty"`
+	Evidence string `json:"evidence,omitempty"`
+	By       string `json:"by,omitempty"`
+	// Marketing is where marketing consent stands after the change ("" when it was
+	// never spoken of), Suppressed the reasons that hold. They are set on what CRMs
+	// get.
+	Marketing  string   `json:"marketing,omitempty"`
+	Suppressed []string `json:"suppressed,omitempty"`
+}
+
+// TemplateChange is what WhatsApp says of a template.
+type TemplateChange struct {
+	Name     string `json:"name"`
+	Language string `json:"language,omitempty"`
+	// Category is the current one, "" when it was not told: "marketing", "utility"
+	// or "authentication". Next replaces it at NextAt.
+	Category string    `json:"category,omitempty"`
+	Next     string    `json:"next,omitempty"`
+	NextAt   time.Time `json:"next_at,omitzero"`
+	// Status is WhatsApp's own word, such as APPROVED or PAUSED.
+	Status string `json:"status,omitempty"`
 }
 
 // Delivery is one event on its way to a sink.

@@ -224,6 +224,9 @@ func (o *origin) parseChange(updates []Update, raw, alone []byte) []Update {
 	var m metadata
 	_ = json.Unmarshal(fields["metadata"], &m)
 	o.number = string(m.NumberID)
+	if read, ok := o.parseOther(c.Field, c.Value, fields); ok {
+		return append(updates, read...)
+	}
 	if c.Field != fieldMessages && (c.Field != "" || (fields["messages"] == nil && fields["statuses"] == nil)) {
 		return append(updates, o.unknown(c.Field, c.Value, alone))
 	}

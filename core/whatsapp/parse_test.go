@@ -269,6 +269,18 @@ func FuzzParse(f *testing.F) {
 				if e.Status == nil || !core.StatusAccepted.Advances(e.Status.Value) {
 					t.Errorf("a status that is none: %s", data)
 				}
+			case core.KindMessageSent:
+				if e.Message == nil || e.Contact == nil || e.Author != core.AuthorHuman || e.Source != "phone" || e.Message.Direction != core.Outbound {
+					t.Errorf("an echo that is nobody's: %s", data)
+				}
+			case core.KindConsentChanged:
+				if e.Consent == nil || e.Contact == nil || e.Consent.State == "" || e.Time.IsZero() {
+					t.Errorf("a preference without its choice, its person or its time: %s", data)
+				}
+			case core.KindTemplateChanged:
+				if e.TemplateChange == nil || e.TemplateChange.Name == "" {
+					t.Errorf("a template without a name: %s", data)
+				}
 			case core.KindUnknown:
 				if len(e.Raw) == 0 {
 					t.Errorf("something unknown that is lost: %s", data)

@@ -1,0 +1,170 @@
+package whatsapp
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// The fields beside "messages" that the bridge understands. Of a value in which
+// something is not as expected, nothing is taken apart: it is passed on whole.
+const (
+	fieldPreferences      = "user_preferences"
+	fieldEchoes           = "smb_message_echoes"
+	fieldTemplateCategory = "template_category_update"
+	fieldTemplateStatus   = "message_template_status_update"
+)
+
+// parseOther makes the updates of a change that is not of messages; false when it
+// is not understood.
+func (o *origin) parseOther(field string, value []byte, fields map[string]json.RawMessage) ([]Update, bool) {
+	switch field {
+	case fieldPreferences:
+		return o.each(fields, "user_preferences", o.preference)
+	case fieldEchoes:
+		return o.each(fields, "message_echoes", o.echo)
+	case fieldTemplateCategory:
+		return o.templateCategory(value)
+	case fieldTemplateStatus:
+		return o.templateStatus(value)
+	}
+	return nil, false
+}
+
+// each makes an update of each element of an array.
+func (o *origin) each(fields map[string]json.RawMessage, name string, make func(raw []byte) (core.Event, bool)) ([]Update, bool) {
+	all, ok := elements(fields[name])
+	if !ok || len(all) == 0 {
+		return nil, false
+	}
+	contacts, _ := elements(fields["contacts"])
+	o.contacts, o.only = nil, len(all) == 1
+	for _, raw := range contacts {
+		var p profile
+		_ = json.Unmarshal(raw, &p) // as far as it can be read
+		o.contacts = append(o.contacts, p)
+	}
+	var updates []Update
+	for _, raw := range all {
+		e, ok := make(raw)
+		if !ok {
+			return nil, false
+		}
+		source := e.Source
+		u := o.update(e)
+		u.Event.Source = cmp.Or(source, u.Event.Source)
+		updates = append(updates, u)
+	}
+	return updates, true
+}
+
+// preference reads a person's choice about marketing in WhatsApp itself.
+// https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference/user_preferences
+func (o *origin) preference(raw []byte) (core.Event, bool) {
+	var p struct {
+		WaID         flexID   `json:"wa_id"`
+		UserID       string   `json:"user_id"`
+		ParentUserID string   `json:"parent_user_id"`
+		Detail       string   `json:"detail"`
+		Category     string   `json:"category"`
+		Value        string   `json:"value"`
+		Timestamp    flexTime `json:"timestamp"`
+	}
+	if json.Unmarshal(raw, &p) != nil || p.Category != "marketing_messages" || p.Timestamp.IsZero() {
+		return core.Event{}, false
+	}
+	c := &core.Consent{Level: "marketing", Source: "meta", Evidence: p.Detail}
+	switch p.Value {
+	case "stop":
+		c.State = "withdrawn"
+	case "resume":
+		c.State = "granted"
+	default:
+		return core.Event{}, false
+	}
+	e := core.Event{
+		ID: hashID(o.waba(), fieldPreferences, raw, []byte(o.number)), Kind: core.KindConsentChanged, Time: p.Timestamp.Time,
+		Contact: o.contact(string(p.WaID), p.UserID, p.ParentUserID), Consent: c,
+	}
+	return e, e.Contact != nil
+}
+
+// echo reads what somebody of the business typed in the phone app.
+// https://developers.facebook.com/docs/whatsapp/embedded-signup/custom-flows/onboarding-business-app-users
+func (o *origin) echo(raw []byte) (core.Event, bool) {
+	var m struct {
+		message
+		To             flexID `json:"to"`
+		ToUserID       string `json:"to_user_id"`
+		ToParentUserID string `json:"to_parent_user_id"`
+	}
+	if json.Unmarshal(raw, &m) != nil || !usableID(m.ID) {
+		return core.Event{}, false
+	}
+	c := o.contact(string(m.To), m.ToUserID, m.ToParentUserID)
+	if c == nil {
+		return core.Event{}, false
+	}
+	e := core.Event{
+		ID: m.ID, Kind: core.KindMessageSent, Time: m.Timestamp.Time, Source: "phone", Author: core.AuthorHuman, Contact: c,
+	}
+	e.Message = m.content()
+	e.Message.Direction, e.Message.To = core.Outbound, c.Address()
+	if m.kind() != core.TypeText {
+		e.Raw = slices.Clone(raw)
+	}
+	return e, true
+}
+
+// templateCategory reads that Meta changes, or is going to change, a template's
+// category. Of the notice that comes a day before, new_category is the category
+// as it still is.
+// https://developers.facebook.com/docs/whatsapp/business-management-api/webhooks/reference/template_category_update
+func (o *origin) templateCategory(value []byte) ([]Update, bool) {
+	var v struct {
+		Name     string   `json:"message_template_name"`
+		Language string   `json:"message_template_language"`
+		New      string   `json:"new_category"`
+		Correct  string   `json:"correct_category"`
+		At       flexTime `json:"category_update_timestamp"`
+	}
+	if json.Unmarshal(value, &v) != nil || v.Name == "" || v.New == "" {
+		return nil, false
+	}
+	c := &core.TemplateChange{Name: v.Name, Language: v.Language, Category: strings.ToLower(v.New)}
+	if v.Correct != "" && !v.At.IsZero() {
+		c.Next, c.NextAt = strings.ToLower(v.Correct), v.At.Time
+	}
+	return o.template(fieldTemplateCategory, value, c), true
+}
+
+// templateStatus reads a template's status, and its category where Meta says it.
+// https://developers.facebook.com/docs/whatsapp/business-management-api/webhooks/reference/message_template_status_update
+func (o *origin) templateStatus(value []byte) ([]Update, bool) {
+	var v struct {
+		Event    string `json:"event"`
+		Name     string `json:"message_template_name"`
+		Language string `json:"message_template_language"`
+		Category string `json:"message_template_category"`
+	}
+	// The quality update's sample carries this field's name: it has no event.
+	if json.Unmarshal(value, &v) != nil || v.Name == "" || v.Event == "" {
+		return nil, false
+	}
+	return o.template(fieldTemplateStatus, value, &core.TemplateChange{
+		Name: v.Name, Language: v.Language, Category: strings.ToLower(v.Category), Status: v.Event,
+	}), true
+}
+
+func (o *origin) template(field string, value []byte, c *core.TemplateChange) []Update {
+	var t flexTime
+	_ = t.UnmarshalJSON(o.entry.Time)
+	return []Update{o.update(core.Event{
+		ID: hashID(o.waba(), field, value, o.entry.Time), Kind: core.KindTemplateChanged, Time: t.Time,
+		TemplateChange: c, Raw: bytes.Clone(value),
+	})}
+}
