@@ -56,6 +56,8 @@ var rooms = []room{
 		why: "what a person agreed to, as arithmetic: it stores nothing and sends nothing"},
 	{packages: []string{"core/script"},
 		why: "decisions of a tenant: knows the words, not what becomes of them"},
+	{packages: []string{"core/versions"}, only: []string{"core"},
+		why: "files of scripts by their hash: for the bridge that runs them and for commands without one"},
 	{packages: []string{"core/plugin"},
 		why: "the process boundary: carries the words over it, knows no CRM"},
 	{packages: []string{"core/config"}, only: []string{"core", "core/contact"},

@@ -140,7 +140,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	out := broker.Tenant{
 		ID: t.ID, Name: t.Name, Settings: t.Settings, Team: t.Escalation.Team,
 		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
-		DeadAfter: a.o.Config.DeadLetterDeadline,
+		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record,
 	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{

@@ -171,6 +171,9 @@ type Step struct {
 	Error *core.Error `json:"error,omitempty"`
 	// Took is how long the step took, in milliseconds.
 	Took float64 `json:"took_ms,omitempty"`
+	// Recorded is what the script was asked and answered, of a step in which it
+	// was.
+	Recorded *Recorded `json:"recorded,omitempty"`
 }
 
 // The operations of a Broker that people and the HTTP API use:
@@ -178,6 +181,7 @@ type Step struct {
 //	Accept(ctx, []core.Event) error               store events (webhooks); nil means durable
 //	Send(ctx, SendRequest) (SendReceipt, error)   POST /api/v1/messages
 //	Why(ctx, tenant, id) (Story, error)           tenant "" looks in all
+//	Decisions(ctx, DecisionQuery) (DecisionPage, error)  recorded decisions
 //	Snapshot() Snapshot                           cheap enough for each second
 //	Dead(ctx, tenant, after, limit) ([]DeadLetter, error)
 //	DeadLetter(ctx, id) (DeadLetter, error)

@@ -86,6 +86,8 @@ type Tenant struct {
 	HumanFor time.Duration
 	// DeadAfter is how long a person has to settle a dead letter; 0 is 24 hours.
 	DeadAfter time.Duration
+	// NoRecord keeps no record of what the script is asked and answers.
+	NoRecord bool
 }
 
 // Number is a business phone number: a sink for messages.

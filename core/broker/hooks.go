@@ -16,6 +16,8 @@ const maxAsk = 5
 type round struct {
 	calls []script.Call
 	of    []asked
+	// record says to keep what is asked and answered.
+	record bool
 }
 
 // asked says what a question is about: the turn's event, or one of its
@@ -55,7 +57,7 @@ func (t *tenant) hooks() script.Hooks {
 // change at a CRM means for the contact is asked before, so that the script then
 // sees the contact changed.
 func (t *tenant) askAboutEvents(ctx context.Context, has script.Hooks, turns []turn) error {
-	var before, events round
+	before, events := round{}, round{record: !t.NoRecord}
 	if has.Has(script.MapFromCRM) {
 		for i := range turns {
 			if u := &turns[i]; u.again == nil && u.e.Kind == core.KindContactChanged {
@@ -195,6 +197,9 @@ func (t *tenant) answers(ctx context.Context, r *round, take func(asked, *script
 			u.step.Notes = append(u.step.Notes, dec.Log...)
 			u.step.Took += float64(dec.Ran.Microseconds()) / 1000
 			take(a, dec)
+			if r.record {
+				u.record(&r.calls[i], dec)
+			}
 		}
 	}
 	return nil

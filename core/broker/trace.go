@@ -23,6 +23,9 @@ func record(step *Step, e *core.Event) store.Record {
 	case step.Kind == core.KindMessageSend && step.Ref != "":
 		ids = append(ids, step.Ref)
 	}
+	if step.Recorded != nil {
+		ids = append(ids, recordedID)
+	}
 	return store.Record{Tenant: step.Tenant, IDs: ids, Time: step.Time, Data: mustJSON(step)}
 }
 
@@ -72,6 +75,9 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 // written down: for a bridge that does not run.
 func History(ctx context.Context, s store.Store, tenant, id string) (Story, error) {
 	story := Story{ID: id, Root: core.RootID(id)}
+	if story.Root == "" {
+		return story, nil // no event's: see recordedID
+	}
 	roots := map[string]bool{story.Root: true}
 	seen := map[string]bool{}
 	// Two rounds: a wamid of ours leads to the step that sent it, and that

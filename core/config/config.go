@@ -132,6 +132,8 @@ type Tenant struct {
 	// Region is the country of phone numbers that are written without their
 	// country's code; empty for none.
 	Region string `koanf:"region"`
+	// Record keeps what the script is asked and answers, for `wabridge script`.
+	Record bool `koanf:"record"`
 	// Settings are what the script sees as context.settings.
 	Settings map[string]any `koanf:"settings"`
 	// Escalation says who takes over from the bot.
@@ -215,7 +217,7 @@ func Default() *Config {
 
 // defaultTenant returns a tenant's settings before its file is read.
 func defaultTenant() Tenant {
-	return Tenant{Escalation: Escalation{Team: "support"},
+	return Tenant{Record: true, Escalation: Escalation{Team: "support"},
 		Policy: Policy{ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour}}
 }
 

@@ -275,8 +275,14 @@ func (d *Decision) take(hooks Hooks, answer string) (err error) {
 	default:
 		d.Actions, err = decodeActions((hooks & actionHooks).String(), answer)
 	}
+	if err == nil {
+		d.Answer = answer
+	}
 	return err
 }
+
+// ReadActions reads the Answer of a decision that was kept.
+func ReadActions(answer []byte) ([]Action, error) { return decodeActions("the script", string(answer)) }
 
 // lineOf accepts a place in the program's file, and nothing else.
 func lineOf(p *program, line string) string {

@@ -175,6 +175,11 @@ export const mapToCRM = (event: Event, context: Context) => ({
 			{Type: "escalate", Team: "sales", Reason: "asked", Note: "The Shop", Priority: "high", Line: "script.ts:14"},
 		},
 	}
+	// What is kept of the decision reads as it did.
+	if kept, err := script.ReadActions([]byte(got.Answer)); err != nil || !cmp.Equal(kept, got.Actions) {
+		t.Errorf("kept: %+v, %v", kept, err)
+	}
+	got.Answer = ""
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("decision (-want +got):\n%s", diff)
 	}

@@ -72,6 +72,9 @@ type Decision struct {
 	// Actions are what onMessage, onStatus, onTimer or onContactChange asked for;
 	// none when Err is set.
 	Actions []Action
+	// Answer is what that hook returned, as JSON that the script made; empty when
+	// it returned nothing.
+	Answer string
 	// Changes are mapFromCRM's: tag, untag and setField.
 	Changes []Action
 	// Veto is beforeSend's reason against the message, or empty.

@@ -35,6 +35,7 @@ type Bridge interface {
 	Ready() error
 	Send(ctx context.Context, r broker.SendRequest) (broker.SendReceipt, error)
 	Why(ctx context.Context, tenant, id string) (broker.Story, error)
+	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
 	Snapshot() broker.Snapshot
 	Dead(ctx context.Context, tenant, after string, limit int) ([]broker.DeadLetter, error)
 	DeadLetter(ctx context.Context, id string) (broker.DeadLetter, error)
@@ -201,6 +202,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /api/v1/status", s.look(http.HandlerFunc(s.status)))
 	mux.Handle("GET /api/v1/why", s.need(s.why))
 	mux.Handle("GET /api/v1/why/{id...}", s.need(s.why))
+	mux.Handle("GET /api/v1/decisions", s.need(s.decisions))
 	mux.Handle("GET /api/v1/queues", s.need(s.queues))
 	mux.Handle("GET /api/v1/queues/items", s.need(s.items))
 	mux.Handle("GET /api/v1/dead", s.need(s.dead))

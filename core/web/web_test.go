@@ -30,6 +30,7 @@ type bridge struct {
 	ready    error
 	send     func(broker.SendRequest) (broker.SendReceipt, error)
 	why      func(tenant, id string) (broker.Story, error)
+	decided  func(broker.DecisionQuery) (broker.DecisionPage, error)
 	letters  map[string]broker.DeadLetter
 	replayed []string
 }
@@ -42,6 +43,10 @@ func (b *bridge) Send(_ context.Context, r broker.SendRequest) (broker.SendRecei
 
 func (b *bridge) Why(_ context.Context, tenant, id string) (broker.Story, error) {
 	return b.why(tenant, id)
+}
+
+func (b *bridge) Decisions(_ context.Context, q broker.DecisionQuery) (broker.DecisionPage, error) {
+	return b.decided(q)
 }
 
 func (b *bridge) Snapshot() broker.Snapshot {
