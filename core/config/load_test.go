@@ -92,7 +92,7 @@ func TestLoad_FillsInDefaults(t *testing.T) {
 	retry := []time.Duration{time.Second, 30 * time.Second}
 	want.Tenants = []config.Tenant{{
 		ID: "demo", Dir: dir, Script: filepath.Join(dir, "script.js"),
-		Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
+		Record: true, Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
 		Numbers: []config.Number{{ID: "106540352242922", AccessToken: "an access token", Rate: 80, Retry: retry}},
 		Lanes: []config.Lane{{Name: "hubspot", Connector: "hubspot", Settings: json.RawMessage("{}"),
 			Retry: retry, Linger: 20 * time.Millisecond}},
@@ -144,6 +144,7 @@ sha256 = "` + plugin + `"
 		"erp-plugin":  "",
 		"tenants/b/tenant.toml": `
 name = "Bee"
+record = false
 script = "main.ts"
 settings = { greeting = "hi", limits = [1, 2.5], "a.b" = true }
 [escalation]
@@ -194,7 +195,7 @@ secrets = { password = "file:password" }
 		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
 		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
 		Tenants: []config.Tenant{
-			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
+			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Record: true, Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
 				Numbers: []config.Number{{ID: "3", AccessToken: "x", Rate: 80, Retry: retry}}},
 			{ID: "b", Dir: filepath.Join(dir, "tenants/b"), Name: "Bee",
 				Script:     filepath.Join(dir, "tenants/b/main.ts"),
