@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/wabridge/wabridge/core"
@@ -16,6 +19,7 @@ type wireAction struct {
 	Type string `json:"type"`
 	Line string `json:"line"`
 
+	Confidence  *float64        `json:"confidence"`
 	Text        *string         `json:"text"`
 	PreviewURL  bool            `json:"preview_url"`
 	Template    *core.Template  `json:"template"`
@@ -26,6 +30,14 @@ type wireAction struct {
 	Name  string          `json:"name"`
 	Value json.RawMessage `json:"value"`
 
+	After json.RawMessage `json:"after"`
+	Data  json.RawMessage `json:"data"`
+
+	Level    string `json:"level"`
+	State    string `json:"state"`
+	Evidence string `json:"evidence"`
+
+	Topic    string `json:"topic"`
 	Team     string `json:"team"`
 	Reason   string `json:"reason"`
 	Note     string `json:"note"`
@@ -80,10 +92,16 @@ func (w *wireAction) action() (Action, error) {
 		}
 	case ActionEscalate:
 		err = w.escalate(&a)
+	case ActionTimer:
+		err = w.timer(&a)
+	case ActionCancelTimer:
+		a.Name, err = name("name", w.Name)
+	case ActionConsent:
+		err = w.consent(&a)
 	case "":
-		return Action{}, fmt.Errorf("not an action: use reply(), tag(), untag(), setField() or escalate()")
+		return Action{}, fmt.Errorf("not an action: use reply(), tag() and the other functions to make one")
 	default:
-		return Action{}, fmt.Errorf("%s is not an action: there are reply, tag, untag, setField and escalate", quote(w.Type))
+		return Action{}, fmt.Errorf("%s is not an action: there are reply, tag, untag, setField, escalate, timer, cancelTimer and consent", quote(w.Type))
 	}
 	if err != nil {
 		return Action{}, fmt.Errorf("%s: %w", w.Type, err)
@@ -127,13 +145,89 @@ func (w *wireAction) reply(a *Action) error {
 	if n != 1 {
 		return fmt.Errorf("needs one of text, template and interactive")
 	}
+	if c := w.Confidence; c != nil && (*c < 0 || *c > 1) {
+		return fmt.Errorf("confidence is a number from 0 to 1, not %v", *c)
+	}
+	a.Confidence = w.Confidence
 	return nil
 }
 
+func (w *wireAction) timer(a *Action) (err error) {
+	if a.Name, err = name("name", w.Name); err != nil {
+		return err
+	}
+	if a.After, err = after(w.After); err != nil {
+		return err
+	}
+	if len(w.Data) > MaxData {
+		return fmt.Errorf("data has %d bytes as JSON, at most %d are allowed", len(w.Data), MaxData)
+	}
+	if !bytes.Equal(w.Data, []byte("null")) {
+		a.Data = w.Data
+	}
+	return nil
+}
+
+var (
+	durationText = regexp.MustCompile(`^([0-9]{1,9}(ms|s|m|h|d))+$`)
+	durationPart = regexp.MustCompile(`([0-9]+)(ms|s|m|h|d)`)
+	durationUnit = map[string]time.Duration{
+		"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
+	}
+)
+
+// after reads when a timer is due: milliseconds, or a text such as "2h" or
+// "1d12h".
+func after(data json.RawMessage) (time.Duration, error) {
+	var v any
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &v); err != nil {
+			return 0, fmt.Errorf("after: %w", plain(err))
+		}
+	}
+	ms := -1.0
+	switch v := v.(type) {
+	case float64:
+		ms = v
+	case string:
+		if durationText.MatchString(v) {
+			ms = 0
+			for _, m := range durationPart.FindAllStringSubmatch(v, -1) {
+				n, _ := strconv.ParseFloat(m[1], 64)
+				ms += n * float64(durationUnit[m[2]].Milliseconds())
+			}
+		}
+	}
+	switch {
+	case ms < 0:
+		return 0, fmt.Errorf(`after is a time such as "30m", "2h" or "1d", or milliseconds, and no %s`, clip(string(data), 40))
+	case ms > float64(MaxAfter.Milliseconds()):
+		return 0, fmt.Errorf("after is more than a year")
+	}
+	return time.Duration(ms * float64(time.Millisecond)), nil
+}
+
+func (w *wireAction) consent(a *Action) error {
+	a.Level, a.State, a.Evidence = w.Level, w.State, w.Evidence
+	if a.Level == "" {
+		a.Level = "marketing"
+	}
+	if a.Level != "marketing" {
+		return fmt.Errorf("level is marketing, not %s: what is transactional needs no consent", quote(a.Level))
+	}
+	if a.State != "granted" && a.State != "withdrawn" {
+		return fmt.Errorf("state is granted or withdrawn, not %s", quote(a.State))
+	}
+	return bound("evidence", a.Evidence, MaxText)
+}
+
 func (w *wireAction) escalate(a *Action) error {
-	a.Team, a.Reason, a.Note, a.Priority = w.Team, w.Reason, w.Note, w.Priority
+	a.Topic, a.Team, a.Reason, a.Note, a.Priority = w.Topic, w.Team, w.Reason, w.Note, w.Priority
 	if a.Reason == "" {
 		a.Reason = "the script hands over"
+	}
+	if err := bound("topic", a.Topic, MaxName); err != nil {
+		return err
 	}
 	if err := bound("team", a.Team, MaxName); err != nil {
 		return err

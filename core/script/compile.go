@@ -14,17 +14,18 @@ import (
 	"github.com/dop251/goja/file"
 	"github.com/dop251/goja/parser"
 	"github.com/evanw/esbuild/pkg/api"
-	"github.com/go-sourcemap/sourcemap"
 )
 
 // prelude holds what scripts find beside the language, by the name that they
 // use it by. What a script does not mention is left out, because it would be
 // made anew for every event. host is the one native function: see vm.host.
 var prelude = []struct{ name, code string }{
-	{"reply", `function reply(m) {
-if (typeof m === "string") return { type: "reply", text: m, line: host(hostLine) };
+	{"reply", `function reply(m, o) {
+if (typeof m === "string") {
+if (o === undefined) return { type: "reply", text: m, line: host(hostLine) };
+m = { text: m }; }
 if (m === null || typeof m !== "object") throw new TypeError("reply: wants a text, {template} or {interactive}");
-return { ...m, type: "reply", line: host(hostLine) }; }`},
+return { ...m, ...o, type: "reply", line: host(hostLine) }; }`},
 	{"untag", `function untag(t) {
 if (typeof t !== "string") throw new TypeError("untag: wants the name of a tag");
 return { type: "untag", tag: t, line: host(hostLine) }; }`},
@@ -36,8 +37,17 @@ if (typeof n !== "string") throw new TypeError("setField: wants a name and a val
 return { type: "setField", name: n, value: v === undefined ? null : v, line: host(hostLine) }; }`},
 	{"escalate", `function escalate(e) {
 if (typeof e === "string") e = { reason: e };
-if (e !== undefined && (e === null || typeof e !== "object")) throw new TypeError("escalate: wants {team, reason, note, priority}");
+if (e !== undefined && (e === null || typeof e !== "object")) throw new TypeError("escalate: wants {topic, reason, team, priority, note}");
 return { ...e, type: "escalate", line: host(hostLine) }; }`},
+	{"timer", `function timer(n, o) {
+if (typeof n !== "string" || o === null || typeof o !== "object") throw new TypeError("timer: wants a name and {after, data}");
+return { type: "timer", name: n, after: o.after, data: o.data, line: host(hostLine) }; }`},
+	{"cancelTimer", `function cancelTimer(n) {
+if (typeof n !== "string") throw new TypeError("cancelTimer: wants the name of a timer");
+return { type: "cancelTimer", name: n, line: host(hostLine) }; }`},
+	{"consent", `function consent(c) {
+if (c === null || typeof c !== "object") throw new TypeError("consent: wants {level, state, evidence}");
+return { ...c, type: "consent", line: host(hostLine) }; }`},
 	{"console", `const console = (l => ({ log: l, info: l, warn: l, error: l, debug: l }))((...a) => { host(hostLog, a); });`},
 }
 
@@ -48,7 +58,7 @@ type compiled struct {
 	// shift is how many lines the program has before the bundled code, and
 	// lines maps the bundled code to the author's.
 	shift int
-	lines *sourcemap.Consumer
+	lines *sourceMap
 	// host says that the script uses the native function, global that it may use
 	// eval, Function or the global object by name.
 	host, global bool
@@ -92,8 +102,8 @@ func compile(src Source) (*compiled, error) {
 	}
 	text.WriteString("]; })(); })")
 
-	if c.lines, err = sourcemap.Parse("", mapping); err != nil {
-		return nil, fmt.Errorf("%s: source map: %w", src.Name, err)
+	if c.lines, err = parseSourceMap(mapping); err != nil {
+		return nil, fmt.Errorf("%s: %w", src.Name, err)
 	}
 	tree, err := parser.ParseFile(nil, src.Name, text.String(), 0, parser.WithDisableSourceMaps)
 	if err != nil {
@@ -102,7 +112,12 @@ func compile(src Source) (*compiled, error) {
 	if c.program, err = goja.CompileAST(tree, false); err != nil {
 		return nil, c.explain(err)
 	}
-	c.harden = hasSpecialFunctions(reflect.ValueOf(tree))
+	var found functions
+	found.look(reflect.ValueOf(tree))
+	if found.async != 0 {
+		return nil, c.at(tree.File.Position(int(found.async)-tree.File.Base()), "async functions cannot be used: "+synchronous)
+	}
+	c.harden = found.generator
 	return c, nil
 }
 
@@ -231,14 +246,11 @@ func (c *compiled) at(pos file.Position, message string) error {
 // line is where in the author's file a position of the program is: "name:12",
 // or "" when it is in no line of the author's.
 func (c *compiled) line(pos file.Position) string {
-	if pos.Line <= c.shift {
-		return ""
-	}
-	_, _, line, _, ok := c.lines.Source(pos.Line-c.shift, max(pos.Column-1, 0))
+	file, line, ok := c.lines.find(pos.Line-c.shift, max(pos.Column-1, 0))
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%s:%d", c.name, line)
+	return fmt.Sprintf("%s:%d", file, line)
 }
 
 // where is the innermost line of the author's in a stack.
@@ -254,43 +266,43 @@ func (c *compiled) where(stack []goja.StackFrame) string {
 	return ""
 }
 
-// hasSpecialFunctions reports whether a program has async or generator
-// functions, by looking at every node.
-func hasSpecialFunctions(v reflect.Value) bool {
+// functions are what is looked for in a program.
+type functions struct {
+	async     file.Idx // the first async function, or 0
+	generator bool
+}
+
+// look looks at every node.
+func (f *functions) look(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		if v.IsNil() {
-			return false
-		}
-		if v.Type() == reflect.TypeFor[*file.File]() {
-			return false
+		if v.IsNil() || v.Type() == reflect.TypeFor[*file.File]() {
+			return
 		}
 		if v.CanInterface() {
 			switch n := v.Interface().(type) {
 			case *ast.FunctionLiteral:
-				if n.Async || n.Generator {
-					return true
+				f.generator = f.generator || n.Generator
+				if n.Async && f.async == 0 {
+					f.async = n.Function
 				}
 			case *ast.ArrowFunctionLiteral:
-				if n.Async {
-					return true
+				if n.Async && f.async == 0 {
+					f.async = n.Start
 				}
 			}
 		}
-		return hasSpecialFunctions(v.Elem())
+		f.look(v.Elem())
 	case reflect.Slice:
 		for i := range v.Len() {
-			if hasSpecialFunctions(v.Index(i)) {
-				return true
-			}
+			f.look(v.Index(i))
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			// Lists of declarations repeat what is in the bodies.
-			if v.Type().Field(i).Name != "DeclarationList" && hasSpecialFunctions(v.Field(i)) {
-				return true
+			if v.Type().Field(i).Name != "DeclarationList" {
+				f.look(v.Field(i))
 			}
 		}
 	}
-	return false
 }

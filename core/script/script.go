@@ -32,7 +32,9 @@ const (
 	MaxFields  = 200  // fields of one mapToCRM
 	MaxText    = 4096 // characters of a reply, a field's value or a note
 	MaxName    = 100  // characters of a tag, a field's name or a team
-	MaxLog     = 20   // console lines of one call; MaxLogLine bytes each
+	MaxData    = 4096 // bytes of a timer's data, as JSON
+	MaxAfter   = 366 * 24 * time.Hour
+	MaxLog     = 20 // console lines of one call; MaxLogLine bytes each
 	MaxLogLine = 500
 )
 
@@ -110,11 +112,14 @@ type Routing struct {
 
 // The types of actions.
 const (
-	ActionReply    = "reply"
-	ActionTag      = "tag"
-	ActionUntag    = "untag"
-	ActionSetField = "setField"
-	ActionEscalate = "escalate"
+	ActionReply       = "reply"
+	ActionTag         = "tag"
+	ActionUntag       = "untag"
+	ActionSetField    = "setField"
+	ActionEscalate    = "escalate"
+	ActionTimer       = "timer"
+	ActionCancelTimer = "cancelTimer"
+	ActionConsent     = "consent"
 )
 
 // Action is one thing that a script asks for. Which fields are set depends on
@@ -126,17 +131,31 @@ type Action struct {
 	// Message is a reply that is more than text: a template or an interactive
 	// message.
 	Message *core.Message
+	// Confidence says how sure the script is of a reply, 0 to 1; nil when it does
+	// not say.
+	Confidence *float64
 	// Tag is what to add or to remove.
 	Tag string
-	// Name and Value are a contact's field; an empty Value removes it.
+	// Name and Value are a contact's field; an empty Value removes it. Name is a
+	// timer's, too.
 	Name  string
 	Value string
-	// Team, Reason, Note and Priority are an escalation's. Priority is "",
-	// "low", "normal" or "high".
+	// After is when a timer is due, Data the JSON that it brings back, or nil.
+	After time.Duration
+	Data  []byte
+	// Topic, Team, Reason, Note and Priority are an escalation's. Topic is
+	// "complaint", "request", "keyword", "messages", "low_confidence", the
+	// script's own word or "". Priority is "", "low", "normal" or "high".
+	Topic    string
 	Team     string
 	Reason   string
 	Note     string
 	Priority string
+	// Level, State and Evidence are what a contact said about being written to:
+	// "marketing", and "granted" or "withdrawn".
+	Level    string
+	State    string
+	Evidence string
 	// Line is where in the script the action was made, "script.ts:12", or
 	// empty.
 	Line string

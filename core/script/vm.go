@@ -22,15 +22,15 @@ const (
 	hostLine  = 2
 )
 
-var (
-	errPromise = errors.New("a promise: hooks are synchronous, write no async and no await")
-)
+// synchronous is why there are no promises.
+const synchronous = "a hook answers at once and nothing can be waited for, so write plain functions, no async and no await"
 
-// removeConstructors closes the ways to make code of strings that only scripts
-// with async or generator functions have.
+var errPromise = errors.New("a promise: " + synchronous)
+
+// removeConstructors closes the way to make code of strings that only scripts
+// with generator functions have.
 var removeConstructors = goja.MustCompile("harden", `(function (host) {
-  for (const f of [async function () {}, function* () {}])
-    Object.defineProperty(Object.getPrototypeOf(f), "constructor", { value: host, writable: false, configurable: false });
+  Object.defineProperty(Object.getPrototypeOf(function* () {}), "constructor", { value: host, writable: false, configurable: false });
 })`, true)
 
 // run is one call in a virtual machine of its own.
@@ -78,7 +78,7 @@ func (c *compiled) probe(clock *clock) (hooks Hooks, err error) {
 				return fmt.Errorf("%s is no function", name)
 			}
 			if tag := o.GetSymbol(goja.SymToStringTag); tag != nil && !goja.IsUndefined(tag) {
-				return fmt.Errorf("%s is async or a generator: hooks are plain functions, write no async and no await", name)
+				return fmt.Errorf("%s is a generator: a hook is a plain function that returns its answer", name)
 			}
 			hooks |= 1 << i
 		}
