@@ -96,7 +96,7 @@ func (t *tenant) decided(u *turn, dec *script.Decision) {
 		return
 	}
 	switch u.e.Kind {
-	case core.KindMessageReceived:
+	case core.KindMessageReceived, core.KindTimer:
 		u.note("the script failed: handed to a person")
 		u.proposeHandOver(core.Escalation{Reason: "script failed", Note: dec.Err.Error()})
 	default: // nobody waits for an answer

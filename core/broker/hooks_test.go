@@ -251,3 +251,35 @@ func TestHooks_OneVersionDecidesAllOfAnEvent(t *testing.T) {
 		}
 	})
 }
+
+func TestHooks_TimersOfAScriptRingInItsOnTimer(t *testing.T) {
+	run(t, func(b *bridge) {
+		timer := func(name string, after time.Duration, data string) script.Action {
+			return script.Action{Type: script.ActionTimer, Name: name, After: after, Data: []byte(data)}
+		}
+		_, b.change = think(map[script.Hooks]func(*core.Event, *core.Contact) script.Decision{
+			script.OnMessage: func(e *core.Event, _ *core.Contact) script.Decision {
+				if e.Message.Text == "never mind" {
+					return acts(script.Action{Type: script.ActionCancelTimer, Name: "remind"})
+				}
+				return acts(timer("remind", 2*time.Hour, `{"about":"`+e.Message.Text+`"}`), timer(timerEscalation, time.Hour, `{}`))
+			},
+			script.OnTimer: func(e *core.Event, c *core.Contact) script.Decision {
+				return acts(says(e.Timer.Name + string(e.Timer.Data) + c.Phone))
+			},
+		})
+		b.start()
+		b.accept(received("wamid.1", "+14155550100", "shoes"), received("wamid.2", "+14155550101", "hats"))
+		settled(time.Hour)
+		b.accept(received("wamid.3", "+14155550101", "never mind"))
+		settled(59 * time.Minute)
+		b.wantKinds(b.wa.kinds())
+		settled(time.Minute)
+		if got := b.wa.taken(); len(got) != 1 || got[0].event.Message.Text != `remind{"about":"shoes"}+14155550100` {
+			t.Errorf("sent %q", b.wa.kinds())
+		}
+		if got := b.notes("wamid.1"); !strings.Contains(got, "are the bridge's own") {
+			t.Errorf("why: %s", got)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"strings"
+
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/script"
 )
@@ -43,6 +45,8 @@ func (t *tenant) propose(u *turn, actions []script.Action) {
 			u.changed = setField(u.contact, a.Name, a.Value) || u.changed
 		case script.ActionEscalate:
 			u.proposeHandOver(core.Escalation{Reason: a.Reason, Team: a.Team, Note: a.Note, Priority: a.Priority})
+		case script.ActionTimer, script.ActionCancelTimer:
+			u.timers = append(u.timers, a)
 		}
 	}
 }
@@ -62,6 +66,21 @@ func (u *turn) proposeHandOver(e core.Escalation) {
 // asked proposes the message that the API or a CRM asked for.
 func (t *tenant) asked(u *turn) {
 	u.sends = append(u.sends, &send{message: u.e.Message, asked: true, event: u.e, data: u.d.Data})
+}
+
+// sets sets or cancels a timer that the script asked for.
+func (t *tenant) sets(u *turn, a script.Action) {
+	if strings.HasPrefix(a.Name, timerOwn) {
+		u.note("timer refused: names that begin with " + timerOwn + " are the bridge's own")
+		return
+	}
+	if a.Type == script.ActionCancelTimer {
+		t.cancelTimer(u, a.Name)
+		return
+	}
+	if err := t.setTimer(u, a.Name, u.step.Time.Add(a.After), a.Data); err != nil {
+		u.note("timer refused: " + err.Error())
+	}
 }
 
 // refuse takes a message out of what is sent, and says so in the trace.

@@ -31,6 +31,7 @@ type turn struct {
 	// look say otherwise.
 	sends     []*send
 	handOvers []*handOver
+	timers    []script.Action
 	changed   bool // tags or fields of the contact: the CRMs are told
 
 	contactChanged bool
@@ -130,6 +131,9 @@ func (t *tenant) close(u *turn) {
 	}
 	for _, p := range u.handOvers {
 		t.handsOver(u, p)
+	}
+	for _, a := range u.timers {
+		t.sets(u, a)
 	}
 	if u.changed {
 		u.contactChanged = true
