@@ -166,6 +166,9 @@ func guarded(f func() error) (err error) {
 
 // open opens the file and rebuilds what is kept in memory.
 func (s *Store) open(path string, readOnly bool) error {
+	if err := checkPages(path); err != nil {
+		return err
+	}
 	db, err := bolt.Open(path, 0o600, s.o.bolt(readOnly))
 	if err != nil {
 		return err
@@ -273,8 +276,13 @@ func (s *Store) quarantine(bad []damage) error {
 			if d.sub != nil {
 				b = b.Bucket(d.sub)
 			}
-			name := append(append(append(clone(d.bucket), '/'), d.sub...), '/')
-			if err := aside.Put(append(name, d.key...), clone(b.Get(d.key))); err != nil {
+			n, err := aside.NextSequence()
+			if err != nil {
+				return err
+			}
+			// The key may be what is damaged: what is kept of it is short.
+			name := fmt.Appendf(nil, "%s/%.200s/%.200x/%d", d.bucket, d.sub, d.key, n)
+			if err := aside.Put(name, clone(b.Get(d.key))); err != nil {
 				return err
 			}
 			if err := b.Delete(d.key); err != nil {
@@ -283,9 +291,12 @@ func (s *Store) quarantine(bad []damage) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("%w: %d records failed their checksum and cannot be put aside: %w", ErrDamaged, len(bad), err)
+	}
 	s.log.Error("records failed their checksum and were put aside in the bucket \"quarantine\": the disk or the memory may be failing",
 		"records", len(bad), "file", s.db.Path())
-	return err
+	return nil
 }
 
 // explain says what to do about an error of Open.
