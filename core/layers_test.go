@@ -54,6 +54,8 @@ var rooms = []room{
 		why: "who an address belongs to: arithmetic of phone numbers, knows no store and no bridge"},
 	{packages: []string{"core/consent"}, only: []string{"core"},
 		why: "what a person agreed to, as arithmetic: it stores nothing and sends nothing"},
+	{packages: []string{"core/escalation"}, only: []string{"core"},
+		why: "who should answer and by when, as arithmetic: it reads no clock"},
 	{packages: []string{"core/script"},
 		why: "decisions of a tenant: knows the words, not what becomes of them"},
 	{packages: []string{"core/versions"}, only: []string{"core"},
