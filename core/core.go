@@ -417,6 +417,10 @@ type StatusError struct {
 
 // Escalation hands a conversation to a person or team.
 type Escalation struct {
+	// Topic is what rules match on: "complaint", "request" (for a person),
+	// "keyword", "messages" (many without a person), "low_confidence", "loop" (a
+	// machine answers) or a script's own word.
+	Topic    string `json:"topic,omitempty"`
 	Reason   string `json:"reason"`
 	Team     string `json:"team,omitempty"`
 	Note     string `json:"note,omitempty"`

@@ -44,7 +44,7 @@ func (t *tenant) propose(u *turn, actions []script.Action) {
 		case script.ActionSetField:
 			u.changed = setField(u.contact, a.Name, a.Value) || u.changed
 		case script.ActionEscalate:
-			u.proposeHandOver(core.Escalation{Reason: a.Reason, Team: a.Team, Note: a.Note, Priority: a.Priority})
+			u.proposeHandOver(core.Escalation{Topic: a.Topic, Reason: a.Reason, Team: a.Team, Note: a.Note, Priority: a.Priority})
 		case script.ActionTimer, script.ActionCancelTimer:
 			u.timers = append(u.timers, a)
 		}
