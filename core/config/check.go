@@ -188,6 +188,7 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		d.checkRetry(key+".retry", n.Retry)
 		d.between(key+".max_in_flight", n.MaxInFlight, 0, 4096)
 	}
+	d.checkEscalations(t)
 	names := map[string]bool{}
 	for i, lane := range t.Lanes {
 		key := fmt.Sprintf("lanes[%d]", i)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/escalation"
 )
 
 // Config is everything that is configured. It is not changed after Load.
@@ -142,12 +143,11 @@ type Tenant struct {
 
 	Numbers []Number `koanf:"numbers"`
 	Lanes   []Lane   `koanf:"lanes"`
-}
 
-// Escalation says who takes over from the bot.
-type Escalation struct {
-	// Team gets what a script hands over without naming a team.
-	Team string `koanf:"team"`
+	// Who answers, when, and where they are told.
+	Teams     []escalation.Team             `koanf:"teams"`
+	Calendars []escalation.CalendarSettings `koanf:"calendars"`
+	Targets   []Target                      `koanf:"targets"`
 }
 
 // Policy is what holds whatever a script says.
@@ -217,7 +217,7 @@ func Default() *Config {
 
 // defaultTenant returns a tenant's settings before its file is read.
 func defaultTenant() Tenant {
-	return Tenant{Record: true, Escalation: Escalation{Team: "support"},
+	return Tenant{Record: true, Escalation: Escalation{Team: "support", HandOver: escalation.DefaultHandOver, AfterMessages: 6},
 		Policy: Policy{ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour}}
 }
 
@@ -227,5 +227,6 @@ var defaultRetry = []any{"1s", "30s"}
 // elementDefaults are the settings of a list's elements that do not say them.
 var elementDefaults = map[reflect.Type]map[string]any{
 	reflect.TypeFor[Number](): {"rate": 80.0, "retry": defaultRetry},
+	reflect.TypeFor[Target](): {"retry": defaultRetry},
 	reflect.TypeFor[Lane]():   {"retry": defaultRetry, "linger": "20ms", "settings": map[string]any{}},
 }

@@ -175,6 +175,7 @@ func (l *loader) tenants(cfg *Config, main *document, dir string) {
 		d.read()
 		d.decode(&t)
 		d.script(&t)
+		d.escalations(&t)
 		for i := range t.Lanes {
 			if t.Lanes[i].Name == "" {
 				t.Lanes[i].Name = t.Lanes[i].Connector

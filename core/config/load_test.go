@@ -92,7 +92,7 @@ func TestLoad_FillsInDefaults(t *testing.T) {
 	retry := []time.Duration{time.Second, 30 * time.Second}
 	want.Tenants = []config.Tenant{{
 		ID: "demo", Dir: dir, Script: filepath.Join(dir, "script.js"),
-		Record: true, Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
+		Record: true, Escalation: config.Escalation{Team: "support", HandOver: 20 * time.Second, AfterMessages: 6}, Policy: defaultPolicy,
 		Numbers: []config.Number{{ID: "106540352242922", AccessToken: "an access token", Rate: 80, Retry: retry}},
 		Lanes: []config.Lane{{Name: "hubspot", Connector: "hubspot", Settings: json.RawMessage("{}"),
 			Retry: retry, Linger: 20 * time.Millisecond}},
@@ -195,12 +195,12 @@ secrets = { password = "file:password" }
 		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
 		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
 		Tenants: []config.Tenant{
-			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Record: true, Escalation: config.Escalation{Team: "support"}, Policy: defaultPolicy,
+			{ID: "a", Dir: filepath.Join(dir, "tenants/a"), Record: true, Escalation: config.Escalation{Team: "support", HandOver: 20 * time.Second, AfterMessages: 6}, Policy: defaultPolicy,
 				Numbers: []config.Number{{ID: "3", AccessToken: "x", Rate: 80, Retry: retry}}},
 			{ID: "b", Dir: filepath.Join(dir, "tenants/b"), Name: "Bee",
 				Script:     filepath.Join(dir, "tenants/b/main.ts"),
 				Settings:   map[string]any{"greeting": "hi", "limits": []any{1.0, 2.5}, "a.b": true},
-				Escalation: config.Escalation{Team: "desk"},
+				Escalation: config.Escalation{Team: "desk", HandOver: 20 * time.Second, AfterMessages: 6},
 				Policy:     config.Policy{ReplyCap: 3, ReplyWindow: time.Hour, HumanFor: 2 * time.Hour},
 				Numbers: []config.Number{{ID: "1", WABA: "2", Display: "+49 30 1234", AccessToken: "t=1", Rate: 20,
 					Retry: []time.Duration{}, MaxInFlight: 4}},
