@@ -27,6 +27,7 @@ import (
 const (
 	secret   = "bench-app-secret"
 	number   = "106540352242922"
+	noisy    = "106540352242923"                  // of the tenant beside
 	apiToken = "wab_bench_token_0123456789abcdef" //nolint:gosec // of a bridge that lives for seconds
 	// pollEvery is how often the benchmark looks whether something is done.
 	pollEvery = 20 * time.Millisecond
@@ -46,7 +47,7 @@ type bridge struct {
 	dir     string
 	healed  time.Time
 
-	acked, replies, arrived atomic.Int64
+	acked, replies, arrived, beside atomic.Int64
 
 	mu     sync.Mutex
 	sent   []time.Time     // when the n-th message was due
@@ -54,12 +55,13 @@ type bridge struct {
 	landed []time.Time
 }
 
-// script answers what begins with Ask and maps fifteen fields.
+// script answers what begins with Ask, hands over what begins with Complain, and
+// maps fifteen fields.
 const script = `
 export function onMessage(event, context) {
-  if (event.message.text && event.message.text.startsWith("Ask")) {
-    return [reply("Thank you, we will look into it. You wrote at " + event.time)];
-  }
+  const text = event.message.text || "";
+  if (text.startsWith("Ask")) return [reply("Thank you, we will look into it. You wrote " + event.id)];
+  if (text.startsWith("Complain")) return [escalate({ topic: "complaint", reason: "a complaint" })];
 }
 export function mapToCRM(event, context) {
   const c = context.contact, m = event.message, text = m.text || "";
@@ -88,7 +90,10 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	}
 	b.url = "http://127.0.0.1:" + port
 	b.wa = whatsappsim.New(whatsappsim.Options{
-		AppSecret: secret, Numbers: []whatsappsim.Number{{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"}},
+		AppSecret: secret, Numbers: []whatsappsim.Number{
+			{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"},
+			{ID: noisy, DisplayNumber: "15550783882", WABA: "102290129340399"},
+		},
 		WebhookURL: b.url + "/webhooks/whatsapp", StatusDelay: 100 * time.Millisecond, BatchStatuses: 50 * time.Millisecond,
 		Latency: func() time.Duration { return s.graph },
 	})
@@ -108,7 +113,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.configure(crmURL, waURL, port); err != nil {
+	if err := b.configure(crmURL, waURL, port, s.beside != nil); err != nil {
 		return nil, err
 	}
 	args := []string{"run", "--config", filepath.Join(dir, "wabridge.toml")}
@@ -156,7 +161,7 @@ func freePort() (string, error) {
 	return port, errors.Join(err, ln.Close())
 }
 
-func (b *bridge) configure(crm, wa, port string) error {
+func (b *bridge) configure(crm, wa, port string, beside bool) error {
 	main := fmt.Sprintf(`data_dir = "data"
 [web]
 listen = "127.0.0.1:%s"
@@ -170,10 +175,21 @@ base_url = %q
 verify_token = "bench-verify-token"
 app_secrets = [%q]
 `, port, apiToken, wa, secret)
-	tenant := fmt.Sprintf(`name = "Bench"
+	err := errors.Join(
+		os.WriteFile(filepath.Join(b.dir, "wabridge.toml"), []byte(main), 0o600),
+		b.tenant("bench", number, "102290129340398", crm),
+	)
+	if beside {
+		err = errors.Join(err, b.tenant("beside", noisy, "102290129340399", crm))
+	}
+	return err
+}
+
+func (b *bridge) tenant(id, number, waba, crm string) error {
+	text := fmt.Sprintf(`name = "Bench"
 [[numbers]]
 id = %q
-waba = "102290129340398"
+waba = %q
 access_token = "bench-access-token"
 rate = 10000.0
 [[lanes]]
@@ -181,12 +197,11 @@ connector = "hubspot"
 secrets = { token = "bench-token" }
 [lanes.settings]
 base_url = %q
-`, number, crm)
-	dir := filepath.Join(b.dir, "tenants", "bench")
+`, number, waba, crm)
+	dir := filepath.Join(b.dir, "tenants", id)
 	return errors.Join(
 		os.MkdirAll(dir, 0o700),
-		os.WriteFile(filepath.Join(b.dir, "wabridge.toml"), []byte(main), 0o600),
-		os.WriteFile(filepath.Join(dir, "tenant.toml"), []byte(tenant), 0o600),
+		os.WriteFile(filepath.Join(dir, "tenant.toml"), []byte(text), 0o600),
 		os.WriteFile(filepath.Join(dir, "script.js"), []byte(script), 0o600),
 	)
 }
@@ -217,10 +232,15 @@ func (b *bridge) get(path string, v any) error {
 // up reports whether the bridge takes events and its lanes deliver.
 func (b *bridge) up() bool {
 	var s broker.Snapshot
-	if b.get("/readyz", nil) != nil || b.get("/api/v1/status", &s) != nil || len(s.Lanes) != 2 {
+	if b.get("/readyz", nil) != nil || b.get("/api/v1/status", &s) != nil || len(s.Lanes) == 0 {
 		return false
 	}
-	return s.Lanes[0].State == broker.LaneRunning && s.Lanes[1].State == broker.LaneRunning && s.Tenants[0].Script != ""
+	for _, l := range s.Lanes {
+		if l.State != broker.LaneRunning {
+			return false
+		}
+	}
+	return s.Tenants[0].Script != ""
 }
 
 // idle reports whether nothing is on its way.
@@ -272,7 +292,13 @@ func (b *bridge) sending(n int, _ string, due time.Time) {
 
 // created is told by the CRM of each new record.
 func (b *bridge) created(object, key string) {
-	if object != "communications" || !strings.HasPrefix(key, "wamid.bench.") {
+	if object != "communications" {
+		return
+	}
+	if strings.HasPrefix(key, "wamid.beside.") {
+		b.beside.Add(1)
+	}
+	if !strings.HasPrefix(key, "wamid.bench.") {
 		return
 	}
 	now := time.Now()
@@ -286,6 +312,22 @@ func (b *bridge) created(object, key string) {
 		b.took[n], b.landed[n] = now.Sub(b.sent[n]), now
 		b.arrived.Add(1)
 	}
+}
+
+// answers are how long each answer took, from when its message was due.
+func (b *bridge) answers() rig.Latencies {
+	sends := b.wa.Ledger().Sends
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out rig.Latencies
+	for _, s := range sends {
+		_, id, _ := strings.Cut(s.Text, "wamid.bench.")
+		var n int
+		if _, err := fmt.Sscanf(id, "%d", &n); err == nil && n < len(b.sent) {
+			out = append(out, s.At.Sub(b.sent[n]))
+		}
+	}
+	return out
 }
 
 func (b *bridge) written() int { return int(b.arrived.Load()) }

@@ -29,6 +29,7 @@ func main() {
 	asJSON := flag.Bool("json", false, "print the figures as JSON")
 	flag.Float64Var(&o.start, "from", 1500, "the first rate tried for the sustained rate, messages per second")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the bridge at its sustained rate to this file")
+	flag.StringVar(&o.hostile, "hostile", "core/script/testdata/hostile.txtar", "scripts that do harm, for beside-hostile")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, o, *only, *asJSON)
@@ -40,9 +41,9 @@ func main() {
 }
 
 type options struct {
-	bin, dir, profile string
-	duration          time.Duration
-	start             float64
+	bin, dir, profile, hostile string
+	duration                   time.Duration
+	start                      float64
 }
 
 func run(ctx context.Context, o options, only string, asJSON bool) error {

@@ -20,8 +20,10 @@ var measurements = []measurement{
 	{"sustained", "the highest rate with ack p99 < 200 ms, nothing refused and no backlog at the end", sustained},
 	{"sustained-slow-peers", "the same with a CRM that takes 200 ms and a Graph API that takes 150 ms", sustainedSlow},
 	{"at-1000", "1,000 msg/s: ack p99 < 20 ms and end to end p99 < 100 ms are wanted", at(1000)},
+	{"at-500", "500 msg/s: the first answer p90 < 1 s and p99 < 5 s are wanted", at(500)},
 	{"at-83", "5,000 a minute: end to end p50 < 10 ms is wanted", at(83)},
 	{"outage", "200 msg/s while the CRM answers 503 for 5 s: nothing lost, recovered within 1 s of its end", outage},
+	{"beside-hostile", "300 msg/s beside a tenant whose script does harm: p99 within 1.2 times of the same beside a good one", besideHostile},
 }
 
 // result is what one load did.
@@ -36,6 +38,8 @@ type result struct {
 	Replies     int     `json:"replies"`
 
 	AckP50, AckP99, EndP50, EndP99 time.Duration
+	// ReplyP50 and the others are from a message to its answer at WhatsApp.
+	ReplyP50, ReplyP90, ReplyP99 time.Duration
 	// Drained is how long after the last message the CRM had everything.
 	Drained time.Duration `json:"drained"`
 	// CPUPer1000 is processor time of the bridge and its children for 1,000
@@ -55,6 +59,9 @@ func (r result) text() string {
 		r.Rate, ms(r.AckP50), ms(r.AckP99), ms(r.EndP50), ms(r.EndP99), ms(r.Drained), ok)
 	fmt.Fprintf(&b, "               %d sent, %d refused, %d lost, %d replies  CPU %v per 1,000  memory %d MiB (all processes, PSS; %d MiB not file-backed)\n",
 		r.Sent, r.Refused, r.Lost, r.Replies, ms(r.CPUPer1000), r.PSS>>20, r.Anon>>20)
+	if r.Replies > 0 {
+		fmt.Fprintf(&b, "               answers p50 %v p90 %v p99 %v\n", ms(r.ReplyP50), ms(r.ReplyP90), ms(r.ReplyP99))
+	}
 	if r.Note != "" {
 		fmt.Fprintf(&b, "               %s\n", r.Note)
 	}
@@ -106,6 +113,7 @@ func climb(ctx context.Context, o options, s setup) ([]result, error) {
 				if r.OK && r.Rate == good {
 					best.AckP50, best.AckP99, best.EndP50, best.EndP99, best.CPUPer1000 = r.AckP50, r.AckP99, r.EndP50, r.EndP99, r.CPUPer1000
 					best.PSS, best.Anon, best.Sent, best.Replies, best.Drained = r.PSS, r.Anon, r.Sent, r.Replies, r.Drained
+					best.ReplyP50, best.ReplyP90, best.ReplyP99 = r.ReplyP50, r.ReplyP90, r.ReplyP99
 				}
 			}
 			return append(out, best), nil
@@ -140,7 +148,22 @@ func outage(ctx context.Context, o options) ([]result, error) {
 // setup is what a measurement changes about its bridge and the sims.
 type setup struct {
 	crm, graph time.Duration
-	during     func(*bridge)
+	// during is called when the load begins.
+	during func(*bridge)
+	// beside, when set, runs another tenant's traffic until ctx ends, and returns
+	// how many of its messages were acknowledged.
+	beside func(context.Context, *bridge) int
+}
+
+// begin is what people want: a third asks for an answer.
+func begin(n int) string {
+	switch {
+	case n%3 == 0:
+		return "Ask"
+	case n%50 == 1:
+		return "Complain"
+	}
+	return "Message"
 }
 
 func measure(ctx context.Context, o options, s setup, rate float64) (result, error) {
@@ -151,7 +174,7 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 	defer func() { _ = b.close() }()
 	load := &rig.Load{
 		URL: b.url + "/webhooks/whatsapp", Secret: secret, Number: number, Rate: rate, Duration: o.duration,
-		People: 50_000, Ask: func(n int) bool { return n%3 == 0 }, Prefix: "bench",
+		People: 50_000, Begin: begin, Prefix: "bench",
 		Sending: func(n int, id string, at time.Time) { b.sending(n, id, at) },
 		Acked:   func(int, string, time.Time) { b.acked.Add(1) },
 	}
@@ -167,17 +190,36 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 	if s.during != nil {
 		s.during(b)
 	}
+	bctx, stop := context.WithCancel(ctx)
+	defer stop()
+	beside := make(chan int, 1)
+	go func() {
+		if s.beside != nil {
+			beside <- s.beside(bctx, b)
+			return
+		}
+		beside <- 0
+	}()
 	res := load.Run(ctx)
 	end := time.Now()
 	after := rig.UsageOf(b.pid())
 	drainErr := b.wait(ctx, 30*time.Second, func() bool { return b.written() >= res.Acked })
 	drained := time.Since(end)
-	lat := b.latencies()
+	stop()
+	others := <-beside
+	if err := b.wait(ctx, 60*time.Second, func() bool { return int(b.beside.Load()) >= others }); err != nil {
+		return result{}, fmt.Errorf("%d of the other tenant's %d messages did not reach the CRM: %w", others-int(b.beside.Load()), others, err)
+	}
+	lat, answers := b.latencies(), b.answers()
 	r := result{
 		Rate: rate, Sent: res.Sent, Refused: res.Refused + res.Failed, Lost: res.Acked - b.written(),
 		Replies: int(b.replies.Load() - replies), Drained: drained,
 		AckP50: res.Acks.P(.5), AckP99: res.Acks.P(.99), EndP50: lat.P(.5), EndP99: lat.P(.99),
+		ReplyP50: answers.P(.5), ReplyP90: answers.P(.9), ReplyP99: answers.P(.99),
 		PSS: after.PSS, Anon: after.Anon, BridgeRSS: after.RSS,
+	}
+	if others > 0 {
+		r.Note = fmt.Sprintf("the tenant beside: %d messages acknowledged, all in the CRM", others)
 	}
 	if res.Sent > 0 {
 		r.CPUPer1000 = (after.CPU - before.CPU) * 1000 / time.Duration(res.Sent)

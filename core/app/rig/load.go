@@ -28,9 +28,8 @@ type Load struct {
 	Duration time.Duration
 	// People is how many different people write.
 	People int
-	// Ask says whether the n-th message asks for something that the script
-	// answers.
-	Ask func(n int) bool
+	// Begin is how the n-th message begins; nil is "Message".
+	Begin func(n int) string
 	// Double sends every so many-th webhook twice; 0 never.
 	Double int
 	// Prefix makes the wamids of one run unlike those of another.
@@ -162,10 +161,11 @@ func (l *Load) post(ctx context.Context, client *http.Client, body []byte, signa
 var filler = strings.Repeat("The quick brown fox jumps over the lazy dog. ", 8)
 
 func (l *Load) body(n int) ([]byte, string) {
-	text := fmt.Sprintf("Message %d: %s", n, filler)
-	if l.Ask != nil && l.Ask(n) {
-		text = fmt.Sprintf("Ask %d: %s", n, filler)
+	begin := "Message"
+	if l.Begin != nil {
+		begin = l.Begin(n)
 	}
+	text := fmt.Sprintf("%s %d: %s", begin, n, filler)
 	from := l.Person(n)
 	body := fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[{"value":{`+
 		`"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":%q},`+
