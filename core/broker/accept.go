@@ -159,6 +159,9 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 			return SendReceipt{}, err
 		}
 	}
+	if r.Author != "" && r.Author != core.AuthorHuman && r.Author != "bot" || len(r.By) > 120 {
+		return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", `author is "human" or "bot", and by has at most 120 bytes`)
+	}
 	m := r.Message
 	m.ID, m.Direction = "", core.Outbound
 	if err := whatsapp.Validate(&m); err != nil {
@@ -167,7 +170,7 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	sum := sha256.Sum256([]byte(t.ID + "\x00" + r.Key))
 	e := core.Event{
 		ID: "api-" + hex.EncodeToString(sum[:16]), Kind: core.KindMessageSend, Tenant: t.ID, Number: r.Number,
-		Time: time.Now().UTC(), Source: "api", Contact: contactAt(m.To), Message: &m,
+		Time: time.Now().UTC(), Source: "api", Author: r.Author, By: r.By, Contact: contactAt(m.To), Message: &m,
 	}
 	out, err := b.accept(ctx, []core.Event{e})
 	if err != nil {

@@ -15,6 +15,10 @@ type SendRequest struct {
 	Number string `json:"number,omitempty"`
 	// Key makes the request idempotent: the same key sends once. Required.
 	Key string `json:"-"`
+	// Author is "human" when a person wrote it: the bot then keeps silent. By says
+	// who.
+	Author string `json:"author,omitempty"`
+	By     string `json:"by,omitempty"`
 	// Message is what to send: To and Type are required.
 	Message core.Message `json:"message"`
 }

@@ -84,6 +84,8 @@ type Tenant struct {
 	// HumanFor is how long the bot keeps silent after an escalation; 0 is 24
 	// hours.
 	HumanFor time.Duration
+	// Policy is what holds whatever a script says.
+	Policy Policy
 	// DeadAfter is how long a person has to settle a dead letter; 0 is 24 hours.
 	DeadAfter time.Duration
 	// NoRecord keeps no record of what the script is asked and answers.
@@ -148,14 +150,15 @@ type Broker struct {
 
 type tenant struct {
 	Tenant
-	b       *Broker
-	queue   store.QueueID
-	depth   atomic.Int64 // undecided events
-	waiting atomic.Int64 // events that are to be decided later
-	aliases aliases
-	locks   contactLocks
-	numbers map[string]*lane
-	crm     []*lane
+	b         *Broker
+	queue     store.QueueID
+	depth     atomic.Int64 // undecided events
+	waiting   atomic.Int64 // events that are to be decided later
+	aliases   aliases
+	templates templates
+	locks     contactLocks
+	numbers   map[string]*lane
+	crm       []*lane
 }
 
 // New makes a Broker; Run runs it.
@@ -244,6 +247,9 @@ func (b *Broker) Run(ctx context.Context) error {
 // restore reads what must be known of the tenant before the first event comes:
 // how much is undecided, and which sends were begun.
 func (t *tenant) restore() error {
+	if err := t.templates.restore(t); err != nil {
+		return err
+	}
 	for _, q := range t.b.o.Store.Stats().Queues {
 		switch q.Queue {
 		case t.queue:

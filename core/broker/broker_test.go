@@ -79,7 +79,9 @@ func (f scripts) Decide(_ context.Context, _ string, calls []script.Call) []scri
 		if err := json.Unmarshal(c.Event, e); err != nil {
 			panic(err)
 		}
-		out[i] = f(e)
+		if out[i] = f(e); !c.Hooks.Has(script.OnMessage | script.OnStatus | script.OnTimer | script.OnContactChange) {
+			out[i].Actions = nil // was not asked for any
+		}
 	}
 	return out
 }

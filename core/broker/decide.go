@@ -85,7 +85,11 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 		done++
 	}
 	t.b.failpoint("decide-before-commit")
-	if _, err := t.b.settle(ctx, s); err != nil {
+	_, err := t.b.settle(ctx, s)
+	if t.b.dropAppends(&s, err) {
+		_, err = t.b.settle(ctx, s)
+	}
+	if err != nil {
 		t.giveBack(ctx, ds)
 		return err
 	}

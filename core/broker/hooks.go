@@ -117,7 +117,7 @@ func (t *tenant) askAboutProposals(ctx context.Context, has script.Hooks, turns 
 			continue
 		}
 		for _, p := range u.sends {
-			if p.refused == "" && has.Has(script.BeforeSend) {
+			if p.refused == "" && p.until.IsZero() && !p.own && has.Has(script.BeforeSend) {
 				u.draft(p)
 				t.ask(&r, asked{u: u, send: p}, script.BeforeSend, p.event.ID, p.data)
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 	"github.com/wabridge/wabridge/core/whatsapp"
 )
@@ -132,6 +133,9 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		u.note("no step forward from " + string(m.status.Value) + ": dropped")
 		u.tell = nil
 		return false
+	}
+	if saysStopped(st) {
+		t.enter(u, consent.Entry{Source: consent.Meta, Level: consent.Marketing, State: consent.Withdrawn}, consent.Details{Evidence: stoppedAtMeta().Evidence})
 	}
 	expires := u.step.Time.Add(t.b.o.IntentRetention)
 	u.s.Put = append(u.s.Put, store.Put{

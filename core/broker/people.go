@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 )
 
@@ -144,10 +145,11 @@ type person struct {
 	// MergedInto is the contact that this one was found to be; empty for one
 	// that stands for itself.
 	MergedInto string `json:"merged_into,omitempty"`
-	// Consent is what the ledger last said, by level.
-	Consent map[string]consentState `json:"consent,omitempty"`
-	// Suppressed says why nothing may be sent to the person; empty when it may.
-	Suppressed []suppression `json:"suppressed,omitempty"`
+	// Consent is what the ledger's entries add up to, and why nothing may be sent.
+	Consent consent.Summary `json:"consent,omitzero"`
+	// Replies are the times of the latest automatic replies, from all numbers, the
+	// oldest first.
+	Replies []time.Time `json:"replies,omitempty"`
 }
 
 // identity is an address of a person, and how the bridge came to know it.
@@ -156,19 +158,6 @@ type identity struct {
 	Source  string       `json:"source"`
 	First   time.Time    `json:"first"`
 	Last    time.Time    `json:"last"`
-}
-
-// consentState is the ledger's last word on one level of consent.
-type consentState struct {
-	State string    `json:"state"`
-	Since time.Time `json:"since"`
-	Seq   uint64    `json:"seq"` // of the ledger's entry
-}
-
-// suppression is one reason to send nothing.
-type suppression struct {
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
 }
 
 // conversation is the state of one number × one contact.
@@ -180,8 +169,13 @@ type conversation struct {
 	Out     int       `json:"out"`
 	// HumanUntil is when the bot may speak again; zero when it may.
 	HumanUntil time.Time `json:"human_until,omitzero"`
-	// Replies are the times of the latest automatic replies, oldest first.
-	Replies []time.Time `json:"replies,omitempty"`
+	// LastReply is when the bot last answered, Answered which of its replies the
+	// latest of the Exchanges came after: see consent.Loop.
+	LastReply time.Time          `json:"last_reply,omitzero"`
+	Answered  time.Time          `json:"answered,omitzero"`
+	Exchanges []consent.Exchange `json:"exchanges,omitempty"`
+	// Unattended counts the messages since a person last wrote.
+	Unattended int `json:"unattended,omitempty"`
 	// Timers are what the conversation waits for, by name; LastTimer is the
 	// generation given out last.
 	Timers    map[string]timer `json:"timers,omitempty"`
@@ -191,10 +185,10 @@ type conversation struct {
 func (c *conversation) human(now time.Time) bool { return now.Before(c.HumanUntil) }
 
 // repliesSince counts automatic replies after t, and forgets older ones.
-func (c *conversation) repliesSince(t time.Time) int {
-	i := sort.Search(len(c.Replies), func(i int) bool { return c.Replies[i].After(t) })
-	c.Replies = c.Replies[i:]
-	return len(c.Replies)
+func (p *person) repliesSince(t time.Time) int {
+	i := sort.Search(len(p.Replies), func(i int) bool { return p.Replies[i].After(t) })
+	p.Replies = p.Replies[i:]
+	return len(p.Replies)
 }
 
 // window is how long after the person's last message free text may be sent.

@@ -5,40 +5,113 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/contact"
 	"github.com/wabridge/wabridge/core/whatsapp"
 )
+
+// Policy is what holds for a tenant's messages, whoever asks for them.
+type Policy struct {
+	// QuietHours, in the recipient's time, put off what the business begins. Zone
+	// is the time of recipients whose country does not tell; nil is UTC.
+	QuietHours consent.QuietHours
+	Zone       *time.Location
+	Templates  []Template
+	// Words are whole messages that mean something; Texts what is said about it.
+	Words consent.Words
+	Texts map[string]consent.Texts
+	// DoubleOptIn has each consent to marketing confirmed by the person.
+	DoubleOptIn bool
+	// StopMarketingOnly has STOP end marketing only, not every message.
+	StopMarketingOnly bool
+	// AfterMessages hands a conversation over after so many messages without a
+	// person; 0 never does.
+	AfterMessages int
+	// MinConfidence is how sure a script must be of a reply that says how sure it
+	// is.
+	MinConfidence float64
+}
+
+// sourcePolicy is the Event.Source of what the bridge itself says, such as the
+// answer to STOP.
+const sourcePolicy = "policy"
 
 // policy looks at what is proposed, and refuses what must not be, whoever asked
 // for it. What it refuses is in the trace, in words.
 func (t *tenant) policy(u *turn) {
-	replies := u.conv.repliesSince(u.step.Time.Add(-t.ReplyWindow))
+	replies := u.person.repliesSince(u.step.Time.Add(-t.ReplyWindow))
 	for _, p := range u.sends {
-		why := ""
-		if p.asked {
-			why = refuseSend(u, u.step.Time)
-		} else if why = t.refuseReply(u, p.message, replies); why == "" {
-			replies++
+		if p.refused != "" {
+			continue
 		}
+		why := t.refuses(u, p, replies)
 		if why != "" {
 			t.refuse(u, p, why)
+			continue
+		}
+		if until := t.quietUntil(u, p); !until.IsZero() {
+			p.until = until
+			u.note("it is night where the person is (quiet_hours): put off until " + until.UTC().Format(time.RFC3339))
+			continue
+		}
+		if !p.asked && !p.own {
+			replies++
 		}
 	}
+	t.requested(u)
 }
 
-// refuseReply says why an automatic reply may not be sent, or "": a person has
-// the conversation, the window is closed, or the conversation had too many. A
-// script cannot talk over people, nor two bots talk each other into a ban.
-func (t *tenant) refuseReply(u *turn, m *core.Message, replies int) string {
-	now := u.step.Time
+// refuses says why a message may not be sent, or "". The order is that of what a
+// person would want to know first.
+func (t *tenant) refuses(u *turn, p *send, replies int) string {
+	m, now := p.message, u.step.Time
+	if m == nil {
+		return "the event has no message"
+	}
+	if m.Type == core.TypeRead {
+		return "" // says nothing to anybody
+	}
+	if p.own || p.asked && u.e.Source == sourcePolicy {
+		return t.refusesPlain(u, p)
+	}
+	bot := !p.asked || u.e.Source == "script"
 	switch {
-	case u.human: // before this event: "sorry, a colleague takes over" may be said
+	case u.human && bot: // before this event: "sorry, a colleague takes over" may be said
 		return "a person has this conversation until " + u.conv.HumanUntil.Format(time.RFC3339)
-	case m.Type != core.TypeTemplate && now.Sub(u.conv.LastIn) >= window:
-		return "the 24-hour window is closed: only a template may be sent"
-	case replies >= t.ReplyCap:
-		return fmt.Sprintf("%d automatic replies within %s are the cap (reply_cap)", t.ReplyCap, t.ReplyWindow)
-	case m.To == (core.Address{}):
+	case u.loop != "" && bot:
+		return u.loop
+	}
+	if why := t.notAllowed(u.person, m, now); why != "" {
+		return why
+	}
+	if !p.asked {
+		switch {
+		case p.confidence != nil && *p.confidence < t.Policy.MinConfidence:
+			u.proposeHandOver(handOverOn("low_confidence", fmt.Sprintf("the script is sure by %.2f of its reply, less than min_confidence, %.2f", *p.confidence, t.Policy.MinConfidence)))
+			return fmt.Sprintf("the script is sure by %.2f only, less than %.2f (min_confidence): handed to a person", *p.confidence, t.Policy.MinConfidence)
+		case replies >= t.ReplyCap:
+			return fmt.Sprintf("%d automatic replies to the person within %s are the cap (reply_cap)", t.ReplyCap, t.ReplyWindow)
+		}
+	}
+	return t.refusesPlain(u, p)
+}
+
+// refusesPlain says what is wrong with a message whatever was agreed: the window
+// is closed, there is nowhere to send it to, WhatsApp would not take it.
+//
+// Free text needs an open window. Where the bridge has never seen the person
+// write, WhatsApp knows better, and decides about what was asked for.
+func (t *tenant) refusesPlain(u *turn, p *send) string {
+	m, now := p.message, u.step.Time
+	free := m.Type != core.TypeTemplate && m.Type != core.TypeRead && m.Type != core.TypeReaction
+	unseen := p.asked && u.conv.LastIn.IsZero()
+	switch {
+	case free && !unseen && now.Sub(u.conv.LastIn) >= window:
+		return "the 24-hour window closed at " + u.conv.LastIn.Add(window).Format(time.RFC3339) + ": only a template may be sent"
+	case m.To == (core.Address{}) && !p.asked:
 		return "the contact has no address"
+	case p.asked:
+		return "" // was checked when it was accepted
 	}
 	if err := whatsapp.Validate(m); err != nil {
 		return err.Error()
@@ -46,17 +119,72 @@ func (t *tenant) refuseReply(u *turn, m *core.Message, replies int) string {
 	return ""
 }
 
-// refuseSend says why a message that was asked for may not be sent, or "".
-// Free text needs an open window. Where the bridge has never seen the person
-// write, WhatsApp knows better, and decides.
-func refuseSend(u *turn, now time.Time) string {
-	m := u.e.Message
-	if m == nil {
-		return "the event has no message"
+// notAllowed says why nothing like the message may be sent to the person, or "":
+// suppression first, then consent by the template's current category.
+func (t *tenant) notAllowed(to *person, m *core.Message, now time.Time) string {
+	level, out := consent.Transactional, consent.Outgoing{}
+	if m.Type == core.TypeTemplate && m.Template != nil {
+		var category consent.Category
+		category, out.Topics = t.category(m.Template, now)
+		level = category.Level()
+		out.Marketing = level == consent.Marketing
 	}
-	free := m.Type != core.TypeTemplate && m.Type != core.TypeRead && m.Type != core.TypeReaction
-	if free && !u.conv.LastIn.IsZero() && now.Sub(u.conv.LastIn) >= window {
-		return "the 24-hour window closed at " + u.conv.LastIn.Add(window).Format(time.RFC3339) + ": only a template may be sent"
+	if why := to.Consent.Suppresses(out); why != "" {
+		return why
+	}
+	if why := to.Consent.Refuses(level); why != "" {
+		if out.Marketing {
+			return fmt.Sprintf("the template %s is marketing: %s", m.Template.Name, why)
+		}
+		return why
 	}
 	return ""
+}
+
+// liveFor is how long after the person's last message a conversation is alive, so
+// that an answer in it wakes nobody.
+const liveFor = time.Hour
+
+// quietUntil returns when a message may be sent, if it is one that the business
+// begins and it is night where the person is; else the zero time.
+func (t *tenant) quietUntil(u *turn, p *send) time.Time {
+	m, now := p.message, u.step.Time
+	if p.own || m.Type == core.TypeRead || m.Type == core.TypeReaction {
+		return time.Time{}
+	}
+	begins := u.e.Kind != core.KindMessageReceived && now.Sub(u.conv.LastIn) >= liveFor
+	if m.Type == core.TypeTemplate && m.Template != nil {
+		switch category, _ := t.category(m.Template, now); category {
+		case consent.CategoryAuthentication: // asked for this moment
+			return time.Time{}
+		case consent.CategoryMarketing:
+			begins = true
+		}
+	}
+	if !begins {
+		return time.Time{}
+	}
+	return t.Policy.QuietHours.Until(now, t.zones(u.contact)...)
+}
+
+// zones are the time zones that the person may be in.
+func (t *tenant) zones(c *core.Contact) []*time.Location {
+	var out []*time.Location
+	for _, name := range contact.TimeZones(c.Address()) {
+		if z, err := time.LoadLocation(name); err == nil {
+			out = append(out, z)
+		}
+	}
+	switch {
+	case len(out) > 0:
+		return out
+	case t.Policy.Zone != nil:
+		return []*time.Location{t.Policy.Zone}
+	}
+	return []*time.Location{time.UTC}
+}
+
+// handOverOn is a hand-over on a topic.
+func handOverOn(topic, reason string) core.Escalation {
+	return core.Escalation{Topic: topic, Reason: reason}
 }

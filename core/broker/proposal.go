@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/script"
@@ -13,8 +14,15 @@ type send struct {
 	// asked says that the turn's event asks for it: the API or a CRM does. The
 	// others are automatic replies.
 	asked bool
+	// own says that it is a text of the bridge's own: the answer to STOP is sent
+	// to whoever is suppressed by it.
+	own bool
+	// confidence is how sure the script is of it; nil when it does not say.
+	confidence *float64
 	// refused says why it is not sent; empty when it is.
 	refused string
+	// until puts it off; it is then decided anew.
+	until time.Time
 
 	// event is made once the policy has let it pass, data is its JSON.
 	event *core.Event
@@ -36,7 +44,7 @@ func (t *tenant) propose(u *turn, actions []script.Action) {
 			if m == nil {
 				m = &core.Message{Type: core.TypeText, Text: a.Text}
 			}
-			u.proposeReply(m)
+			u.proposeReply(m).confidence = a.Confidence
 		case script.ActionTag:
 			u.changed = addTag(u.contact, a.Tag) || u.changed
 		case script.ActionUntag:
@@ -45,6 +53,8 @@ func (t *tenant) propose(u *turn, actions []script.Action) {
 			u.changed = setField(u.contact, a.Name, a.Value) || u.changed
 		case script.ActionEscalate:
 			u.proposeHandOver(core.Escalation{Topic: a.Topic, Reason: a.Reason, Team: a.Team, Note: a.Note, Priority: a.Priority})
+		case script.ActionConsent:
+			t.scriptConsent(u, core.Consent{Level: a.Level, State: a.State, Evidence: a.Evidence})
 		case script.ActionTimer, script.ActionCancelTimer:
 			u.timers = append(u.timers, a)
 		}
@@ -52,9 +62,11 @@ func (t *tenant) propose(u *turn, actions []script.Action) {
 }
 
 // proposeReply proposes an automatic message to the contact.
-func (u *turn) proposeReply(m *core.Message) {
+func (u *turn) proposeReply(m *core.Message) *send {
 	m.Direction, m.To = core.Outbound, u.contact.Address()
-	u.sends = append(u.sends, &send{message: m})
+	p := &send{message: m}
+	u.sends = append(u.sends, p)
+	return p
 }
 
 // proposeHandOver proposes a hand-over. What is empty is filled in from the
@@ -103,6 +115,9 @@ func (u *turn) draft(p *send) {
 	if p.event == nil {
 		p.event = u.follow(core.KindMessageSend)
 		p.event.Message = p.message
+		if p.own {
+			p.event.Source = sourcePolicy
+		}
 		p.data = mustJSON(p.event)
 	}
 }
@@ -111,8 +126,13 @@ func (u *turn) draft(p *send) {
 func (t *tenant) goes(u *turn, p *send) {
 	u.draft(p)
 	now := u.step.Time
-	if !p.asked {
-		u.conv.Replies = append(u.conv.Replies, now)
+	switch {
+	case p.own || p.message.Type == core.TypeRead:
+	case !p.asked:
+		u.person.Replies, u.contactChanged = append(u.person.Replies, now), true
+		u.conv.LastReply = now
+	default:
+		t.weWrote(u)
 	}
 	u.conv.Out++
 	u.conv.LastOut, u.convChanged = now, true

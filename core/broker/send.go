@@ -37,7 +37,7 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			l.gate.leave(n)
 			return
 		}
-		ready := l.mark(ctx, ds, calls)
+		ready := l.mark(ctx, l.stillAllowed(ctx, ds), calls)
 		l.gate.leave(n - len(ready))
 		for _, d := range ready {
 			calls.Go(func() { l.sendOne(ctx, d, calls) })
@@ -165,6 +165,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	step.Ref, step.Error = r.Ref, r.Err
 	step.Took = float64(now.Sub(began).Microseconds()) / 1000
 	var s store.Settlement
+	stopped := false
 	switch v {
 	case verdictUnknown:
 		l.hold(ctx, d, now, r.Err, calls)
@@ -187,6 +188,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		in.State = intentRefused
 		s.Put = append(s.Put, l.putIntent(in))
 		l.t.failed(&s, e, r.Err)
+		stopped = l.stopped(&s, e, r.Err, now)
 	}
 	if v != verdictWaits {
 		s.Record = append(s.Record, record(&step, e))
@@ -196,6 +198,9 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		return // marked: after the lease it is taken for unknown
 	}
 	l.end(d.ID)
+	if stopped {
+		l.t.depth.Add(1)
+	}
 	l.b.failpoint("send-after-outcome")
 	if v == verdictDone {
 		l.count(e, now)

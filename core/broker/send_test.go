@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,16 +268,41 @@ func TestPolicy_IsTheCores(t *testing.T) {
 			}
 		})
 	})
+	t.Run("NoMoreRepliesThanTheCap", func(t *testing.T) {
+		run(t, func(b *bridge) {
+			b.scripts = reply("ping")
+			const second = "206540352242922"
+			b.change = func(o *Options) {
+				o.Tenants[0].Numbers = append(o.Tenants[0].Numbers, Number{ID: second, Sink: b.wa, Rate: 1000})
+			}
+			b.start()
+			for i := range 30 {
+				e := received("wamid."+string(rune('a'+i)), "+14155550100", string(rune('a'+i)))
+				if i%2 == 1 {
+					e.Number = second
+				}
+				b.accept(e)
+				settled(time.Second)
+			}
+			if n := len(b.wa.taken()); n != 10 {
+				t.Errorf("%d replies from both numbers, want the cap of 10", n)
+			}
+		})
+	})
 	t.Run("NoLoopsBetweenBots", func(t *testing.T) {
 		run(t, func(b *bridge) {
 			b.scripts = reply("ping")
 			b.start()
 			for i := range 30 {
-				b.accept(received("wamid."+string(rune('a'+i)), "+14155550100", "pong"))
+				b.accept(received("wamid."+string(rune('a'+i)), "+14155550100", fmt.Sprintf("Thank you, you are number %d in the queue", 30-i)))
 				settled(time.Second)
 			}
-			if n := len(b.wa.taken()); n != 10 {
-				t.Errorf("%d replies, want the cap of 10", n)
+			if n := len(b.wa.taken()); n > 5 {
+				t.Errorf("%d replies to a machine", n)
+			}
+			over := slices.IndexFunc(b.crm.taken(), func(tr try) bool { return tr.event.Kind == core.KindEscalation })
+			if over < 0 || b.crm.taken()[over].event.Escalation.Topic != "loop" {
+				t.Errorf("no hand-over of a loop: %v", b.crm.kinds())
 			}
 		})
 	})

@@ -34,6 +34,11 @@ type turn struct {
 	timers    []script.Action
 	changed   bool // tags or fields of the contact: the CRMs are told
 
+	consents  []*core.Consent // what changed of them, for the CRMs
+	request   bool            // the person asked for a person
+	loop      string          // why it looks as if a machine answers, or ""
+	silentFor time.Duration   // since the person's message before
+
 	contactChanged bool
 	convChanged    bool
 	step           Step
@@ -69,6 +74,7 @@ func (u *turn) addTo(s *store.Settlement) {
 	s.Ack = append(s.Ack, u.d)
 	s.Add = append(s.Add, u.s.Add...)
 	s.Put = append(s.Put, u.s.Put...)
+	s.Append = append(s.Append, u.s.Append...)
 	s.Record = append(s.Record, u.s.Record...)
 	s.Resolve = append(s.Resolve, u.s.Resolve...)
 }
@@ -84,6 +90,13 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 			u.hooks |= script.MapToCRM
 		}
 		t.received(u)
+		t.beforeScript(u)
+	case core.KindMessageSent:
+		t.echoed(u)
+	case core.KindConsentChanged:
+		t.consentReported(u)
+	case core.KindTemplateChanged:
+		t.templateChanged(u)
 	case core.KindMessageSend:
 		u.tell = nil
 		t.asked(u)
@@ -107,6 +120,7 @@ func (t *tenant) received(u *turn) {
 		u.conv.Started = u.e.Time
 	}
 	u.conv.In++
+	u.silentFor = u.e.Time.Sub(u.conv.LastIn)
 	if u.e.Time.After(u.conv.LastIn) {
 		u.conv.LastIn = u.e.Time
 	}
@@ -124,8 +138,14 @@ func (t *tenant) close(u *turn) {
 	if u.tell != nil {
 		t.toCRM(&u.s, u.tell, u.data)
 	}
+	t.tellConsent(u)
 	for _, p := range u.sends {
-		if p.refused == "" {
+		switch {
+		case p.refused != "":
+		case !p.until.IsZero():
+			u.draft(p)
+			t.later(&u.s, p.event, p.until)
+		default:
 			t.goes(u, p)
 		}
 	}

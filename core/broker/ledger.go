@@ -1,0 +1,468 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/store"
+)
+
+// Who agreed to what, and why somebody is not written to, is in two append-only
+// logs of the tenant. What they add up to for one person is in the person's
+// record, written in the same settlement. The part of an entry that might name
+// somebody is a value beside the log, by contact, so that it can be erased.
+const (
+	logConsent     = "consent"
+	logSuppression = "suppression"
+	bucketConsent  = "consent" // <contact>/<entry> → consent.Details
+)
+
+func (t *tenant) consentKey() consent.Key { return consent.NewKey(t.b.o.OpaqueKey, t.ID) }
+
+func detailsKey(tenant, contact, entry string) store.Key {
+	return store.Key{Tenant: tenant, Bucket: bucketConsent, Key: contact + "/" + entry}
+}
+
+// enter adds an entry to the ledger, unless the event made it before. It reports
+// whether the person stands otherwise after it. Entries are about the turn's
+// contact; those of a contact that nobody knows are dropped.
+func (t *tenant) enter(u *turn, e consent.Entry, d consent.Details) bool {
+	if u.contact.ID == "" {
+		return false
+	}
+	key := t.consentKey()
+	d.Event, d.Number = u.e.ID, u.e.Number
+	if len(d.Evidence) > consent.MaxEvidence {
+		d.Evidence = clip(d.Evidence, consent.MaxEvidence)
+	}
+	e.At = u.e.Time.UTC()
+	if now := u.step.Time; e.At.After(now) {
+		e.At = now // a clock that is ahead must not outlast what comes later
+	}
+	if less := e.State == consent.Withdrawn || e.Reason != "" && !e.Lifted; less && e.Source != consent.API && e.Source != consent.Person {
+		// WhatsApp's times are in seconds: what allows less is taken for the later.
+		e.At = e.At.Truncate(time.Second).Add(time.Second - 1)
+	}
+	e.ID, e.Subject = key.EntryID(d.Event, &e), key.Subject(u.contact.ID)
+	e.Details = key.DetailsHash(e.ID, d)
+	isNew, changed := u.person.Consent.Apply(e)
+	if !isNew {
+		return false
+	}
+	u.contactChanged = true
+	log := logConsent
+	if e.Reason != "" {
+		log = logSuppression
+	}
+	u.s.Append = append(u.s.Append, store.Append{Log: store.LogID{Tenant: t.ID, Name: log}, Data: mustJSON(e)})
+	u.s.Put = append(u.s.Put, store.Put{Key: detailsKey(t.ID, u.contact.ID, e.ID), Value: mustJSON(d)})
+	if !changed {
+		u.note("recorded, and changes nothing: " + said(e))
+		return false
+	}
+	u.note("recorded: " + said(e))
+	if e.Source != consent.FirstContact { // of everybody who ever wrote: no news
+		u.consents = append(u.consents, &core.Consent{
+			Level: string(e.Level), State: string(e.State), Suppression: string(e.Reason), Scope: e.Scope, Lifted: e.Lifted,
+			Source: string(e.Source), Evidence: d.Evidence, By: d.By,
+		})
+	}
+	return true
+}
+
+// clip cuts a text to at most n bytes, at a character's end.
+func clip(s string, n int) string {
+	for n > 0 && n < len(s) && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:min(n, len(s))]
+}
+
+// said is an entry in words.
+func said(e consent.Entry) string {
+	from := " (" + string(e.Source) + ")"
+	switch {
+	case e.Reason != "" && e.Lifted:
+		return "suppression " + string(e.Reason) + " lifted" + from
+	case e.Reason != "":
+		return "suppressed, " + string(e.Reason) + from
+	}
+	return string(e.Level) + " consent " + string(e.State) + from
+}
+
+// tellConsent tells the CRMs what changed, and where the person stands now.
+func (t *tenant) tellConsent(u *turn) {
+	for _, c := range u.consents {
+		c.Marketing = string(u.person.Consent.State(consent.Marketing))
+		for _, s := range u.person.Consent.Live() {
+			c.Suppressed = append(c.Suppressed, string(s.Reason))
+		}
+		e := u.follow(core.KindConsentChanged)
+		e.Source, e.Consent = u.e.Source, c
+		t.toCRM(&u.s, e, nil)
+	}
+}
+
+// consentReported takes over what WhatsApp, or a CRM, says about consent.
+func (t *tenant) consentReported(u *turn) {
+	u.tell = nil
+	c := u.e.Consent
+	if c == nil {
+		u.note("the event has no consent")
+		return
+	}
+	source := consent.CRM
+	if u.e.Source == "whatsapp" {
+		source = consent.Meta
+	}
+	if err := t.changeConsent(u, *c, source); err != nil {
+		u.note("refused: " + err.Error())
+	}
+}
+
+// changeConsent enters a change that somebody asked for, once it is checked.
+func (t *tenant) changeConsent(u *turn, c core.Consent, source consent.Source) error {
+	d := consent.Details{Evidence: c.Evidence, By: c.By}
+	if c.Suppression != "" {
+		if err := consent.CheckSuppression(c.Suppression, c.Scope); err != nil {
+			return err
+		}
+		t.enter(u, consent.Entry{Source: source, Reason: consent.Reason(c.Suppression), Scope: or(c.Scope, consent.ScopeAll), Lifted: c.Lifted}, d)
+		return nil
+	}
+	if err := consent.CheckChange(c.Level, c.State); err != nil {
+		return err
+	}
+	e := consent.Entry{Source: source, Level: consent.Level(c.Level), State: consent.State(c.State)}
+	if e.Level == consent.Marketing && e.State == consent.Granted && source != consent.Meta {
+		if c.Evidence == "" {
+			return &core.Error{Code: core.CodeInvalid, Op: "consent", Message: "marketing consent needs evidence of the person's own word",
+				Hint: "say where and how they agreed: the form's address, the date of the call"}
+		}
+		if t.Policy.DoubleOptIn {
+			e.State = consent.Asked
+			u.note("policy.double_opt_in: the person has to confirm")
+		}
+	}
+	if t.enter(u, e, d) && e.State == consent.Asked {
+		t.says(u, consent.TextsFor(t.Policy.Texts, t.languageOf(u, "")).Ask)
+	}
+	return nil
+}
+
+// scriptConsent is the script's action consent(…).
+func (t *tenant) scriptConsent(u *turn, c core.Consent) {
+	if err := t.changeConsent(u, c, consent.Script); err != nil {
+		u.note("consent refused: " + err.Error())
+	}
+}
+
+// dropAppends takes the entries out of a settlement whose ledger is damaged. What
+// the person asked for holds all the same: their record is written. What is
+// missing in the ledger is in the log and in the trace.
+func (b *Broker) dropAppends(s *store.Settlement, err error) bool {
+	if !errors.Is(err, store.ErrLogDamaged) || len(s.Append) == 0 {
+		return false
+	}
+	b.log.Error("the consent ledger is damaged and takes no more entries; consent itself is kept and obeyed. See `wabridge consent prove`, "+
+		"and restore the ledger from a backup", "tenant", s.Append[0].Log.Tenant, "entries", len(s.Append), "error", err)
+	s.Append = nil
+	return true
+}
+
+// ConsentRequest asks for a change of what a person agreed to, or of why nothing
+// may be sent to them.
+type ConsentRequest struct {
+	Tenant string `json:"tenant"`
+	// Contact is the contact's ID or an address, "+34600111222".
+	Contact string `json:"contact"`
+	// Key makes the request idempotent: the same key changes once. Required.
+	Key string `json:"-"`
+	// At is when it happened; zero is now.
+	At time.Time `json:"at,omitzero"`
+	core.Consent
+}
+
+// ConsentStatus is where a person stands.
+type ConsentStatus struct {
+	Tenant  string `json:"tenant"`
+	Contact string `json:"contact"`
+	Address string `json:"address,omitempty"` // masked
+	// MayMarket says whether a marketing message may be sent now, Why why not.
+	MayMarket bool                               `json:"may_market"`
+	Why       string                             `json:"why,omitempty"`
+	Levels    map[consent.Level]consent.Standing `json:"levels,omitempty"`
+	MetaStop  *consent.Standing                  `json:"meta_stop,omitempty"`
+	// Suppressed are the reasons that hold.
+	Suppressed []consent.Suppression `json:"suppressed,omitempty"`
+}
+
+// ChangeConsent changes what is known of a person's consent, and returns how they
+// stand once that is durable. The person need not have written before.
+func (b *Broker) ChangeConsent(ctx context.Context, r ConsentRequest) (ConsentStatus, error) {
+	t := b.tenants[r.Tenant]
+	if t == nil {
+		return ConsentStatus{}, core.Errorf(core.CodeInvalid, "consent", "no tenant %q", r.Tenant)
+	}
+	if r.Key == "" {
+		return ConsentStatus{}, core.Errorf(core.CodeInvalid, "consent", "an Idempotency-Key is required")
+	}
+	now := time.Now().UTC()
+	if r.At.After(now) {
+		return ConsentStatus{}, core.Errorf(core.CodeInvalid, "consent", "at is in the future")
+	}
+	source := consent.API
+	switch s := consent.Source(r.Source); s {
+	case "", consent.API:
+	case consent.Person, consent.CRM:
+		source = s
+	default:
+		return ConsentStatus{}, core.Errorf(core.CodeInvalid, "consent", "source is api, crm or person, not %.40q", r.Source)
+	}
+	var out ConsentStatus
+	sum := sha256.Sum256([]byte(t.ID + "\x00" + r.Key))
+	number := ""
+	if len(t.Numbers) == 1 {
+		number = t.Numbers[0].ID
+	}
+	err := t.onContact(ctx, r.Contact, number, "consent-"+hex.EncodeToString(sum[:16]), func(u *turn) error {
+		if !r.At.IsZero() {
+			u.e.Time = r.At.UTC()
+		}
+		u.e.Consent = &r.Consent
+		if err := t.changeConsent(u, r.Consent, source); err != nil {
+			return err
+		}
+		out = consentStatus(t.ID, u.person)
+		return nil
+	})
+	return out, err
+}
+
+// onContact makes a turn about a contact that no event of a queue brought: a
+// person of the business, or a program, changes something about it. What f and
+// the turn's policy make is settled at once; nothing else is about the contact
+// meanwhile.
+func (t *tenant) onContact(ctx context.Context, who, number, id string, f func(*turn) error) error {
+	c, puts, err := t.identify(ctx, who)
+	if err != nil {
+		return err
+	}
+	if err := t.locks.takeAll(ctx, c.ID); err != nil {
+		return err
+	}
+	defer t.locks.release(c.ID)
+	now := time.Now().UTC()
+	e := &core.Event{ID: id, Kind: core.KindConsentChanged, Tenant: t.ID, Time: now, Accepted: now, Source: "api", Number: number, Contact: c}
+	if number != "" {
+		e.Conversation = core.ConversationID(number, c.ID)
+	}
+	turns := []turn{{e: e}}
+	u := &turns[0]
+	u.step = Step{Time: now, Event: id, Kind: e.Kind, Tenant: t.ID, Step: "decided"}
+	if err := t.load(ctx, turns); err != nil {
+		return err
+	}
+	u.s.Put, u.human = puts, u.conv.human(now)
+	if err := f(u); err != nil {
+		return err
+	}
+	t.policy(u)
+	t.close(u)
+	t.save(u)
+	_, err = t.b.settle(ctx, u.s)
+	if t.b.dropAppends(&u.s, err) {
+		_, err = t.b.settle(ctx, u.s)
+	}
+	return err
+}
+
+// identify finds the contact that is meant by an ID or an address. A new address
+// is a new contact: the puts must be stored for it to stay.
+func (t *tenant) identify(ctx context.Context, who string) (*core.Contact, []store.Put, error) {
+	a, err := core.ParseAddress(who)
+	if err != nil {
+		id, err := contactIDOf(ctx, t.b.o.Store, t.ID, who)
+		return &core.Contact{ID: id}, nil, err
+	}
+	c := contactAt(a)
+	puts, err := t.aliases.resolve(ctx, t, c)
+	return c, puts, err
+}
+
+// contactIDOf finds a contact by ID or address in the store.
+func contactIDOf(ctx context.Context, s store.Store, tenant, who string) (string, error) {
+	id := who
+	if a, err := core.ParseAddress(who); err == nil {
+		values, err := s.Get(ctx, aliasKey(tenant, a))
+		if err != nil {
+			return "", err
+		}
+		id = string(values[0])
+	}
+	for range 8 { // merged into one that was merged
+		if id == "" {
+			break
+		}
+		values, err := s.Get(ctx, contactKey(tenant, id))
+		if err != nil {
+			return "", err
+		}
+		p, found := decode[person](values[0])
+		if !found {
+			break
+		}
+		if p.MergedInto == "" {
+			return id, nil
+		}
+		id = p.MergedInto
+	}
+	return "", core.Errorf(core.CodeInvalid, "contact", "no contact %q: %w", core.MaskAddress(who), store.ErrNotFound)
+}
+
+func consentStatus(tenant string, p *person) ConsentStatus {
+	why := p.Consent.Suppresses(consent.Outgoing{Marketing: true})
+	if why == "" {
+		why = p.Consent.Refuses(consent.Marketing)
+	}
+	return ConsentStatus{
+		Tenant: tenant, Contact: p.ID, Address: core.MaskAddress(p.Address().Value), MayMarket: why == "", Why: why,
+		Levels: p.Consent.Levels, MetaStop: p.Consent.MetaStop, Suppressed: p.Consent.Live(),
+	}
+}
+
+// Consent tells where a person stands, by contact ID or address.
+func (b *Broker) Consent(ctx context.Context, tenant, who string) (ConsentStatus, error) {
+	return ConsentOf(ctx, b.o.Store, tenant, who)
+}
+
+// ConsentOf tells it from the store alone.
+func ConsentOf(ctx context.Context, s store.Store, tenant, who string) (ConsentStatus, error) {
+	id, err := contactIDOf(ctx, s, tenant, who)
+	if err != nil {
+		return ConsentStatus{}, err
+	}
+	values, err := s.Get(ctx, contactKey(tenant, id))
+	if err != nil {
+		return ConsentStatus{}, err
+	}
+	p, _ := decode[person](values[0])
+	return consentStatus(tenant, p), nil
+}
+
+// ConsentProof is a person's entries in the ledgers, and whether the ledgers are
+// whole.
+type ConsentProof struct {
+	Status  ConsentStatus `json:"status"`
+	Entries []ProofEntry  `json:"entries"`
+	Ledgers []ProofLedger `json:"ledgers"`
+	// Whole says that no entry of either ledger was changed, added or removed.
+	Whole bool `json:"whole"`
+}
+
+// ProofEntry is one entry about the person.
+type ProofEntry struct {
+	Ledger string    `json:"ledger"`
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"` // when it was recorded
+	Hash   string    `json:"hash"`
+	consent.Entry
+	// Details are the entry's erasable part; nil when they were erased.
+	Details *consent.Details `json:"details,omitempty"`
+	// Genuine says that the details are those that were recorded.
+	Genuine bool `json:"genuine"`
+}
+
+// ProofLedger is the state of one ledger.
+type ProofLedger struct {
+	Ledger string `json:"ledger"`
+	Seq    uint64 `json:"seq"`
+	// Head is the hash of the last entry: whoever notes it down elsewhere can show
+	// later that nothing before it was rewritten.
+	Head    string `json:"head"`
+	Damaged string `json:"damaged,omitempty"` // what is wrong, naming the first bad entry
+}
+
+// ProveConsent returns a person's entries, and checks the tenant's whole ledgers.
+func (b *Broker) ProveConsent(ctx context.Context, tenant, who string) (ConsentProof, error) {
+	return ConsentProofOf(ctx, b.o.Store, b.o.OpaqueKey, tenant, who)
+}
+
+// maxProof bounds the entries of one proof.
+const maxProof = 10_000
+
+// ConsentProofOf makes a proof from the store alone. key is Options.OpaqueKey.
+func ConsentProofOf(ctx context.Context, s store.Store, key []byte, tenant, who string) (ConsentProof, error) {
+	status, err := ConsentOf(ctx, s, tenant, who)
+	if err != nil {
+		return ConsentProof{}, err
+	}
+	out := ConsentProof{Status: status, Whole: true, Entries: []ProofEntry{}}
+	k := consent.NewKey(key, tenant)
+	subjects, err := subjectsOf(ctx, s, k, tenant, status.Contact)
+	if err != nil {
+		return out, err
+	}
+	for _, name := range []string{logConsent, logSuppression} {
+		head, err := store.VerifyLog(ctx, s, store.LogID{Tenant: tenant, Name: name}, func(le store.LogEntry) error {
+			e, ok := decode[consent.Entry](le.Data)
+			contact, mine := subjects[e.Subject]
+			if !ok || !mine || len(out.Entries) >= maxProof {
+				return nil
+			}
+			values, err := s.Get(ctx, detailsKey(tenant, contact, e.ID))
+			if err != nil {
+				return err
+			}
+			p := ProofEntry{Ledger: name, Seq: le.Seq, Time: le.Time, Hash: fmt.Sprintf("%x", le.Hash), Entry: *e}
+			if d, ok := decode[consent.Details](values[0]); ok {
+				p.Details, p.Genuine = d, k.DetailsHash(e.ID, *d) == e.Details
+			}
+			out.Entries = append(out.Entries, p)
+			return nil
+		})
+		l := ProofLedger{Ledger: name, Seq: head.Seq, Head: fmt.Sprintf("%x", head.Hash)}
+		if errors.Is(err, store.ErrLogDamaged) {
+			l.Damaged, out.Whole = err.Error(), false
+		} else if err != nil {
+			return out, err
+		}
+		out.Ledgers = append(out.Ledgers, l)
+	}
+	return out, nil
+}
+
+// subjectsOf are the names in the ledger of a contact, and of those that were
+// merged into it: by the details that are kept under its ID.
+func subjectsOf(_ context.Context, _ store.Store, k consent.Key, _, contact string) (map[string]string, error) {
+	return map[string]string{k.Subject(contact): contact}, nil
+}
+
+// forgetConsent deletes what might name a person in their entries. The entries
+// stay, about nobody, and the chain whole.
+func (t *tenant) forgetConsent(ctx context.Context, contact string) ([]store.Put, error) {
+	var puts []store.Put
+	for after := contact + "/"; ; {
+		const page = 256
+		entries, err := t.b.o.Store.Range(ctx, t.ID, bucketConsent, after, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if len(e.Key) <= len(contact) || e.Key[:len(contact)+1] != contact+"/" {
+				return puts, nil
+			}
+			puts = append(puts, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketConsent, Key: e.Key}})
+			after = e.Key
+		}
+		if len(entries) < page {
+			return puts, nil
+		}
+	}
+}
