@@ -96,7 +96,9 @@ type Event struct {
 	Status     *Status     `json:"status,omitempty"`
 	Escalation *Escalation `json:"escalation,omitempty"`
 	Timer      *Timer      `json:"timer,omitempty"`
-	Consent    *Consent    `json:"consent,omitempty"`
+	// Change is set with a system message that tells of new addresses.
+	Change  *IdentityChange `json:"identity_change,omitempty"`
+	Consent *Consent        `json:"consent,omitempty"`
 	// TemplateChange is set on KindTemplateChanged.
 	TemplateChange *TemplateChange `json:"template_change,omitempty"`
 	// Author is AuthorHuman on a message of ours that a person wrote: the bot keeps

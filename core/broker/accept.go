@@ -63,7 +63,7 @@ func (b *Broker) accept(ctx context.Context, events []core.Event) (store.Outcome
 	if n := len(events) - len(placed); n > 0 && b.quarantined() > maxQuarantine {
 		return store.Outcome{}, core.Errorf(core.CodeUnavailable, "accept", "the quarantine of unknown numbers is full")
 	}
-	puts, undo, err := b.place(ctx, placed)
+	placed, puts, undo, err := b.place(ctx, placed)
 	if err != nil {
 		return store.Outcome{}, err
 	}
@@ -195,22 +195,30 @@ type placing struct {
 	e *core.Event
 }
 
-// place gives each event its contact and conversation. It returns the aliases
-// to store with the events, and a function that forgets them if that fails.
-func (b *Broker) place(ctx context.Context, events []placing) ([]store.Put, func(), error) {
+// place gives each event its contact and conversation. It returns the events
+// without those that nobody may see again, the aliases to store with them, and a
+// function that forgets the aliases if that fails.
+func (b *Broker) place(ctx context.Context, events []placing) ([]placing, []store.Put, func(), error) {
 	if err := b.placeStatuses(ctx, events); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var puts []store.Put
 	var fresh []placing
+	placed := events[:0]
 	for _, p := range events {
 		if p.e.Conversation != "" || p.e.Contact == nil {
+			placed = append(placed, p)
 			continue
 		}
-		more, err := p.t.aliases.resolve(ctx, p.t, p.e.Contact)
+		more, ok, err := p.t.aliases.resolve(ctx, p.t, p.e)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
+		if !ok {
+			p.t.b.totals.duplicates.Add(1)
+			continue
+		}
+		placed = append(placed, p)
 		if len(more) > 0 {
 			puts = append(puts, more...)
 			fresh = append(fresh, p)
@@ -221,10 +229,10 @@ func (b *Broker) place(ctx context.Context, events []placing) ([]store.Put, func
 	}
 	undo := func() {
 		for _, p := range fresh {
-			p.t.aliases.forget(p.e.Contact)
+			p.t.aliases.forget(p.e)
 		}
 	}
-	return puts, undo, nil
+	return placed, puts, undo, nil
 }
 
 // placeStatuses puts the statuses of our own sends into the conversation that

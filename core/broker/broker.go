@@ -129,6 +129,8 @@ const (
 	queueQuarantine = "quarantine"
 	bucketAlias     = "alias"
 	bucketPeople    = "people"
+	bucketMerges    = "merges" // contacts that went, and how they were
+	bucketErased    = "erased"
 	bucketIntents   = "intents"
 )
 

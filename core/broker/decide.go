@@ -28,16 +28,16 @@ func (t *tenant) decideLoop(ctx context.Context) {
 		for i := range ds {
 			ds[i].Value = eventOf(ds[i]) // parsed once, whoever looks
 		}
-		for len(ds) > 0 {
+		for rounds := map[uint64]int{}; len(ds) > 0; {
 			free, busy, err := t.locks.take(ctx, ds)
 			if err != nil {
 				return // the leases run out with the process
 			}
-			if err := t.decide(ctx, free); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrStale) {
+			again, err := t.decideFree(ctx, free, rounds)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrStale) {
 				t.b.log.Error("decide", "tenant", t.ID, "error", err)
 			}
-			t.locks.release(contactsOf(free)...)
-			ds = busy
+			ds = append(busy, t.settleIdentities(ctx, again)...)
 		}
 	}
 }
@@ -48,16 +48,22 @@ func (t *tenant) decideLoop(ctx context.Context) {
 // What the script answers to the first round are proposals. The policy refuses
 // some and adds others. Of what is left, a script that has hooks for it is asked
 // once more: beforeSend may veto a message, route says where a hand-over goes.
-func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
+func (t *tenant) decide(ctx context.Context, ms []meeting) error {
 	now := time.Now().UTC()
-	turns := make([]turn, len(ds))
-	for i, d := range ds {
-		e := eventOf(d)
-		turns[i] = turn{d: d, e: e, tell: e, data: d.Data}
+	turns := make([]turn, len(ms))
+	for i, m := range ms {
+		d, e := m.d, eventOf(m.d)
+		turns[i] = turn{d: d, e: e, tell: e, data: d.Data, person: m.person}
 		turns[i].step = Step{Time: now, Event: d.ID, Kind: e.Kind, Tenant: t.ID, Conversation: e.Conversation, Step: "decided"}
 	}
 	if err := t.load(ctx, turns); err != nil {
 		return err
+	}
+	for i, m := range ms {
+		if u := &turns[i]; m.person != nil {
+			u.contactChanged = u.person.meet(u.e, m.claim, m.attach)
+			t.own(&u.s, u.contact.ID, m.claims)
+		}
 	}
 	for i := range turns {
 		t.open(ctx, &turns[i])
@@ -90,7 +96,9 @@ func (t *tenant) decide(ctx context.Context, ds []store.Delivery) error {
 		_, err = t.b.settle(ctx, s)
 	}
 	if err != nil {
-		t.giveBack(ctx, ds)
+		for _, m := range ms {
+			t.giveBack(ctx, []store.Delivery{m.d})
+		}
 		return err
 	}
 	t.b.failpoint("decide-after-commit")
@@ -124,7 +132,7 @@ func eventOf(d store.Delivery) *core.Event {
 	return e
 }
 
-// load reads the contacts and conversations of a batch at once.
+// load reads the conversations of a batch at once.
 func (t *tenant) load(ctx context.Context, turns []turn) error {
 	keys := make([]store.Key, 0, 2*len(turns))
 	for i := range turns {
@@ -132,7 +140,7 @@ func (t *tenant) load(ctx context.Context, turns []turn) error {
 		if e.Contact == nil || e.Contact.ID == "" {
 			continue
 		}
-		keys = append(keys, contactKey(t.ID, e.Contact.ID), conversationKey(t.ID, e.Contact.ID, e.Number))
+		keys = append(keys, conversationKey(t.ID, e.Contact.ID, e.Number))
 	}
 	n := len(keys)
 	for i := range turns {
@@ -152,18 +160,16 @@ func (t *tenant) load(ctx context.Context, turns []turn) error {
 			u.sent.take(t, statuses[0], statuses[1])
 			statuses = statuses[2:]
 		}
-		if u.e.Contact == nil || u.e.Contact.ID == "" {
+		if u.person == nil {
 			u.person, u.conv = &person{}, &conversation{}
 			u.contact = &u.person.Contact
 			continue
 		}
 		var found bool
-		u.person, _ = decode[person](values[0])
 		u.contact = &u.person.Contact
-		u.conv, found = decode[conversation](values[1])
+		u.conv, found = decode[conversation](values[0])
 		u.isNew = !found
-		values = values[2:]
-		u.contactChanged = learn(u.contact, u.e.Contact)
+		values = values[1:]
 	}
 	return nil
 }

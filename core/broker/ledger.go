@@ -10,6 +10,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/contact"
 	"github.com/wabridge/wabridge/core/store"
 )
 
@@ -263,13 +264,21 @@ func (t *tenant) onContact(ctx context.Context, who, number, id string, f func(*
 	if number != "" {
 		e.Conversation = core.ConversationID(number, c.ID)
 	}
-	turns := []turn{{e: e}}
+	ms, moved, err := t.recognise(ctx, []store.Delivery{{ID: id, Value: e}}, map[uint64]int{0: 1})
+	if err != nil {
+		return err
+	}
+	if len(moved) > 0 {
+		return core.Errorf(core.CodeUnavailable, "contact", "%s is being merged with another: try again", c.ID)
+	}
+	turns := []turn{{e: e, person: ms[0].person}}
 	u := &turns[0]
 	u.step = Step{Time: now, Event: id, Kind: e.Kind, Tenant: t.ID, Step: "decided"}
 	if err := t.load(ctx, turns); err != nil {
 		return err
 	}
 	u.s.Put, u.human = puts, u.conv.human(now)
+	u.contactChanged = u.person.meet(e, ms[0].claim, ms[0].attach)
 	if err := f(u); err != nil {
 		return err
 	}
@@ -291,20 +300,30 @@ func (t *tenant) identify(ctx context.Context, who string) (*core.Contact, []sto
 		id, err := contactIDOf(ctx, t.b.o.Store, t.ID, who)
 		return &core.Contact{ID: id}, nil, err
 	}
-	c := contactAt(a)
-	puts, err := t.aliases.resolve(ctx, t, c)
-	return c, puts, err
+	e := &core.Event{Time: time.Now(), Contact: contactAt(a)}
+	puts, _, err := t.aliases.resolve(ctx, t, e)
+	if err == nil {
+		e.Contact.ID, _, err = t.survivor(ctx, e.Contact.ID)
+	}
+	return e.Contact, puts, err
 }
 
 // contactIDOf finds a contact by ID or address in the store.
 func contactIDOf(ctx context.Context, s store.Store, tenant, who string) (string, error) {
 	id := who
 	if a, err := core.ParseAddress(who); err == nil {
-		values, err := s.Get(ctx, aliasKey(tenant, a))
+		var ways []store.Key
+		for _, way := range waysOf(contact.KeyOf(a)) {
+			ways = append(ways, aliasKey(tenant, way))
+		}
+		values, err := s.Get(ctx, ways...)
 		if err != nil {
 			return "", err
 		}
-		id = string(values[0])
+		id = ""
+		for _, v := range values {
+			id = or(id, string(v))
+		}
 	}
 	for range 8 { // merged into one that was merged
 		if id == "" {

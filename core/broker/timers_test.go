@@ -23,7 +23,7 @@ func (b *bridge) inTurn(event, contact string, do func(t *tenant, u *turn)) {
 	t := b.tenants["acme"]
 	e := &core.Event{ID: event, Kind: core.KindMessageReceived, Tenant: t.ID, Number: number,
 		Conversation: core.ConversationID(number, contact), Contact: &core.Contact{ID: contact}}
-	turns := []turn{{e: e, step: Step{Time: time.Now().UTC(), Event: event, Tenant: t.ID, Step: "set"}}}
+	turns := []turn{{e: e, person: &person{Contact: core.Contact{ID: contact}}, step: Step{Time: time.Now().UTC(), Event: event, Tenant: t.ID, Step: "set"}}}
 	if err := t.load(context.Background(), turns); err != nil {
 		b.Fatal(err)
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // record makes the history's entry of a step. It is found by the root event's
-// ID, by the event's own, and by the wamid that the step learned.
+// ID, by the event's own, by the wamid that the step learned, and by the contact's
+// ID.
 func record(step *Step, e *core.Event) store.Record {
 	ids := []string{core.RootID(step.Event)}
 	if step.Event != ids[0] {
@@ -22,6 +23,9 @@ func record(step *Step, e *core.Event) store.Record {
 		ids = append(ids, e.Status.MessageID)
 	case step.Kind == core.KindMessageSend && step.Ref != "":
 		ids = append(ids, step.Ref)
+	}
+	if e.Contact != nil && e.Contact.ID != "" {
+		ids = append(ids, e.Contact.ID)
 	}
 	if step.Recorded != nil {
 		ids = append(ids, recordedID)

@@ -85,6 +85,14 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 	u.human = u.conv.human(u.step.Time)
 	switch u.e.Kind {
 	case core.KindMessageReceived:
+		// The CRMs get the message with the tags and fields that the script gives
+		// the contact while it looks at it.
+		e := *u.e
+		e.Contact = u.contact
+		u.tell, u.data = &e, nil
+		if u.e.Message != nil && u.e.Message.Type == core.TypeSystem {
+			break // WhatsApp's own words: nobody wrote, and nobody is answered
+		}
 		u.hooks = script.OnMessage
 		if len(t.crm) > 0 {
 			u.hooks |= script.MapToCRM
@@ -125,11 +133,6 @@ func (t *tenant) received(u *turn) {
 		u.conv.LastIn = u.e.Time
 	}
 	u.convChanged = true
-	// The message goes to the CRMs with the tags and fields that the script gives
-	// the contact while it looks at it.
-	e := *u.e
-	e.Contact = u.contact
-	u.tell, u.data = &e, nil
 }
 
 // close makes the turn's events: first the event itself for the CRMs, then what

@@ -25,7 +25,7 @@ func TestParsePhone_ReadsWhatPeopleWrite(t *testing.T) {
 		{"tel:+886-912-345-678", "BR", "+886912345678", LineMobile, "TW"},
 		{"whatsapp:+14155238886", "", "+14155238886", LineEither, "US"},
 		{"００８８６９１２３４５６７８", "DE", "+886912345678", LineMobile, "TW"}, // full-width digits
-		{"34600111222", "TW", "+34600111222", LineMobile, "ES"},         // as WhatsApp exports it
+		{"34600111222", "TW", "+34600111222", LineMobile, "ES"},     // as WhatsApp exports it
 		{" 07400 123456 ", "gb", "+447400123456", LineMobile, "GB"},
 		{"0175 1234567", "DE", "+491751234567", LineMobile, "DE"},
 		{"+1 800 356 9377", "", "+18003569377", LineOther, "US"},

@@ -92,6 +92,12 @@ func (o *origin) message(m *message, raw []byte) Update {
 		Contact: o.contact(string(m.From), m.FromUserID, m.FromParentUserID),
 		Message: m.content(),
 	}
+	if m.System != nil && e.Message.Type == core.TypeSystem {
+		e.Change = m.System.change()
+		if e.Contact == nil {
+			e.Contact = o.contact(cmp.Or(string(m.System.WaID), string(m.System.NewWaID)), m.System.UserID, m.System.ParentUserID)
+		}
+	}
 	if e.Contact == nil || m.GroupID != "" {
 		// From nobody that could be answered, or into a group, which is no
 		// conversation of one person: not for whoever answers messages.
@@ -135,6 +141,15 @@ func (o *origin) profileOf(waID, userID string) *profile {
 		}
 	}
 	return nil
+}
+
+// change is what WhatsApp tells of a person's addresses.
+func (s *msgSystem) change() *core.IdentityChange {
+	return &core.IdentityChange{
+		Type:  s.Type[:min(len(s.Type), maxTypeName)],
+		Phone: phone(cmp.Or(string(s.WaID), string(s.NewWaID))), BSUID: bsuid(s.UserID), ParentBSUID: bsuid(s.ParentUserID),
+		PreviousBSUID: bsuid(s.PreviousUserID),
+	}
 }
 
 // given returns JSON that is there, and not null.

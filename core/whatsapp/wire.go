@@ -72,6 +72,7 @@ type message struct {
 	Button      *msgButton      `json:"button"`
 	Interactive *msgInteractive `json:"interactive"`
 	Reaction    *msgReaction    `json:"reaction"`
+	System      *msgSystem      `json:"system"`
 }
 
 type (
@@ -120,6 +121,15 @@ type (
 		ID          string `json:"id"`
 		Title       string `json:"title"`
 		Description string `json:"description"`
+	}
+	msgSystem struct {
+		Body           string `json:"body"`
+		Type           string `json:"type"`
+		WaID           flexID `json:"wa_id"`
+		NewWaID        flexID `json:"new_wa_id"` // until v12
+		UserID         string `json:"user_id"`
+		ParentUserID   string `json:"parent_user_id"`
+		PreviousUserID string `json:"previous_user_id"`
 	}
 	msgReaction struct {
 		MessageID string `json:"message_id"`

@@ -1,0 +1,245 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
+)
+
+// identity is a key of a person, and how the bridge came to know it.
+type identity struct {
+	Key contact.Key `json:"key"`
+	// Value is how it is written to: WhatsApp's own spelling of a phone number,
+	// where WhatsApp told it.
+	Value  string `json:"value"`
+	Raw    string `json:"raw,omitempty"` // as it was given, where that differs
+	Source string `json:"source"`
+	// First and Last are when it was seen; Last to within lastGrain.
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	// Claimed is when a webhook last named a phone number beside a user id of
+	// the person: of two who claim a number, it belongs to the later.
+	Claimed time.Time `json:"claimed,omitzero"`
+}
+
+// lastGrain is how exact identity.Last is: a message every minute is no reason
+// to write the contact every minute.
+const lastGrain = time.Hour
+
+const sourceWhatsApp = "whatsapp"
+
+// claim is what an event says about who its contact is.
+type claim struct {
+	// keys are all that it names, in the order in which a person is found by
+	// them: user id, parent user id, phone number. Usernames are no key: people
+	// change them, and others take them.
+	keys   []contact.Key
+	values []string // of the keys, as the event has them
+	// strong are the keys that are user ids: those in one event are one person's
+	// for certain.
+	strong []contact.Key
+	// phone is the number that the person has at the time of the event, was the
+	// one that they had before, where the event tells of a change.
+	phone, was contact.Key
+	firm       bool // it comes from WhatsApp, and names both: see identity.Claimed
+}
+
+func claimOf(e *core.Event) claim {
+	var c claim
+	if e.Contact == nil || e.Contact.BSUID == "" && e.Contact.ParentBSUID == "" && e.Contact.Phone == "" && e.Change == nil {
+		return c
+	}
+	c.keys, c.values = make([]contact.Key, 0, 3), make([]string, 0, 3)
+	ch := e.Change
+	if ch == nil {
+		ch = &core.IdentityChange{}
+	}
+	for _, id := range []string{e.Contact.BSUID, ch.PreviousBSUID, ch.BSUID} {
+		c.add(contact.KeyOf(core.Address{Kind: core.AddressBSUID, Value: id}), id)
+	}
+	for _, id := range []string{ch.ParentBSUID, e.Contact.ParentBSUID} {
+		c.add(contact.ParentKey(id), id)
+	}
+	c.strong = c.keys
+	number := e.Contact.Phone
+	c.phone = contact.KeyOf(core.Address{Kind: core.AddressPhone, Value: number})
+	if ch.Phone != "" {
+		now := contact.KeyOf(core.Address{Kind: core.AddressPhone, Value: ch.Phone})
+		if now != c.phone {
+			c.was = c.phone
+			c.add(c.was, number)
+		}
+		c.phone, number = now, ch.Phone
+	}
+	c.add(c.phone, number)
+	c.firm = !c.phone.IsZero() && (len(c.strong) > 0 || !c.was.IsZero()) && e.Kind != core.KindMessageStatus && e.Source == sourceWhatsApp
+	return c
+}
+
+func (c *claim) add(k contact.Key, value string) {
+	if !k.IsZero() && !slices.Contains(c.keys, k) {
+		c.keys, c.values = append(c.keys, k), append(c.values, value)
+	}
+}
+
+// value returns how the event writes a key.
+func (c *claim) value(k contact.Key) string {
+	if i := slices.Index(c.keys, k); i >= 0 {
+		return c.values[i]
+	}
+	return ""
+}
+
+func rank(k contact.Key) int {
+	switch {
+	case k.IsBSUID():
+		return 0
+	case k.IsParent():
+		return 1
+	}
+	return 2
+}
+
+func phoneAddress(k contact.Key) core.Address {
+	return core.Address{Kind: core.AddressPhone, Value: strings.TrimPrefix(k.String(), "phone:")}
+}
+
+// has returns the person's identity of a key, nil when there is none.
+func (p *person) has(k contact.Key) *identity {
+	for i := range p.Identities {
+		if p.Identities[i].Key == k {
+			return &p.Identities[i]
+		}
+	}
+	return nil
+}
+
+func (p *person) hasAll(keys []contact.Key) bool {
+	return !slices.ContainsFunc(keys, func(k contact.Key) bool { return p.has(k) == nil })
+}
+
+// hasUserID reports whether WhatsApp has told a user id of the person.
+func (p *person) hasUserID() bool {
+	return slices.ContainsFunc(p.Identities, func(i identity) bool { return i.Key.IsBSUID() })
+}
+
+// since is when the bridge came to know the person.
+func (p *person) since() time.Time {
+	var first time.Time
+	for _, i := range p.Identities {
+		if first.IsZero() || i.First.Before(first) {
+			first = i.First
+		}
+	}
+	return first
+}
+
+// older reports whether the bridge has known the person for longer than another.
+func (p *person) older(q *person) bool {
+	a, b := p.since(), q.since()
+	if a.Equal(b) || a.IsZero() && b.IsZero() {
+		return p.ID < q.ID
+	}
+	return !a.IsZero() && (b.IsZero() || a.Before(b))
+}
+
+// take gives the person a key, or takes note that it was seen again. It reports
+// whether the record changed.
+func (p *person) take(k contact.Key, c claim, e *core.Event) bool {
+	at := e.Time.UTC()
+	i := p.has(k)
+	if i == nil {
+		p.Identities = append(p.Identities, identity{Key: k, Value: c.value(k), Source: e.Source, First: at, Last: at})
+		slices.SortFunc(p.Identities, func(a, b identity) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+		i = p.has(k)
+		if k == c.phone && c.firm {
+			i.Claimed = at
+		}
+		return true
+	}
+	changed := false
+	if at.Before(i.First) {
+		i.First, changed = at, true
+	}
+	if k != c.was && (at.Sub(i.Last) >= lastGrain || at.After(i.Last) && i.Value != p.current(k)) {
+		i.Last, changed = at, true
+	}
+	if k == c.phone && c.firm && (i.Claimed.IsZero() || at.Sub(i.Claimed) >= lastGrain) {
+		i.Claimed, changed = at, true
+	}
+	if v := c.value(k); v != "" && v != i.Value && k != c.was && e.Source == sourceWhatsApp && !at.Before(i.Last) {
+		i.Value, i.Source, changed = v, e.Source, true
+	}
+	return changed
+}
+
+// current returns the contact's address of a key's kind.
+func (p *person) current(k contact.Key) string {
+	switch rank(k) {
+	case 0:
+		return p.BSUID
+	case 1:
+		return p.ParentBSUID
+	}
+	return p.Phone
+}
+
+// face sets what everybody sees of the identities: of each kind the one seen
+// last, and one that WhatsApp told before one that it did not. It reports
+// whether that changed.
+func (p *person) face() bool {
+	var best [3]*identity
+	for n := range p.Identities {
+		i := &p.Identities[n]
+		if b := &best[rank(i.Key)]; *b == nil || (*b).before(i) {
+			*b = i
+		}
+	}
+	changed := false
+	for n, dst := range []*string{&p.BSUID, &p.ParentBSUID, &p.Phone} {
+		v := ""
+		if best[n] != nil {
+			v = best[n].Value
+		}
+		if v != *dst {
+			*dst, changed = v, true
+		}
+	}
+	return changed
+}
+
+func (i *identity) before(j *identity) bool {
+	if a, b := i.Source == sourceWhatsApp, j.Source == sourceWhatsApp; a != b {
+		return b
+	}
+	if !i.Last.Equal(j.Last) {
+		return i.Last.Before(j.Last)
+	}
+	return i.Key.String() < j.Key.String()
+}
+
+// meet takes over what an event says about the person, with the keys that are
+// new and theirs, and reports whether the record changed.
+func (p *person) meet(e *core.Event, c claim, attach []contact.Key) bool {
+	changed := false
+	set := func(dst *string, v string) {
+		if v != "" && v != *dst {
+			*dst, changed = v, true
+		}
+	}
+	set(&p.ID, e.Contact.ID)
+	set(&p.Name, e.Contact.Name)
+	set(&p.Username, e.Contact.Username)
+	for _, k := range c.keys {
+		if p.has(k) != nil || slices.Contains(attach, k) {
+			changed = p.take(k, c, e) || changed
+		}
+	}
+	if changed {
+		p.face()
+	}
+	return changed
+}
