@@ -46,6 +46,18 @@ declare function setField(name: string, value: string | number | boolean | null)
  */
 declare function escalate(to?: wabridge.EscalateOptions | string): wabridge.Action;
 
+/**
+ * A test, in a file beside the script whose name ends in .test.js or .test.ts.
+ * `wabridge script test` runs it, in a process without files and network as
+ * scripts have, and says which lines of the script did not run.
+ *
+ * @example
+ * test("notes an order", t => {
+ *   t.message("I confirm order 4711").expect({ reply: /noted/i, tags: ["order"], escalate: false });
+ * });
+ */
+declare function test(name: string, run: (t: wabridge.Test) => void): void;
+
 declare namespace wabridge {
   /**
    * Decides what to do about a message from a contact. Must return within
@@ -249,5 +261,74 @@ declare namespace wabridge {
     readonly team?: string;
     readonly note?: string;
     readonly priority?: string;
+  }
+
+  /**
+   * One conversation with a new contact. What a message does to it (tags, fields,
+   * a hand-over) is there for the next. The time is Monday, 2026-01-05, 10:00
+   * UTC, unless another is given.
+   */
+  interface Test {
+    /** What the script decides about a message: a text, or more of one. */
+    message(message: string | Partial<Message>, given?: Given): Outcome;
+    /** The same for another event: its kind says which hook is asked. */
+    event(event: Partial<Event> & { kind: string }, given?: Given): Outcome;
+  }
+
+  /** What a test changes before the script is asked; it stays so. settings does not. */
+  interface Given {
+    contact?: Partial<Contact>;
+    conversation?: Partial<Conversation>;
+    settings?: Record<string, any>;
+    /** A time like "2026-01-05T10:00:00Z", or milliseconds. */
+    now?: string | number;
+    language?: string;
+    hours?: "open" | "closed";
+  }
+
+  /** What the script decided. */
+  interface Outcome {
+    readonly actions: readonly any[];
+    /** The first reply, and all: texts, or {template} and {interactive}. */
+    readonly reply: any;
+    readonly replies: readonly any[];
+    readonly tags: readonly string[];
+    readonly untags: readonly string[];
+    readonly fields: Readonly<Record<string, string | null>>;
+    /** The first hand-over, or null. */
+    readonly escalate: any;
+    readonly crm: Readonly<Record<string, any>> | null;
+    /** Why the script failed, or null. */
+    readonly error: string | null;
+    readonly log: readonly string[];
+    /** Fails the test, saying what differs, when this is not what was decided. */
+    expect(want: Expectation): Outcome;
+  }
+
+  /**
+   * What a test wants, as far as it says. A RegExp has to match, false and null
+   * want that there is none, true wants that there is one.
+   */
+  interface Expectation {
+    reply?: string | RegExp | boolean | null | object;
+    /** All tags put on and taken off, in any order. */
+    tags?: string[];
+    untags?: string[];
+    /** Some of the contact's fields that are set, and of what goes to the CRM. */
+    fields?: Record<string, string | number | boolean | RegExp | null>;
+    crm?: Record<string, string | number | boolean | RegExp | null>;
+    /** The reason, or {team, reason, topic, priority}. */
+    escalate?: boolean | string | RegExp | null | { [property: string]: string | RegExp };
+    /** Timers by name: true, or what they have. */
+    timers?: Record<string, true | object>;
+    /** What beforeSend and route say. */
+    veto?: boolean | string | RegExp;
+    route?: object;
+    /** The script is to fail. */
+    error?: string | RegExp | boolean;
+    /** Lines of the console. */
+    log?: string | RegExp | Array<string | RegExp>;
+    /** No action at all. */
+    nothing?: boolean;
   }
 }

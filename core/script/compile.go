@@ -65,13 +65,16 @@ type compiled struct {
 	// harden says that the script has async or generator functions: their
 	// constructors can make code of strings, too.
 	harden bool
+	// cover counts what runs, in tests; nil otherwise.
+	cover *cover
 }
 
 var exportItem = regexp.MustCompile(`^\s*([\w$]+)(?: as ([\w$]+))?,?$`)
 
 // compile makes a program of an author's file. The error is for the author:
 // "script.ts:3:5: Expected …".
-func compile(src Source) (*compiled, error) {
+// In tests it counts which lines run.
+func compile(src Source, tests bool) (*compiled, error) {
 	code, mapping, exports, err := bundle(src)
 	if err != nil {
 		return nil, err
@@ -89,9 +92,16 @@ func compile(src Source) (*compiled, error) {
 			c.host = true
 		}
 	}
+	if tests {
+		fmt.Fprintf(&text, "const %s = n => host(%d, n);\n", coverName, hostCover)
+		c.host, c.cover = true, &cover{}
+	}
 	text.WriteString("return (function () {\n")
 	c.shift = strings.Count(text.String(), "\n")
 	text.WriteString(code)
+	if tests {
+		c.cover.last = strings.Count(text.String(), "\n") + 1
+	}
 	text.WriteString("\nreturn [")
 	for _, hook := range hookNames {
 		if local, ok := exports[hook]; ok {
@@ -108,6 +118,9 @@ func compile(src Source) (*compiled, error) {
 	tree, err := parser.ParseFile(nil, src.Name, text.String(), 0, parser.WithDisableSourceMaps)
 	if err != nil {
 		return nil, c.explain(err)
+	}
+	if tests {
+		c.cover.instrument(c, tree)
 	}
 	if c.program, err = goja.CompileAST(tree, false); err != nil {
 		return nil, c.explain(err)

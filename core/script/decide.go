@@ -216,7 +216,7 @@ func (e *Engine) strike(t *tenant, why string) {
 	e.mu.Lock()
 	t.forget(now)
 	t.strikes = append(t.strikes, now)
-	off := len(t.strikes) >= strikes && !t.off
+	off := len(t.strikes) >= strikes && !t.off && !e.o.NeverOff
 	if off {
 		t.off, t.reason = true, why
 	}

@@ -39,8 +39,14 @@ type Options struct {
 	MaxWorkers int
 	Idle       time.Duration
 
+	// NeverOff goes on asking a script that has its workers killed: to ask again
+	// what was recorded, each question by itself.
+	NeverOff bool
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+
+	tests *testRequest // for the workers of Engine.Test
 }
 
 const (

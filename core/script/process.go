@@ -110,6 +110,7 @@ func (o *Options) startWorker(ctx context.Context, p *program, done func()) (*wo
 func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err error) {
 	data, err := json.Marshal(loadRequest{
 		Name: w.program.Name, Code: w.program.Code, Soft: o.Soft, Hard: o.Hard, Memory: o.MemoryLimit,
+		Tests: o.tests,
 	})
 	if err != nil {
 		return reply, core.Errorf(core.CodeInternal, "script", "load: %w", err)
@@ -129,7 +130,11 @@ func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err err
 	step := "reading it"
 	if err == nil && kind == frameRead {
 		step = "its top level"
-		kind, payload, err = w.await(ctx, o.Hard)
+		limit := o.Hard
+		if o.tests != nil {
+			step, limit = "its tests", testTimeout
+		}
+		kind, payload, err = w.await(ctx, limit)
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -20,6 +20,7 @@ const (
 	hostThrow = 0
 	hostLog   = 1
 	hostLine  = 2
+	hostCover = 3
 )
 
 // synchronous is why there are no promises.
@@ -237,6 +238,11 @@ func (r *run) native(call goja.FunctionCall) goja.Value {
 	switch call.Argument(0).Export() {
 	case int64(hostLog):
 		r.log(call.Argument(1))
+		return goja.Undefined()
+	case int64(hostCover):
+		if r.c.cover != nil {
+			r.c.cover.hit(call.Argument(1).ToInteger())
+		}
 		return goja.Undefined()
 	case int64(hostLine):
 		return r.vm.ToValue(r.c.where(r.vm.CaptureCallStack(4, nil)))

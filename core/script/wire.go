@@ -31,11 +31,14 @@ type loadRequest struct {
 	Soft   time.Duration `json:"soft"`
 	Hard   time.Duration `json:"hard"`
 	Memory uint64        `json:"memory"`
+	// Tests, unless nil, are to be run; then the worker takes no calls.
+	Tests *testRequest `json:"tests,omitempty"`
 }
 
 // loadReply answers it.
 type loadReply struct {
-	Hooks Hooks `json:"hooks,omitempty"`
+	Hooks Hooks       `json:"hooks,omitempty"`
+	Tests *TestReport `json:"tests,omitempty"`
 	// Error is empty when the script can be used.
 	Error string `json:"error,omitempty"`
 	// Confined says which walls stand around the worker.
