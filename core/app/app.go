@@ -22,6 +22,7 @@ import (
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/plugin"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store/boltstore"
@@ -140,7 +141,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	out := broker.Tenant{
 		ID: t.ID, Name: t.Name, Settings: t.Settings, Team: t.Escalation.Team,
 		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
-		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record,
+		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record, Policy: policy(t),
 	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
@@ -165,6 +166,23 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		})
 	}
 	return out, nil
+}
+
+// policy is what a tenant's settings say about its messages.
+func policy(t config.Tenant) broker.Policy {
+	p := broker.Policy{
+		Words: t.Policy.Words(), Texts: t.Policy.Texts, DoubleOptIn: t.Policy.DoubleOptIn,
+		StopMarketingOnly: t.Policy.Stop == "marketing", MinConfidence: t.Policy.MinConfidence, AfterMessages: t.Escalation.AfterMessages,
+	}
+	// Both were checked when they were read.
+	p.QuietHours, _ = consent.ParseQuietHours(t.Policy.QuietHours)
+	p.Zone, _ = time.LoadLocation(t.Policy.Zone)
+	for _, tpl := range t.Templates {
+		p.Templates = append(p.Templates, broker.Template{
+			Name: tpl.Name, Language: tpl.Language, Category: consent.ParseCategory(tpl.Category), Topics: tpl.Topics,
+		})
+	}
+	return p
 }
 
 func accounts(tenants []config.Tenant) map[string]string {

@@ -164,9 +164,7 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 	if t.Region != "" && !contact.IsRegion(t.Region) {
 		d.problem("region", "%q is no country: want two letters of ISO 3166, such as TW (the United Kingdom is GB)", t.Region)
 	}
-	d.between("policy.reply_cap", t.Policy.ReplyCap, 1, 1000)
-	d.positive("policy.reply_window", t.Policy.ReplyWindow, 24*time.Hour)
-	d.positive("policy.human_for", t.Policy.HumanFor, 30*24*time.Hour)
+	d.checkPolicy(t)
 	for i, n := range t.Numbers {
 		key := fmt.Sprintf("numbers[%d]", i)
 		switch other, taken := numbers[n.ID]; {

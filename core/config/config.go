@@ -140,6 +140,10 @@ type Tenant struct {
 	// Escalation says who takes over from the bot.
 	Escalation Escalation `koanf:"escalation"`
 	Policy     Policy     `koanf:"policy"`
+	// Templates are those that the tenant sends. SenderNames are the names, beside
+	// Name, by which marketing templates say who writes.
+	Templates   []MessageTemplate `koanf:"templates"`
+	SenderNames []string          `koanf:"sender_names"`
 
 	Numbers []Number `koanf:"numbers"`
 	Lanes   []Lane   `koanf:"lanes"`
@@ -148,16 +152,6 @@ type Tenant struct {
 	Teams     []escalation.Team             `koanf:"teams"`
 	Calendars []escalation.CalendarSettings `koanf:"calendars"`
 	Targets   []Target                      `koanf:"targets"`
-}
-
-// Policy is what holds whatever a script says.
-type Policy struct {
-	// ReplyCap is how many automatic replies a conversation gets at most
-	// within ReplyWindow.
-	ReplyCap    int           `koanf:"reply_cap"`
-	ReplyWindow time.Duration `koanf:"reply_window"`
-	// HumanFor is how long the bot keeps silent after an escalation.
-	HumanFor time.Duration `koanf:"human_for"`
 }
 
 // Number is a business phone number at WhatsApp.
@@ -218,7 +212,7 @@ func Default() *Config {
 // defaultTenant returns a tenant's settings before its file is read.
 func defaultTenant() Tenant {
 	return Tenant{Record: true, Escalation: Escalation{Team: "support", HandOver: escalation.DefaultHandOver, AfterMessages: 6},
-		Policy: Policy{ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour}}
+		Policy: Policy{ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour, Stop: "all"}}
 }
 
 // defaultRetry is what a number and a lane do unless told otherwise.

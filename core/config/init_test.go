@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wabridge/wabridge/core/config"
+	"github.com/wabridge/wabridge/core/consent"
 )
 
 func initialise(t *testing.T) string {
@@ -141,6 +142,11 @@ func TestTemplate_ShowsTheDefaults(t *testing.T) {
 	// Examples that are not defaults.
 	want.Web.PublicURL = "https://bridge.example.com"
 	want.Tenants[0].Region = "TW"
+	p := &want.Tenants[0].Policy
+	p.QuietHours, p.Zone = "21:00-08:00", "Europe/Madrid"
+	p.OptOutWords, p.OptInWords, p.HumanWords = []string{}, []string{}, []string{}
+	p.Texts = map[string]consent.Texts{"en": {Stop: "You will get no more messages from us.", Start: "Welcome back!"}}
+	want.Tenants[0].Templates = []config.MessageTemplate{{Name: "order_shipped", Language: "en", Category: "utility", Params: []any{"order"}}}
 	want.Tenants[0].Settings = map[string]any{"greeting": "Hello!"}
 	want.Tenants[0].Numbers[0].WABA = "200000000000000"
 	want.Tenants[0].Numbers[0].Display = "+1 555 0100"

@@ -132,6 +132,18 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 		{name: "number without token", tenant: "[[numbers]]\nid = \"1\"\n",
 			want: "tenants/a/tenant.toml: numbers[1].access_token: is missing: the token of a system user of Meta's business portfolio"},
 		{name: "no script", tenant: "", want: ""},
+		{name: "policy", tenant: "[policy]\nquiet_hours = \"21-8\"\nzone = \"Madrid\"\nstop = \"some\"\nmin_confidence = 2.0\nopt_out_words = [\"!\"]\n",
+			want: "tenants/a/tenant.toml: policy.min_confidence: 2 is not between 0 and 1\n" +
+				"tenants/a/tenant.toml: policy.opt_out_words[0]: \"!\" is no whole message of 1 to 64 letters\n" +
+				"tenants/a/tenant.toml: policy.quiet_hours: \"21-8\" is no part of a day, like 21:00-08:00\n" +
+				"tenants/a/tenant.toml: policy.stop: \"some\" is none of all, marketing\n" +
+				"tenants/a/tenant.toml: policy.zone: \"Madrid\" is no time zone, like Europe/Madrid"},
+		{name: "templates", tenant: "[[templates]]\nname = \"a\"\ncategory = \"ads\"\nparams = \"x\"\n[[templates]]\nname = \"a\"\ntopics = [\"Loans!\"]\n",
+			want: "tenants/a/tenant.toml: templates[0].category: \"ads\" is none of marketing, utility, authentication\n" +
+				"tenants/a/tenant.toml: templates[0].params: is how many parameters there are, or a list of their names\n" +
+				"tenants/a/tenant.toml: templates[1].category: is missing: marketing, utility or authentication\n" +
+				"tenants/a/tenant.toml: templates[1].name: the template a/ is here twice\n" +
+				"tenants/a/tenant.toml: templates[1].topics[0]: a topic is at most 40 of a-z, 0-9 and -, the first not a -"},
 
 		{name: "missing variable", tenant: lane + "secrets = { token = \"env:CRM_TOKEN\" }\n",
 			want: "tenants/a/tenant.toml: lanes[0].secrets.token: env:CRM_TOKEN: the environment variable is not set"},

@@ -34,6 +34,10 @@ var ErrInUse = errors.New("address in use")
 type Bridge interface {
 	Ready() error
 	Send(ctx context.Context, r broker.SendRequest) (broker.SendReceipt, error)
+	ChangeConsent(ctx context.Context, r broker.ConsentRequest) (broker.ConsentStatus, error)
+	Consent(ctx context.Context, tenant, who string) (broker.ConsentStatus, error)
+	ProveConsent(ctx context.Context, tenant, who string) (broker.ConsentProof, error)
+	Release(ctx context.Context, tenant, conversation, by string) error
 	Why(ctx context.Context, tenant, id string) (broker.Story, error)
 	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
 	Snapshot() broker.Snapshot
@@ -199,6 +203,10 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", s.look(promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{})))
 
 	mux.Handle("POST /api/v1/messages", s.need(s.send))
+	mux.Handle("POST /api/v1/consent", s.need(s.changeConsent))
+	mux.Handle("GET /api/v1/consent", s.need(s.consent))
+	mux.Handle("GET /api/v1/consent/proof", s.need(s.proveConsent))
+	mux.Handle("POST /api/v1/conversations/release", s.need(s.release))
 	mux.Handle("GET /api/v1/status", s.look(http.HandlerFunc(s.status)))
 	mux.Handle("GET /api/v1/why", s.need(s.why))
 	mux.Handle("GET /api/v1/why/{id...}", s.need(s.why))

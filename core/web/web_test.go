@@ -33,12 +33,35 @@ type bridge struct {
 	decided  func(broker.DecisionQuery) (broker.DecisionPage, error)
 	letters  map[string]broker.DeadLetter
 	replayed []string
+	consents []broker.ConsentRequest
+	released []string
 }
 
 func (b *bridge) Ready() error { return b.ready }
 
 func (b *bridge) Send(_ context.Context, r broker.SendRequest) (broker.SendReceipt, error) {
 	return b.send(r)
+}
+
+func (b *bridge) ChangeConsent(_ context.Context, r broker.ConsentRequest) (broker.ConsentStatus, error) {
+	b.consents = append(b.consents, r)
+	return broker.ConsentStatus{Tenant: r.Tenant, Contact: r.Contact}, nil
+}
+
+func (b *bridge) Consent(_ context.Context, tenant, who string) (broker.ConsentStatus, error) {
+	if who != "c1" {
+		return broker.ConsentStatus{}, core.Errorf(core.CodeInvalid, "contact", "none: %w", store.ErrNotFound)
+	}
+	return broker.ConsentStatus{Tenant: tenant, Contact: who, Why: "no marketing consent"}, nil
+}
+
+func (b *bridge) ProveConsent(_ context.Context, tenant, who string) (broker.ConsentProof, error) {
+	return broker.ConsentProof{Status: broker.ConsentStatus{Tenant: tenant, Contact: who}, Whole: true}, nil
+}
+
+func (b *bridge) Release(_ context.Context, tenant, conversation, by string) error {
+	b.released = append(b.released, tenant+" "+conversation+" "+by)
+	return nil
 }
 
 func (b *bridge) Why(_ context.Context, tenant, id string) (broker.Story, error) {

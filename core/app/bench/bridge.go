@@ -187,6 +187,8 @@ app_secrets = [%q]
 
 func (b *bridge) tenant(id, number, waba, crm string) error {
 	text := fmt.Sprintf(`name = "Bench"
+[escalation]
+after_messages = 0
 [[numbers]]
 id = %q
 waba = %q

@@ -130,6 +130,8 @@ unknown_wait = "2s"
 timeout = "5s"
 `, w.data, port, apiToken, wa, appSecret), 0o600),
 		os.WriteFile(filepath.Join(tenant, "tenant.toml"), fmt.Appendf(nil, `name = "Crash"
+[escalation]
+after_messages = 0
 [policy]
 reply_cap = 1000
 reply_window = "1s"
