@@ -78,6 +78,7 @@ func check(c *cli.Context) error {
 			k.settings(t, l)
 		}
 	}
+	k.templates("")
 	if c.Bool("online") {
 		k.online()
 	}

@@ -18,6 +18,8 @@ import (
 // when none runs, the data folder itself.
 type looker interface {
 	Why(ctx context.Context, tenant, id string) (broker.Story, error)
+	Consent(ctx context.Context, tenant, who string) (broker.ConsentStatus, error)
+	ProveConsent(ctx context.Context, tenant, who string) (broker.ConsentProof, error)
 	Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error)
 	Items(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
 	Dead(ctx context.Context, tenant, after string, limit int) ([]broker.DeadLetter, error)

@@ -95,7 +95,7 @@ func New(o Options) (*App, error) {
 
 func (a *App) assemble(reg *prometheus.Registry) error {
 	cfg := a.o.Config
-	key, err := opaqueKey(filepath.Join(cfg.DataDir, "opaque.key"))
+	key, err := opaqueKey(filepath.Join(cfg.DataDir, keyFile))
 	if err != nil {
 		return err
 	}
@@ -281,6 +281,18 @@ func (a *App) runHosts(ctx context.Context) error {
 	wg.Wait()
 	return nil
 }
+
+// OpaqueKey returns the key of the bridge whose data are in a folder: see
+// opaqueKey.
+func OpaqueKey(dataDir string) ([]byte, error) {
+	key, err := os.ReadFile(filepath.Join(dataDir, keyFile))
+	if err != nil {
+		return nil, core.Errorf(core.CodeInternal, keyFile, "%w", err)
+	}
+	return key, nil
+}
+
+const keyFile = "opaque.key"
 
 // opaqueKey reads the key that authenticates what WhatsApp sends back with each
 // status, or makes one. A bridge that lost it would not know its own messages
