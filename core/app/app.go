@@ -64,9 +64,8 @@ type App struct {
 	broker *broker.Broker
 	web    *web.Server
 	watch  *watcher
-	// accounts are the tenants by the id of their WhatsApp business account,
-	// those accounts that are one tenant's only.
-	accounts map[string]string
+	// accounts are the tenants by the id of their WhatsApp business account.
+	accounts map[string][]string
 }
 
 // New opens the store and the address, and puts the bridge together. Nothing
@@ -185,14 +184,12 @@ func policy(t config.Tenant) broker.Policy {
 	return p
 }
 
-func accounts(tenants []config.Tenant) map[string]string {
-	out := map[string]string{}
+func accounts(tenants []config.Tenant) map[string][]string {
+	out := map[string][]string{}
 	for _, t := range tenants {
 		for _, n := range t.Numbers {
-			if owner, taken := out[n.WABA]; taken && owner != t.ID {
-				out[n.WABA] = "" // shared: nobody's in particular
-			} else if n.WABA != "" {
-				out[n.WABA] = t.ID
+			if n.WABA != "" && !slices.Contains(out[n.WABA], t.ID) {
+				out[n.WABA] = append(out[n.WABA], t.ID)
 			}
 		}
 	}
@@ -207,14 +204,28 @@ func (a *App) launcher(name string) (plugin.Launcher, bool) {
 }
 
 // accept hands the updates of a webhook to the broker. What is about a business
-// account, not a number, goes to the tenant that has the account.
+// account, not a number, goes to the tenant that has the account. Of an account
+// that several share, what is about its templates is for all of them; the rest is
+// nobody's in particular.
 func (a *App) accept(ctx context.Context, updates []whatsapp.Update) error {
-	events := make([]core.Event, len(updates))
-	for i, u := range updates {
-		events[i] = u.Event
-		events[i].Number = u.Number
-		if u.Number == "" {
-			events[i].Tenant = a.accounts[u.WABA]
+	events := make([]core.Event, 0, len(updates))
+	for _, u := range updates {
+		e := u.Event
+		e.Number = u.Number
+		owners := a.accounts[u.WABA]
+		switch {
+		case u.Number != "" || len(owners) == 0:
+			events = append(events, e)
+		case len(owners) == 1:
+			e.Tenant = owners[0]
+			events = append(events, e)
+		case e.Kind == core.KindTemplateChanged:
+			for _, owner := range owners {
+				e.Tenant = owner
+				events = append(events, e)
+			}
+		default:
+			events = append(events, e)
 		}
 	}
 	return a.broker.Accept(ctx, events)

@@ -47,6 +47,9 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 		e.Message = nil
 	case core.KindContactChanged:
 		e.Message, e.Contact.Tags, e.Contact.Fields = nil, []string{"vip"}, map[string]string{"city": "Lyon"}
+	case core.KindConsentChanged:
+		e.Message = nil
+		e.Consent = &core.Consent{Level: "marketing", State: "withdrawn", Source: "word", Evidence: "STOP", Marketing: "withdrawn", Suppressed: []string{"stop"}}
 	case core.KindEscalation:
 		e.Escalation = &core.Escalation{Reason: "complaint", Team: "support", Note: "asks for a person", Priority: "high"}
 		e.Message = nil
@@ -58,7 +61,7 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 
 // kinds are the events that a CRM gets.
 var kinds = []core.Kind{
-	core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindEscalation, core.KindUnknown,
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindUnknown,
 }
 
 func (s *session) events(n int) []*core.Event {

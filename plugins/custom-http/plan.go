@@ -132,7 +132,7 @@ func (c *planner) plan() *plan {
 	}
 	kinds := []string{
 		string(core.KindMessageReceived), string(core.KindMessageSent), string(core.KindMessageStatus),
-		string(core.KindContactChanged), string(core.KindEscalation), string(core.KindUnknown), "*",
+		string(core.KindContactChanged), string(core.KindConsentChanged), string(core.KindEscalation), string(core.KindUnknown), "*",
 	}
 	for _, kind := range sortedKeys(c.Operations) {
 		where := "settings.operations." + quoteKey(kind)

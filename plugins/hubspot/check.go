@@ -32,6 +32,8 @@ func (s *settings) contacts() object {
 		ownProperty{s.UsernameProperty, "username_property", "WhatsApp username", false},
 		ownProperty{s.TagsProperty, "tags_property", "WhatsApp tags", false},
 		ownProperty{s.EscalationProperty, "escalation_property", "WhatsApp escalation", false},
+		ownProperty{s.ConsentProperty, "consent_property", "WhatsApp marketing consent", false},
+		ownProperty{s.SuppressedProperty, "suppressed_property", "WhatsApp not to be written to", false},
 	)}
 }
 

@@ -140,6 +140,14 @@ func (s *settings) lay(p *plan, st *step) {
 		}
 	case core.KindContactChanged:
 		s.layContact(&p.contacts, st)
+	case core.KindConsentChanged:
+		if e.Consent == nil || s.ConsentProperty == "" && s.SuppressedProperty == "" {
+			return // not mapped: the bridge's ledger has it
+		}
+		if s.layContact(&p.contacts, st) {
+			st.contact.set(s.ConsentProperty, e.Consent.Marketing)
+			st.contact.set(s.SuppressedProperty, strings.Join(e.Consent.Suppressed, ";"))
+		}
 	case core.KindEscalation:
 		if !s.layContact(&p.contacts, st) {
 			return

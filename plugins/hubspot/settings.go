@@ -38,6 +38,11 @@ type settings struct {
 	UsernameProperty   string `json:"username_property"`
 	TagsProperty       string `json:"tags_property"`
 	EscalationProperty string `json:"escalation_property"`
+	// ConsentProperty holds where the person's consent to marketing stands ("granted",
+	// "asked", "withdrawn"), SuppressedProperty the reasons for which nothing is sent
+	// to them, joined by ";". Both are "" unless set: then they are not written.
+	ConsentProperty    string `json:"consent_property"`
+	SuppressedProperty string `json:"suppressed_property"`
 	// KeepNames writes the profile name only to contacts that are new, so that a
 	// name corrected in HubSpot stays. It costs a call for batches with new
 	// people.
@@ -153,6 +158,7 @@ func (s *settings) check() *core.Error {
 		{"contact_key", s.ContactKey}, {"phone_property", s.PhoneProperty}, {"name_property", s.NameProperty},
 		{"bsuid_property", s.BSUIDProperty}, {"username_property", s.UsernameProperty},
 		{"tags_property", s.TagsProperty}, {"escalation_property", s.EscalationProperty},
+		{"consent_property", s.ConsentProperty}, {"suppressed_property", s.SuppressedProperty},
 	}
 	for field, name := range s.ContactFields {
 		contact = append(contact, named{"contact_fields." + field, name})
