@@ -76,6 +76,8 @@ var rooms = []room{
 		why: "what every connector must do; also behind a command, on a plugin's binary"},
 	{packages: []string{"core/broker"},
 		why: "accept, decide, deliver, settle, over interfaces: which store, plugins or HTTP server is not its business"},
+	{packages: []string{"core/redecide"}, only: []string{"core", "core/script", "core/broker"},
+		why: "asks scripts again about what the broker recorded; has no part in what happens"},
 	{packages: []string{"core/web"},
 		why: "HTTP in front of the broker"},
 	{packages: []string{"core/app"},

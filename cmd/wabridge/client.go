@@ -152,6 +152,20 @@ func (cl *client) Why(ctx context.Context, tenant, id string) (broker.Story, err
 	return s, err
 }
 
+func (cl *client) Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error) {
+	var p broker.DecisionPage
+	v := values("tenant", q.Tenant, "after", strconv.FormatUint(q.After, 10), "limit", strconv.Itoa(q.Limit), "from", rfc3339(q.From), "to", rfc3339(q.To))
+	err := cl.call(ctx, request{method: http.MethodGet, path: "/api/v1/decisions", query: v}, &p)
+	return p, err
+}
+
+func rfc3339(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
 func (cl *client) Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error) {
 	var qs []broker.QueueStatus
 	err := cl.call(ctx, request{method: http.MethodGet, path: "/api/v1/queues", query: values("tenant", tenant)}, &qs)

@@ -20,6 +20,7 @@ type looker interface {
 	Why(ctx context.Context, tenant, id string) (broker.Story, error)
 	Consent(ctx context.Context, tenant, who string) (broker.ConsentStatus, error)
 	ProveConsent(ctx context.Context, tenant, who string) (broker.ConsentProof, error)
+	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
 	Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error)
 	Items(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
 	Dead(ctx context.Context, tenant, after string, limit int) ([]broker.DeadLetter, error)
@@ -97,6 +98,10 @@ func (s *stored) waiting(ctx context.Context, tenant string, story *broker.Story
 		}
 	}
 	return nil
+}
+
+func (s *stored) Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error) {
+	return broker.Decisions(ctx, s.store, q)
 }
 
 func (s *stored) Queues(_ context.Context, tenant string) ([]broker.QueueStatus, error) {

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/script"
+	"github.com/wabridge/wabridge/core/versions"
 )
 
 const (
@@ -31,6 +34,7 @@ type watcher struct {
 
 type scriptFile struct {
 	path    string
+	archive versions.Archive
 	modTime time.Time
 	size    int64
 	tried   bool
@@ -41,7 +45,7 @@ func newWatcher(e *script.Engine, tenants []config.Tenant, log *slog.Logger) *wa
 	w := &watcher{engine: e, log: log, files: map[string]*scriptFile{}}
 	for _, t := range tenants {
 		if t.Script != "" {
-			w.files[t.ID] = &scriptFile{path: t.Script}
+			w.files[t.ID] = &scriptFile{path: t.Script, archive: versions.Of(t.Dir)}
 		}
 	}
 	return w
@@ -65,6 +69,10 @@ func (w *watcher) Run(ctx context.Context) error {
 // place, and is tried again only when the file changes again.
 func (w *watcher) load(ctx context.Context) {
 	for tenant, f := range w.files {
+		if v, ok := f.archive.Swapping(); ok {
+			w.swap(ctx, tenant, f, v)
+			continue
+		}
 		info, err := os.Stat(f.path)
 		if err != nil {
 			w.refused(tenant, f, core.Errorf(core.CodeInvalid, "script", "%w", err))
@@ -81,19 +89,50 @@ func (w *watcher) load(ctx context.Context) {
 			w.refused(tenant, f, core.Errorf(core.CodeInvalid, "script", "%s is larger than %d bytes", f.path, maxScript))
 			continue
 		}
-		code, err := os.ReadFile(f.path)
+		src, err := script.ReadSource(f.path)
 		if err == nil {
-			var v script.Version
-			v, err = w.engine.Load(ctx, tenant, script.Source{Name: f.path, Code: code})
-			if err == nil {
-				w.log.Info("script loaded", "tenant", tenant, "file", f.path, "version", v.Hash, "hooks", v.Hooks)
-			}
+			err = w.use(ctx, tenant, f, src)
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		w.refused(tenant, f, err)
 	}
+}
+
+// use loads a version, and keeps it in the archive.
+func (w *watcher) use(ctx context.Context, tenant string, f *scriptFile, src script.Source) error {
+	v, err := w.engine.Load(ctx, tenant, src)
+	if err != nil {
+		return err
+	}
+	w.log.Info("script loaded", "tenant", tenant, "file", f.path, "version", v.Hash, "hooks", v.Hooks)
+	if err := f.archive.Keep(versions.Version{Hash: v.Hash, Name: v.Name, Files: sourceFiles(src)}, time.Now()); err != nil {
+		w.log.Warn("this version is not archived: it cannot be compared with, or put back", "tenant", tenant, "error", err)
+	}
+	return nil
+}
+
+// sourceFiles are the files of a source, by name.
+func sourceFiles(src script.Source) map[string][]byte {
+	files := map[string][]byte{filepath.Base(src.Name): src.Code}
+	maps.Copy(files, src.Files)
+	return files
+}
+
+// swap takes the version that is being put in place out of the archive: its
+// files in the tenant's folder may not be whole.
+func (w *watcher) swap(ctx context.Context, tenant string, f *scriptFile, v versions.Version) {
+	if now, ok := w.engine.Version(tenant); ok && now.Hash == v.Hash {
+		return
+	}
+	src := script.Source{Name: v.Name, Code: v.Files[v.Name], Files: map[string][]byte{}}
+	for name, data := range v.Files {
+		if name != v.Name {
+			src.Files[name] = data
+		}
+	}
+	w.refused(tenant, f, w.use(ctx, tenant, f, src))
 }
 
 func (w *watcher) refused(tenant string, f *scriptFile, err error) {

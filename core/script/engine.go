@@ -3,8 +3,6 @@ package script
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"path"
@@ -236,8 +234,7 @@ func newProgram(src Source) (*program, error) {
 	}
 	src.Name = clip(path.Base(src.Name), MaxName)
 	src.Code = slices.Clone(src.Code)
-	sum := sha256.Sum256(append([]byte(src.Name+"\x00"), src.Code...))
-	return &program{Source: src, version: Version{Hash: hex.EncodeToString(sum[:6]), Name: src.Name}}, nil
+	return &program{Source: src, version: Version{Hash: src.Hash(), Name: src.Name}}, nil
 }
 
 // Version returns what is loaded for a tenant.

@@ -43,6 +43,8 @@ type Source struct {
 	// Name is the file's name; it ends in .js or .ts.
 	Name string
 	Code []byte
+	// Files are others that it may import, by their paths beside it.
+	Files map[string][]byte
 }
 
 // Version is a script that was checked and is in use.

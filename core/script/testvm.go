@@ -199,8 +199,8 @@ func (r *testRun) line(goja.FunctionCall) goja.Value {
 	return r.vm.ToValue(r.c.where(r.vm.CaptureCallStack(8, nil)))
 }
 
-// hooksFor are those that an event of a kind is put to.
-func hooksFor(kind core.Kind) Hooks {
+// HooksFor are those that an event of a kind is put to.
+func HooksFor(kind core.Kind) Hooks {
 	switch kind {
 	case core.KindMessageReceived:
 		return OnMessage | MapToCRM
@@ -226,7 +226,7 @@ func (r *testRun) decide(in goja.FunctionCall) goja.Value {
 		Kind core.Kind `json:"kind"`
 	}
 	_ = json.Unmarshal([]byte(event), &e) // it was stringified a moment ago
-	hooks := hooksFor(e.Kind)
+	hooks := HooksFor(e.Kind)
 	if hooks == 0 {
 		panic(r.vm.NewTypeError("no hook is asked about an event of the kind " + quote(string(e.Kind))))
 	}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wabridge/wabridge/core/redecide"
+	"github.com/wabridge/wabridge/core/script"
+)
+
+// Shares of messages that a person answers, below and above which something is
+// probably wrong.
+const (
+	humanLow  = 0.15
+	humanHigh = 0.25
+)
+
+var sinceFlag = &cli.StringFlag{Name: "since", Value: "7d", Usage: "how far back: `7d`, 12h, or a date like 2026-11-20"}
+
+func scriptDiffCommand() *cli.Command {
+	return &cli.Command{
+		Name: "diff", Usage: "say which recorded decisions would be others", ArgsUsage: "[FILE]",
+		Description: "Asks the script again about what came since then, and compares with what was decided, by whichever version\n" +
+			"that was. With --from, compares with what that version decides; with --to, asks that version instead of FILE.\n" +
+			"What the policy refuses or adds is not part of it.\n\n" +
+			"Examples:\n   wabridge script diff --since 7d\n   wabridge script diff --since 30d --from 3f2a9c --to 81d0e2",
+		Flags: append([]cli.Flag{
+			sinceFlag,
+			&cli.StringFlag{Name: "from", Usage: "compare with the version of this `HASH`"},
+			&cli.StringFlag{Name: "to", Usage: "ask the version of this `HASH`"},
+		}, scriptFlags...),
+		Action: func(c *cli.Context) error {
+			t, err := targetOf(c)
+			if err != nil {
+				return err
+			}
+			src, err := t.sourceOr(c.String("to"))
+			if err != nil {
+				return err
+			}
+			report, err := t.diff(c, src)
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				printJSON(c.App.Writer, report)
+				return nil
+			}
+			printDiff(c.App.Writer, report, src.Hash())
+			return nil
+		},
+	}
+}
+
+// sourceOr returns a version that ran, or without one what is in the file.
+func (t *target) sourceOr(hash string) (script.Source, error) {
+	if hash != "" {
+		return t.version(hash)
+	}
+	return t.source()
+}
+
+// diff asks a version again about the traffic that --since says.
+func (t *target) diff(c *cli.Context, src script.Source) (*redecide.Report, error) {
+	from, err := sinceOf(c.String("since"), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	o := redecide.Options{Tenant: t.tenant.ID, From: from, Workers: runtime.NumCPU()}
+	bar := newProgress(c.App.ErrWriter)
+	defer bar.done()
+	o.Progress = func(n int) { bar.say("%d decisions made again …", n) }
+	var report *redecide.Report
+	err = look(c, func(ctx context.Context, l looker) error {
+		o.Traffic = l
+		return t.withEngine(ctx, func(ctx context.Context, e *script.Engine) error {
+			var err error
+			if o.New, _, err = decider(ctx, e, src); err != nil {
+				return err
+			}
+			if hash := c.String("from"); hash != "" {
+				old, err := t.version(hash)
+				if err != nil {
+					return err
+				}
+				if o.Old, _, err = decider(ctx, e, old); err != nil {
+					return err
+				}
+			}
+			report, err = redecide.Diff(ctx, o)
+			return err
+		})
+	})
+	return report, err
+}
+
+// sinceOf reads how far back.
+func sinceOf(s string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseFloat(days, 64); err == nil && n > 0 {
+			return now.Add(-time.Duration(n * 24 * float64(time.Hour))), nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		return now.Add(-d), nil
+	}
+	if at, err := time.ParseInLocation("2006-01-02", s, time.Local); err == nil {
+		return at, nil
+	}
+	return time.Time{}, misused("--since %s: want 7d, 12h or a date like 2026-11-20", s)
+}
+
+// printDiff prints a report. The same report is the same text.
+func printDiff(w io.Writer, r *redecide.Report, hash string) {
+	if r.Decisions == 0 {
+		fmt.Fprintln(w, "no decisions were recorded in that time")
+		return
+	}
+	const at = "2006-01-02 15:04"
+	fmt.Fprintf(w, "%d of %d decisions change (%s) with version %s\n", r.Changed, r.Decisions, percent(r.Changed, r.Decisions), hash)
+	fmt.Fprintf(w, "made from %s to %s UTC\n", r.First.UTC().Format(at), r.Last.UTC().Format(at))
+	for _, g := range r.Groups {
+		fmt.Fprintf(w, "\n%d × %s\n", g.Count, g.Kind)
+		fmt.Fprintf(w, "   - %s\n", printable(g.Old))
+		fmt.Fprintf(w, "   + %s\n", printable(g.New))
+		for _, x := range g.Examples {
+			fmt.Fprintf(w, "     %s %s %q\n", printable(x.Event), printable(x.Who), printable(x.Text))
+		}
+	}
+	if r.Ungrouped > 0 {
+		fmt.Fprintf(w, "\n%d × changes of still other kinds\n", r.Ungrouped)
+	}
+	fmt.Fprintf(w, "\nof %d messages, by the script alone   as it was    as it would be\n", r.New.Messages)
+	row := func(what string, old, now string) { fmt.Fprintf(w, "   %-34s %12s %15s\n", what, old, now) }
+	row("answered automatically", percent(r.Old.Automatic, r.Old.Messages), percent(r.New.Automatic, r.New.Messages))
+	row("handed to a person", percent(r.Old.Human, r.Old.Messages), percent(r.New.Human, r.New.Messages))
+	row("of these because the script failed", fmt.Sprint(r.Old.Failed), fmt.Sprint(r.New.Failed))
+	row("messages sent", fmt.Sprint(r.Old.Sends), fmt.Sprint(r.New.Sends))
+	if share := r.New.Share(r.New.Human); r.New.Messages > 0 && (share < humanLow || share > humanHigh) {
+		side := "below"
+		if share > humanHigh {
+			side = "above"
+		}
+		fmt.Fprintf(w, "   the share of people's work is %s the target of %d–%d %%\n", side, int(100*humanLow), int(100*humanHigh))
+	}
+}
+
+func percent(n, of int) string {
+	if of == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(of))
+}
