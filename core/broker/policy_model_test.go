@@ -94,7 +94,6 @@ type model struct {
 	people   []known
 	category string // of the template info, as Meta has it
 	judged   int
-	seen     []core.Event
 }
 
 func (m *model) begin() {

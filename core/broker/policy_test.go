@@ -564,3 +564,33 @@ func TestConsent_IsProvenAndForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestConsent_OfPersonsFoundToBeOneIsProvenForBoth(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{})
+		b.start()
+		const bsuid = "US.13491208655302741918"
+		b.write("wamid.1", ana, "subscribe")
+		only := received("wamid.2", "", "stop")
+		only.Contact.BSUID = bsuid
+		b.accept(only)
+		settled(2 * time.Second)
+		both := received("wamid.3", ana, "hi")
+		both.Contact.BSUID, both.Source = bsuid, "whatsapp"
+		b.accept(both)
+		settled(2 * time.Second)
+		proof, err := b.ProveConsent(context.Background(), "acme", ana)
+		if err != nil || !proof.Whole {
+			t.Fatalf("%+v, %v", proof, err)
+		}
+		words := map[string]bool{}
+		for _, e := range proof.Entries {
+			if e.Genuine {
+				words[e.Details.Evidence] = true
+			}
+		}
+		if !words["subscribe"] || !words["stop"] || proof.Status.MayMarket {
+			t.Errorf("the proof has %v of both, may market: %v", words, proof.Status.MayMarket)
+		}
+	})
+}

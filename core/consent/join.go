@@ -7,7 +7,7 @@ import (
 
 // Join returns what two persons' entries add up to once they turn out to be one:
 // what was said last counts, and a reason to send nothing stays one.
-func (s Summary) Join(o Summary) Summary {
+func (s *Summary) Join(o Summary) Summary {
 	out := Summary{Levels: maps.Clone(s.Levels), MetaStop: s.MetaStop, Suppressed: slices.Clone(s.Suppressed)}
 	for level, st := range o.Levels {
 		if now, found := out.Levels[level]; !found || st.wins(now) {

@@ -64,7 +64,7 @@ type LogReader interface {
 	LogHead(ctx context.Context, id LogID) (LogHead, error)
 }
 
-// ErrLogDamaged: a log is not what was written. [VerifyLog] says where.
+// ErrLogDamaged says that a log is not what was written. [VerifyLog] says where.
 var ErrLogDamaged = errors.New("store: log is damaged")
 
 // LogError names the first entry of a log that is wrong.

@@ -36,7 +36,7 @@ func (o *origin) parseOther(field string, value []byte, fields map[string]json.R
 }
 
 // each makes an update of each element of an array.
-func (o *origin) each(fields map[string]json.RawMessage, name string, make func(raw []byte) (core.Event, bool)) ([]Update, bool) {
+func (o *origin) each(fields map[string]json.RawMessage, name string, read func(raw []byte) (core.Event, bool)) ([]Update, bool) {
 	all, ok := elements(fields[name])
 	if !ok || len(all) == 0 {
 		return nil, false
@@ -50,7 +50,7 @@ func (o *origin) each(fields map[string]json.RawMessage, name string, make func(
 	}
 	var updates []Update
 	for _, raw := range all {
-		e, ok := make(raw)
+		e, ok := read(raw)
 		if !ok {
 			return nil, false
 		}
