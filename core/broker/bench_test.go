@@ -56,6 +56,10 @@ var added atomic.Int64
 
 func (noStore) Stats() store.Stats { return store.Stats{} }
 
+func (noStore) Range(context.Context, string, string, string, int) ([]store.Entry, error) {
+	return nil, nil
+}
+
 func (noStore) Peek(context.Context, store.QueueID, uint64, int) ([]store.Delivery, error) {
 	return nil, nil
 }
