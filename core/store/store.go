@@ -170,6 +170,10 @@ type Settlement struct {
 	// and no mark; Resolve drops them. Unknown ids are ErrNotFound.
 	Replay  []string
 	Resolve []string
+	// Drop takes items out of their queues that nobody has, and that nobody will
+	// get any more: by Queue and Seq, as Peek lists them. One that is handed out
+	// is ErrStale, one that is gone already is nothing.
+	Drop []Delivery
 }
 
 // Outcome says what a settlement did.
@@ -264,6 +268,11 @@ type Store interface {
 	History(ctx context.Context, q HistoryQuery) (recs []Record, next uint64, err error)
 
 	LogReader
+
+	// Forget takes the records of the history that carry one of the ids out of
+	// it, wherever they are, and returns how many there were. When it is
+	// interrupted, some may be left: ask again.
+	Forget(ctx context.Context, tenant string, ids ...string) (int, error)
 
 	Stats() Stats
 

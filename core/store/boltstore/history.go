@@ -48,6 +48,7 @@ type history struct {
 	log    *slog.Logger
 	lag    atomic.Int64
 	size   atomic.Int64
+	moving sync.Mutex   // held while a block is moved, or records are forgotten
 	mu     sync.RWMutex // held for writing while segments are opened or dropped
 	opened map[string]*bolt.DB
 	bolter bolt.Options
@@ -221,6 +222,8 @@ type entry struct {
 
 // move moves one block, and reports whether a full one more may be waiting.
 func (h *history) move(ctx context.Context, s *Store) (more bool, err error) {
+	h.moving.Lock()
+	defer h.moving.Unlock()
 	var list []entry
 	var lastKey uint64
 	err = s.db.View(func(tx *bolt.Tx) error {

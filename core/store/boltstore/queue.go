@@ -27,6 +27,7 @@ type item struct {
 	until time.Time
 
 	settling bool // in a commit that is under way
+	held     bool // of one that is dropped: it was the first of its order
 
 	at         int   // index in the heap that it is in, -1 for none
 	behind     *item // the next of its order
@@ -132,7 +133,17 @@ func (q *queue) ripen(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// remove takes a handed-out item away and releases the next of its order.
+// withdraw takes an item out of what may be handed out, and reports whether it
+// was there.
+func (q *queue) withdraw(it *item) bool {
+	if it.at >= 0 {
+		q.due.remove(it)
+		return true
+	}
+	return q.ready.take(it)
+}
+
+// remove takes a handed-out or withdrawn item away and releases the next of its order.
 func (q *queue) remove(it *item, now time.Time) {
 	delete(q.items, it.seq)
 	q.size -= int64(it.size)
@@ -151,6 +162,16 @@ func (q *queue) remove(it *item, now time.Time) {
 		return
 	}
 	l := q.lines[it.order]
+	if l.first != it { // dropped, out of the middle
+		p := l.first
+		for p.behind != it {
+			p = p.behind
+		}
+		if p.behind = it.behind; l.last == it {
+			l.last = p
+		}
+		return
+	}
 	l.first = it.behind
 	if l.first == nil {
 		delete(q.lines, it.order)
@@ -198,6 +219,19 @@ func (r *ring) pop() *item {
 		r.buf, r.head = nil, 0
 	}
 	return it
+}
+
+// take takes an item out, and reports whether it was there.
+func (r *ring) take(it *item) bool {
+	found := false
+	for n := r.n; n > 0; n-- {
+		if other := r.pop(); other == it {
+			found = true
+		} else {
+			r.push(other)
+		}
+	}
+	return found
 }
 
 // itemHeap is a heap of items by some time.

@@ -81,7 +81,7 @@ func (s *Store) submit(ctx context.Context, r *request) error {
 // lazyOnly reports whether a settlement has nothing that somebody else could
 // miss before its commit.
 func lazyOnly(st *store.Settlement) bool {
-	return len(st.Add)+len(st.Term)+len(st.Put)+len(st.Append)+len(st.Replay)+len(st.Resolve) == 0
+	return len(st.Add)+len(st.Term)+len(st.Put)+len(st.Append)+len(st.Replay)+len(st.Resolve)+len(st.Drop) == 0
 }
 
 // settleLazily applies a settlement in memory and owes the commit. It reports
@@ -135,6 +135,7 @@ func validate(st *store.Settlement) error {
 // work is a settlement on its way through a commit: the items it is about.
 type work struct {
 	acks, naks, marks, terms []*item
+	drops                    []*item
 	naksOf                   []store.Nak
 	marksOf                  []store.Mark
 	added                    []*item
@@ -172,10 +173,30 @@ func (s *Store) claim(st *store.Settlement) (work, error) {
 	for i := 0; i < len(st.Mark) && err == nil; i++ {
 		err = take(&w.marks, &st.Mark[i].Delivery, false)
 	}
+	for i := 0; i < len(st.Drop) && err == nil; i++ {
+		err = s.claimUnleased(&w, &st.Drop[i])
+	}
 	if err != nil {
 		s.unclaim(&w)
 	}
 	return w, err
+}
+
+// claimUnleased takes an item that nobody has: from here on nobody gets it.
+// Callers hold mu.
+func (s *Store) claimUnleased(w *work, d *store.Delivery) error {
+	q := s.queues[d.Queue]
+	if q == nil || q.items[d.Seq] == nil {
+		return nil
+	}
+	it := q.items[d.Seq]
+	if it.lease != 0 || it.settling {
+		return store.ErrStale
+	}
+	it.settling = true
+	it.held = q.withdraw(it)
+	w.drops = append(w.drops, it)
+	return nil
 }
 
 // unclaim gives back what was claimed: the commit did not happen. Callers hold
@@ -187,6 +208,11 @@ func (s *Store) unclaim(w *work) {
 				it.settling = false
 				s.leases.push(it)
 			}
+		}
+	}
+	for _, it := range w.drops {
+		if it.settling = false; it.held {
+			it.q.release(it, time.Now())
 		}
 	}
 	for _, h := range w.seen {
@@ -218,6 +244,9 @@ func plan(ops []op, st *store.Settlement, w *work) []op {
 		changed := *it
 		changed.mark = w.marksOf[i].Mark
 		ops = append(ops, rewrite(&changed, w.marksOf[i].Delivery.Data))
+	}
+	for _, it := range w.drops {
+		ops = append(ops, op{bucket: bucketQueues, sub: it.q.key, key: key64(it.seq)})
 	}
 	for _, it := range w.terms {
 		ops = append(ops, op{bucket: bucketQueues, sub: it.q.key, key: key64(it.seq)})
@@ -254,6 +283,11 @@ func (s *Store) apply(w *work, now time.Time) {
 			s.cached -= int64(len(it.data))
 			it.q.remove(it, now)
 		}
+	}
+	for _, it := range w.drops {
+		it.q.withdraw(it) // let go by the end of the one before it
+		s.cached -= int64(len(it.data))
+		it.q.remove(it, now)
 	}
 	for i, it := range w.naks {
 		endLease(it)

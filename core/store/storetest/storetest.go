@@ -150,7 +150,7 @@ func (b *bench) get(keys ...store.Key) []string {
 
 func key(k string) store.Key { return store.Key{Tenant: "acme", Bucket: "state", Key: k} }
 
-var cases = slices.Concat(queueCases, leaseCases, stateCases, pastCases, logCases, []testCase{
+var cases = slices.Concat(queueCases, leaseCases, stateCases, pastCases, forgetCases, logCases, []testCase{
 	{"ClosedStoreRefuses", "after Run returned, nothing is taken and nobody hangs", func(b *bench) {
 		b.start()
 		s := b.Store
