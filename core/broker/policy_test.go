@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -342,9 +343,11 @@ func TestPolicy_WhatWaitedInALaneIsLookedAtAgain(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.withPolicy(Policy{})
 		b.scripts = func(*core.Event) script.Decision { return script.Decision{} }
-		ok, down := b.wa.do, true
+		ok := b.wa.do
+		var down atomic.Bool
+		down.Store(true)
 		b.wa.do = func(d core.Delivery) core.Result {
-			if down {
+			if down.Load() {
 				return core.Result{Err: &core.Error{Code: core.CodeUnavailable, Message: "down", Scope: core.ScopeLane}}
 			}
 			return ok(d)
@@ -357,7 +360,7 @@ func TestPolicy_WhatWaitedInALaneIsLookedAtAgain(t *testing.T) {
 		settled(time.Minute)
 		b.write("wamid.3", ana, "stop")
 		tries := len(b.wa.taken())
-		down = false
+		down.Store(false)
 		settled(time.Minute)
 		var got []string
 		for _, tr := range b.wa.taken()[tries:] {
