@@ -84,6 +84,11 @@ bench: build ## how fast the whole bridge is; BENCH="-only at-83" for one measur
 	bin/bench -bin bin/wabridge -profile bin/bench.prof $(BENCH)
 	$(GO) tool pprof -top -cum -nodecount=40 bin/wabridge bin/bench.prof
 
+.PHONY: bench-diff
+bench-diff: build ## how fast recorded traffic is decided again; BENCH="-decisions 100000" for less of it
+	$(GO) build -trimpath -o bin/bench ./core/app/bench
+	bin/bench -bin bin/wabridge -only script-diff $(BENCH)
+
 .PHONY: microbench
 microbench: tools ## how fast its parts are
 	$(GO) test -run '^$$' -bench . -benchmem ./...

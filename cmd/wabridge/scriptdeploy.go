@@ -324,4 +324,3 @@ func scriptListCommand() *cli.Command {
 		},
 	}
 }
-

@@ -56,7 +56,7 @@ func scriptNew(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // scripts are no secrets
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -99,9 +99,7 @@ func (t *target) beginning() (map[string][]byte, error) {
 		return nil, fail(exitConfig, "%w", err)
 	}
 	files[src.Name] = src.Code
-	for name, data := range src.Files {
-		files[name] = data
-	}
+	maps.Copy(files, src.Files)
 	tests, err := testFiles(filepath.Dir(t.tenant.Script))
 	if err != nil {
 		return nil, err

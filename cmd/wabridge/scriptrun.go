@@ -83,8 +83,7 @@ func printOutcome(w io.Writer, o *redecide.Outcome) {
 		fmt.Fprintln(w, "  ", printable(line))
 	}
 	for _, name := range sortedNames(o.Fields) {
-		data, _ := json.Marshal(o.Fields[name])
-		fmt.Fprintf(w, "   CRM %s = %s\n", printable(name), printable(clip(string(data), 100)))
+		fmt.Fprintf(w, "   CRM %s = %s\n", printable(name), printable(clip(redecide.Value(o.Fields[name]), 100)))
 	}
 	for _, line := range o.Log {
 		fmt.Fprintln(w, "   console:", printable(line))
@@ -127,7 +126,10 @@ func (t *target) callAbout(e *core.Event) script.Call {
 	if e.Time.IsZero() {
 		e.Time, e.Accepted = now, now
 	}
-	event, _ := json.Marshal(e) // it was just read
+	event, err := json.Marshal(e)
+	if err != nil {
+		event = []byte("{}") // it was just read: it can be written
+	}
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, e.ID)
 	return script.Call{Event: event, Context: baseContext(&t.tenant), Hooks: script.HooksFor(e.Kind), Now: now, Seed: int64(h.Sum64())}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,9 +80,7 @@ func (t *target) test(c *cli.Context, src script.Source) (*script.TestReport, er
 	report, err := t.engine().Test(c.Context, src, tests, baseContext(&t.tenant))
 	if err != nil {
 		all := script.Source{Name: src.Name, Code: src.Code, Files: map[string][]byte{}}
-		for name, data := range src.Files {
-			all.Files[name] = data
-		}
+		maps.Copy(all.Files, src.Files)
 		for _, f := range tests {
 			all.Files[f.Name] = f.Code
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/redecide"
 )
 
 var tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only this `TENANT`"}
@@ -147,6 +148,16 @@ func (n *namer) details(s broker.Step) []string {
 		}
 	}
 	out = append(out, s.Notes...)
+	if r := s.Recorded; r != nil {
+		if asked := eventOf(r.Event); asked != nil {
+			out = append(out, "the script was asked about "+redecide.Masked(what(asked)))
+		}
+		decided := redecide.Recorded(r)
+		for _, line := range decided.Lines() {
+			out = append(out, "it decided "+line)
+		}
+		out = append(out, "again: wabridge script run --on "+s.Event)
+	}
 	if len(s.Follows) > 0 {
 		names := make([]string, len(s.Follows))
 		for i, f := range s.Follows {

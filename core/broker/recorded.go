@@ -37,9 +37,9 @@ func (r *Recorded) Call() script.Call {
 	return script.Call{Hooks: r.Hooks, Event: r.Event, Context: r.Context, Now: r.Now, Seed: r.Seed}
 }
 
-// recordedID is an id that the steps with a recorded decision share. No event
+// RecordedID is an id that the steps with a recorded decision share. No event
 // has one like it.
-const recordedID = "#decided"
+const RecordedID = "#decided"
 
 // record keeps what was asked and answered with the turn's step.
 func (u *turn) record(c *script.Call, dec *script.Decision) {
@@ -78,7 +78,7 @@ type DecisionPage struct {
 // bridge that does not run.
 func Decisions(ctx context.Context, s store.Store, q DecisionQuery) (DecisionPage, error) {
 	recs, next, err := s.History(ctx, store.HistoryQuery{
-		Tenant: q.Tenant, ID: recordedID, From: q.From, To: q.To, After: q.After, Limit: q.Limit,
+		Tenant: q.Tenant, ID: RecordedID, From: q.From, To: q.To, After: q.After, Limit: q.Limit,
 	})
 	p := DecisionPage{Steps: make([]json.RawMessage, len(recs)), Next: next}
 	for i, r := range recs {

@@ -76,8 +76,8 @@ func TestRecorded_IsEnoughToAskAgain(t *testing.T) {
 			}
 		}
 		// What all of them share is nobody's story.
-		if story, err := b.Why(context.Background(), "acme", recordedID); err == nil {
-			t.Errorf("why %s tells %d steps", recordedID, len(story.Steps))
+		if story, err := b.Why(context.Background(), "acme", RecordedID); err == nil {
+			t.Errorf("why %s tells %d steps", RecordedID, len(story.Steps))
 		}
 	})
 }

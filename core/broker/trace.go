@@ -28,7 +28,7 @@ func record(step *Step, e *core.Event) store.Record {
 		ids = append(ids, e.Contact.ID)
 	}
 	if step.Recorded != nil {
-		ids = append(ids, recordedID)
+		ids = append(ids, RecordedID)
 	}
 	return store.Record{Tenant: step.Tenant, IDs: ids, Time: step.Time, Data: mustJSON(step)}
 }
@@ -80,7 +80,7 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 func History(ctx context.Context, s store.Store, tenant, id string) (Story, error) {
 	story := Story{ID: id, Root: core.RootID(id)}
 	if story.Root == "" {
-		return story, nil // no event's: see recordedID
+		return story, nil // no event's: see RecordedID
 	}
 	roots := map[string]bool{story.Root: true}
 	seen := map[string]bool{}

@@ -202,13 +202,21 @@ func (p *Pair) example() Example {
 	return x
 }
 
+// Value writes a field's value as JSON does.
+func Value(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(data)
+}
+
 func crmField(name string, fields map[string]any) string {
 	v, ok := fields[name]
 	if !ok {
 		return fmt.Sprintf("CRM %s: not set", name)
 	}
-	data, _ := json.Marshal(v)
-	return fmt.Sprintf("CRM %s = %s", name, clip(string(data), 80))
+	return fmt.Sprintf("CRM %s = %s", name, clip(Value(v), 80))
 }
 
 // Report returns what was counted so far.

@@ -117,7 +117,9 @@ func canonical(a script.Action) []byte {
 	if json.Unmarshal(data, &v) != nil {
 		return data
 	}
-	data, _ = json.Marshal(v) // keys in order
+	if sorted, err := json.Marshal(v); err == nil { // keys in order
+		return sorted
+	}
 	return data
 }
 

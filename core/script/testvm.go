@@ -54,8 +54,7 @@ func (s *suite) file(src Source) error {
 	s.own.start(r.vm)
 	defer s.own.stop()
 	err = try(func() error { return r.all() })
-	var interrupted *goja.InterruptedError
-	if errors.As(err, &interrupted) {
+	if interrupted, ok := errors.AsType[*goja.InterruptedError](err); ok {
 		return fmt.Errorf("%s: the tests took longer than %v", or(f.where(interrupted.Stack()), src.Name), interrupted.Value())
 	}
 	if err != nil {
@@ -171,8 +170,7 @@ func isThenable(v goja.Value) bool {
 }
 
 func stackOf(err error) []goja.StackFrame {
-	var exception *goja.Exception
-	if errors.As(err, &exception) {
+	if exception, ok := errors.AsType[*goja.Exception](err); ok {
 		return exception.Stack()
 	}
 	return nil

@@ -36,10 +36,10 @@ func (a Archive) swap(v Version, dir string, before []string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Files)) {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), replace(path, v.Files[name])); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), replace(path, v.Files[name])); err != nil { //nolint:gosec // the owner's scripts, which others may read
 			return err
 		}
-		if err := os.Chmod(path, 0o644); err != nil {
+		if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // as above
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ func besideHostile(ctx context.Context, o options) ([]result, error) {
 	for i, f := range archive.Files {
 		if strings.HasSuffix(f.Name, ".js") {
 			bad = append(bad, string(f.Data))
-			good = append(good, fmt.Sprintf("// %d\n%s", i, script))
+			good = append(good, fmt.Sprintf("// %d\n%s", i, answers))
 		}
 	}
 	// One run takes as long as it takes to try all of them.

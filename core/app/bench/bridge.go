@@ -55,9 +55,9 @@ type bridge struct {
 	landed []time.Time
 }
 
-// script answers what begins with Ask, hands over what begins with Complain, and
+// answers is the script: it answers what begins with Ask, hands over what begins with Complain, and
 // maps fifteen fields.
-const script = `
+const answers = `
 export function onMessage(event, context) {
   const text = event.message.text || "";
   if (text.startsWith("Ask")) return [reply("Thank you, we will look into it. You wrote " + event.id)];
@@ -204,7 +204,7 @@ base_url = %q
 	return errors.Join(
 		os.MkdirAll(dir, 0o700),
 		os.WriteFile(filepath.Join(dir, "tenant.toml"), []byte(text), 0o600),
-		os.WriteFile(filepath.Join(dir, "script.js"), []byte(script), 0o600),
+		os.WriteFile(filepath.Join(dir, "script.js"), []byte(answers), 0o600),
 	)
 }
 

@@ -30,6 +30,7 @@ func main() {
 	flag.Float64Var(&o.start, "from", 1500, "the first rate tried for the sustained rate, messages per second")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the bridge at its sustained rate to this file")
 	flag.StringVar(&o.hostile, "hostile", "core/script/testdata/hostile.txtar", "scripts that do harm, for beside-hostile")
+	flag.IntVar(&o.decisions, "decisions", 1_000_000, "how many recorded decisions script-diff makes again")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, o, *only, *asJSON)
@@ -41,6 +42,7 @@ func main() {
 }
 
 type options struct {
+	decisions                  int
 	bin, dir, profile, hostile string
 	duration                   time.Duration
 	start                      float64

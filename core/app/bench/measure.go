@@ -22,6 +22,7 @@ var measurements = []measurement{
 	{"at-1000", "1,000 msg/s: ack p99 < 20 ms and end to end p99 < 100 ms are wanted", at(1000)},
 	{"at-500", "500 msg/s: the first answer p90 < 1 s and p99 < 5 s are wanted", at(500)},
 	{"at-83", "5,000 a minute: end to end p50 < 10 ms is wanted", at(83)},
+	{"script-diff", "1,000,000 recorded messages decided again in less than 5 minutes, twice the same, in bounded memory", scriptDiff},
 	{"outage", "200 msg/s while the CRM answers 503 for 5 s: nothing lost, recovered within 1 s of its end", outage},
 	{"beside-hostile", "300 msg/s beside a tenant whose script does harm: p99 within 1.2 times of the same beside a good one", besideHostile},
 }
