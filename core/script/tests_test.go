@@ -3,6 +3,7 @@
 package script_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -109,11 +110,11 @@ func TestTests_AreContainedAsScriptsAre(t *testing.T) {
 		{"broken script", "export function onMessage() {", "test('x', t => {})", "script.js:1:"},
 		{"no tests", tested, "const x = 1", "there is no test"},
 		{"throws at the top", tested, "\nnothing.there", "script.test.ts:2: ReferenceError"},
-		{"memory", tested, "const a: any[] = []; for (;;) a.push(new Array(1e6).fill(1))", "memory"},
+		{"memory", tested, "const a: any[] = []; for (;;) a.push(new Array(1e6).fill(1))", "memory|failed to allocate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := runTests(t, tc.code, tc.tests)
-			if core.CodeOf(err) != core.CodeInvalid || !strings.Contains(err.Error(), tc.want) {
+			if core.CodeOf(err) != core.CodeInvalid || !regexp.MustCompile(tc.want).MatchString(err.Error()) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 		})
@@ -122,7 +123,7 @@ func TestTests_AreContainedAsScriptsAre(t *testing.T) {
 
 func TestTests_ALoopOfTheScriptIsOneFailure(t *testing.T) {
 	report, err := runTests(t, "export function onMessage(e) { for (;;) ; }",
-		`test("loops", (t: any) => t.message("x").expect({ error: /took longer than 50ms/ })); test("next", (t: any) => {});`)
+		`test("loops", (t: any) => t.message("x").expect({ error: /took longer than/ })); test("next", (t: any) => {});`)
 	if err != nil {
 		t.Fatal(err)
 	}
