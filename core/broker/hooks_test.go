@@ -91,7 +91,7 @@ func (b *bridge) ask(key, text string) string {
 func TestHooks_BeforeSendStopsWhoeverAsked(t *testing.T) {
 	run(t, func(b *bridge) {
 		_, b.change = think(map[script.Hooks]func(*core.Event, *core.Contact) script.Decision{
-			script.OnMessage: func(e *core.Event, _ *core.Contact) script.Decision {
+			script.OnMessage: func(_ *core.Event, _ *core.Contact) script.Decision {
 				return acts(says("the price is 5"), says("welcome"))
 			},
 			script.BeforeSend: func(e *core.Event, _ *core.Contact) script.Decision {

@@ -188,9 +188,8 @@ func (p *person) current(k contact.Key) string {
 }
 
 // face sets what everybody sees of the identities: of each kind the one seen
-// last, and one that WhatsApp told before one that it did not. It reports
-// whether that changed.
-func (p *person) face() bool {
+// last, and one that WhatsApp told before one that it did not.
+func (p *person) face() {
 	var best [3]*identity
 	for n := range p.Identities {
 		i := &p.Identities[n]
@@ -198,17 +197,12 @@ func (p *person) face() bool {
 			*b = i
 		}
 	}
-	changed := false
 	for n, dst := range []*string{&p.BSUID, &p.ParentBSUID, &p.Phone} {
-		v := ""
+		*dst = ""
 		if best[n] != nil {
-			v = best[n].Value
-		}
-		if v != *dst {
-			*dst, changed = v, true
+			*dst = best[n].Value
 		}
 	}
-	return changed
 }
 
 func (i *identity) before(j *identity) bool {

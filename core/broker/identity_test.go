@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -39,9 +40,7 @@ func (w who) wrote(id string, at time.Time, text string) []byte {
 // changed is the webhook of a system message.
 func changed(id string, at time.Time, from, system map[string]any) []byte {
 	m := map[string]any{"id": id, "timestamp": fmt.Sprint(at.Unix()), "type": "system", "system": system}
-	for k, v := range from {
-		m[k] = v
-	}
+	maps.Copy(m, from)
 	return envelope(map[string]any{"messages": []any{m}})
 }
 

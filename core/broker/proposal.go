@@ -80,7 +80,7 @@ func (t *tenant) asked(u *turn) {
 	u.sends = append(u.sends, &send{message: u.e.Message, asked: true, event: u.e, data: u.d.Data})
 }
 
-// sets sets or cancels a timer that the script asked for.
+// sets does what the script asked about a timer: set it, or cancel it.
 func (t *tenant) sets(u *turn, a script.Action) {
 	if strings.HasPrefix(a.Name, timerOwn) {
 		u.note("timer refused: names that begin with " + timerOwn + " are the bridge's own")

@@ -57,12 +57,12 @@ func ParsePhone(raw, region string) (Phone, error) {
 	p := Phone{raw: raw, line: LineUnknown}
 	n, err := phonenumbers.Parse(s, region)
 	if err == nil {
-		p.take(n)
+		p = p.with(n)
 	}
 	if p.line == LineUnknown && !strings.HasPrefix(s, "+") {
 		// Exports of WhatsApp write the country's code without a +.
 		if n, err := phonenumbers.Parse("+"+s, ""); err == nil && phonenumbers.IsValidNumber(n) {
-			p.take(n)
+			p = p.with(n)
 		}
 	}
 	if p.number == "" {
@@ -99,19 +99,19 @@ func readable(s string) error {
 	return nil
 }
 
-// take fills in what libphonenumber says of a number. An older way to write a
+// with adds what libphonenumber says of a number. An older way to write a
 // number that is valid today counts as the number of today.
-func (p *Phone) take(n *phonenumbers.PhoneNumber) {
+func (p Phone) with(n *phonenumbers.PhoneNumber) Phone {
 	p.number = phonenumbers.Format(n, phonenumbers.E164)
 	p.key = KeyOf(core.Address{Kind: core.AddressPhone, Value: p.number})
 	p.region, p.line = phonenumbers.GetRegionCodeForNumber(n), lineOf(n)
 	today := strings.TrimPrefix(p.key.text, prefixPhone)
 	if today == p.number {
-		return
+		return p
 	}
 	t, err := phonenumbers.Parse(today, "")
 	if err != nil {
-		return
+		return p
 	}
 	switch line := lineOf(t); {
 	case p.line == LineUnknown && line != LineUnknown:
@@ -119,6 +119,7 @@ func (p *Phone) take(n *phonenumbers.PhoneNumber) {
 	case p.line != line && line != LineUnknown:
 		p.line = LineEither
 	}
+	return p
 }
 
 func lineOf(n *phonenumbers.PhoneNumber) Line {
