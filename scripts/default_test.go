@@ -317,7 +317,8 @@ func TestTypes_AreThoseOfTheEvent(t *testing.T) {
 	for name, v := range map[string]any{
 		"Event": core.Event{}, "Contact": core.Contact{}, "Message": core.Message{}, "Media": core.Media{}, "Location": core.Location{},
 		"Reaction": core.Reaction{}, "Reply": core.Reply{}, "MessageContext": core.MessageContext{}, "Template": core.Template{},
-		"Status": core.Status{}, "StatusError": core.StatusError{}, "Escalation": core.Escalation{},
+		"Status": core.Status{}, "StatusError": core.StatusError{}, "Escalation": core.Escalation{}, "Timer": core.Timer{},
+		"Consent": core.Consent{}, "TemplateChange": core.TemplateChange{},
 	} {
 		if diff := cmp.Diff(jsonKeys(v), declared[name]); diff != "" {
 			t.Errorf("interface %s in wabridge.d.ts (-core +declared):\n%s", name, diff)

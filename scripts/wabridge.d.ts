@@ -1,11 +1,13 @@
 // What a wabridge script sees and returns, for editors and people. Keep it
-// beside your script; in a .js file write at the top:
+// beside your script; `wabridge script types` writes it with the names of your
+// own teams, templates, tags and fields, so that a wrong one is marked. In a .js
+// file write at the top:
 //
 //   /// <reference path="wabridge.d.ts" />
 //
 // and above a hook:
 //
-//   /** @param {wabridge.Event} event @param {wabridge.Context} context @returns {wabridge.Decision} */
+//   /** @type {wabridge.OnMessage} */
 //
 // In a .ts file the types are there without further ado. They are checked by
 // your editor only: wabridge removes them.
@@ -21,24 +23,30 @@
  * in the form of WhatsApp's API: buttons, a list, a form.
  *
  * The bridge sends no reply while a person has the conversation, and no more
- * than a set number within some minutes; the trace then says why.
+ * than a set number within some minutes; the trace then says why. With a
+ * confidence below the tenant's `min_confidence` a person gets the message
+ * instead.
  *
  * @example reply("Thank you!")
- * @example reply({ template: { name: "order_update", language: "en" } })
+ * @example reply("It is on its way.", { confidence: 0.9 })
+ * @example reply({ template: { name: "order_update", language: "en", params: ["4711"] } })
  */
-declare function reply(message: string | wabridge.TextReply | wabridge.TemplateReply | wabridge.InteractiveReply): wabridge.Action;
+declare function reply(
+  message: string | wabridge.TextReply | wabridge.TemplateReply | wabridge.InteractiveReply,
+  options?: { /** How sure you are, 0 to 1. */ confidence?: number },
+): wabridge.Action;
 
 /** Put a tag on the contact; up to 100 characters. Twice is once. */
-declare function tag(name: string): wabridge.Action;
+declare function tag(name: wabridge.Tag): wabridge.Action;
 
 /** Take a tag off the contact. */
-declare function untag(name: string): wabridge.Action;
+declare function untag(name: wabridge.Tag): wabridge.Action;
 
 /**
  * Set a field of the contact, which the next event sees as
  * `event.contact.fields[name]`, as text. null and "" remove it.
  */
-declare function setField(name: string, value: string | number | boolean | null): wabridge.Action;
+declare function setField(name: wabridge.Field, value: string | number | boolean | null): wabridge.Action;
 
 /**
  * Hand the conversation to a person or team: the CRM is told, and the bridge
@@ -58,23 +66,87 @@ declare function escalate(to?: wabridge.EscalateOptions | string): wabridge.Acti
  */
 declare function test(name: string, run: (t: wabridge.Test) => void): void;
 
+/**
+ * Have onTimer called later, in this conversation. A timer of the same name is
+ * replaced. It survives restarts; a year is the longest.
+ *
+ * @example timer("remind", { after: "2h", data: { order: 4711 } })
+ */
+declare function timer(name: string, options: { /** "30m", "2h", "1d12h" or milliseconds. */ after: string | number; /** At most 4 KiB as JSON. */ data?: any }): wabridge.Action;
+
+/** Forget a timer of this conversation. */
+declare function cancelTimer(name: string): wabridge.Action;
+
+/**
+ * Take down that the contact agreed to marketing messages, or does not any
+ * longer. Words such as STOP are understood without it.
+ */
+declare function consent(change: { level?: "marketing"; state: "granted" | "withdrawn"; /** What shows it. */ evidence?: string }): wabridge.Action;
+
+/** A decision table: import it and call it; what fits first is returned. */
+declare module "*.csv" {
+  const table: wabridge.Table;
+  export default table;
+}
+
+/** A decision table: import it and call it; what fits first is returned. */
+declare module "*.toml" {
+  const table: wabridge.Table;
+  export default table;
+}
+
 declare namespace wabridge {
+  // names: of this tenant, unless this is the general file
+  type Team = string;
+  type Tag = string;
+  type Field = string;
+  type Settings = Readonly<Record<string, any>>;
+  type TemplateMessage = Template & { /** Of the body's parameters, instead of components. */ params?: readonly string[] | Readonly<Record<string, string>> };
+  // names end
+
   /**
-   * Decides what to do about a message from a contact. Must return within
-   * 50 ms; no async, no await, no promises.
+   * Decides what to do about a message from a contact. Like all hooks it must
+   * return within 50 ms; no async, no await, no promises.
    */
-  type OnMessage = (event: Event, context: Context) => Decision;
+  type OnMessage = (event: MessageEvent, context: Context) => Decision;
+
+  /** Decides what to do when a message of ours moved forward: event.status. */
+  type OnStatus = (event: StatusEvent, context: Context) => Decision;
+
+  /** Decides what to do when a timer is due: event.timer. */
+  type OnTimer = (event: TimerEvent, context: Context) => Decision;
+
+  /** Decides what to do when a contact changed at the CRM or by the API. */
+  type OnContactChange = (event: Event, context: Context) => Decision;
 
   /** Returns properties for the CRM, by their names there. They go with the message. */
-  type MapToCRM = (event: Event, context: Context) => Record<string, string | number | boolean | Date | null | undefined> | undefined | void;
+  type MapToCRM = (event: MessageEvent, context: Context) => Record<string, string | number | boolean | Date | null | undefined> | undefined | void;
+
+  /**
+   * Says what a change at the CRM (event.fields) means for the contact. It is
+   * asked before onContactChange, which then sees the contact changed.
+   */
+  type MapFromCRM = (event: Event, context: Context) => ContactChanges | null | undefined | void;
+
+  /** Says where a hand-over goes: event.escalation. A string is the team. */
+  type Route = (event: EscalationEvent, context: Context) => Team | Routing | null | undefined | void;
+
+  /**
+   * Asked before each message is sent, whoever asked for it: event.message.
+   * false or a reason stop it; nothing and true let it go.
+   */
+  type BeforeSend = (event: MessageEvent, context: Context) => boolean | string | null | undefined | void;
 
   /** An action, a list of at most 32, or nothing. */
-  type Decision = Action | Action[] | null | undefined | void;
+  type Decision = Action | readonly Action[] | null | undefined | void;
 
-  /** Made by reply, tag, untag, setField and escalate. */
+  /** Made by reply, tag, escalate and the other functions. */
   interface Action {
-    readonly type: "reply" | "tag" | "untag" | "setField" | "escalate";
+    readonly type: "reply" | "tag" | "untag" | "setField" | "escalate" | "timer" | "cancelTimer" | "consent";
   }
+
+  /** The actions of the first row that fits, or undefined. */
+  type Table = (event: Event, context: Context) => readonly Action[] | undefined;
 
   interface TextReply {
     text: string;
@@ -83,7 +155,7 @@ declare namespace wabridge {
   }
 
   interface TemplateReply {
-    template: Template;
+    template: TemplateMessage;
   }
 
   interface InteractiveReply {
@@ -92,13 +164,28 @@ declare namespace wabridge {
   }
 
   interface EscalateOptions {
+    /** What it is about: rules of escalation look at it. */
+    topic?: "complaint" | "request" | "keyword" | "messages" | "low_confidence" | (string & {});
     /** Why, in a few words. */
     reason?: string;
     /** Who; otherwise the tenant's team. */
-    team?: string;
+    team?: Team;
     /** What the person should know; up to 4096 characters. */
     note?: string;
     priority?: "low" | "normal" | "high";
+  }
+
+  interface Routing {
+    team?: Team;
+    /** One person. */
+    owner?: string;
+    priority?: "low" | "normal" | "high";
+  }
+
+  interface ContactChanges {
+    fields?: { readonly [name in Field]?: string | number | boolean | null };
+    tags?: readonly Tag[];
+    untags?: readonly Tag[];
   }
 
   /** What a hook is given beside the event. It cannot be changed. */
@@ -107,12 +194,18 @@ declare namespace wabridge {
     readonly now: number;
     /** The time, as "2026-11-23T09:30:00.000Z". */
     readonly time: string;
+    /** The time at the business, as "2026-11-23T17:30:00+08:00". */
+    readonly local: string;
+    /** Whether the business is open now, by the calendar of its team. */
+    readonly hours: "open" | "closed";
+    /** The contact's language, guessed of this message and earlier ones. */
+    readonly language: "en" | "es" | "fr" | "pt" | "zh" | "";
     /** The contact as the bridge knows them: tags and fields of earlier events included. */
     readonly contact: Contact;
     readonly conversation: Conversation;
     readonly tenant: Tenant;
     /** The [settings] of tenant.toml. */
-    readonly settings: Readonly<Record<string, any>>;
+    readonly settings: Settings;
   }
 
   interface Conversation {
@@ -147,14 +240,29 @@ declare namespace wabridge {
     readonly source: string;
     readonly cause?: string;
     readonly contact?: Contact;
-    /** There when kind is "message.received", which is what onMessage gets. */
-    readonly message: Message;
+    readonly message?: Message;
     readonly status?: Status;
     readonly escalation?: Escalation;
+    readonly timer?: Timer;
+    readonly consent?: Consent;
+    readonly template_change?: TemplateChange;
+    readonly identity_change?: any;
+    /** "human" on a message of ours that a person wrote; by says who, if known. */
+    readonly author?: string;
+    readonly by?: string;
     readonly fields?: Readonly<Record<string, string | number | boolean | null>>;
     /** The vendor's own JSON, where the bridge does not know the kind of message. */
     readonly raw?: any;
   }
+
+  /** What onMessage, mapToCRM and beforeSend are asked about. */
+  type MessageEvent = Event & { readonly message: Message; readonly contact: Contact };
+  /** What onStatus is asked about. */
+  type StatusEvent = Event & { readonly status: Status };
+  /** What onTimer is asked about. */
+  type TimerEvent = Event & { readonly timer: Timer; readonly contact: Contact };
+  /** What route is asked about; the message is what the contact last wrote. */
+  type EscalationEvent = Event & { readonly escalation: Escalation };
 
   interface Contact {
     readonly id?: string;
@@ -165,8 +273,8 @@ declare namespace wabridge {
     readonly phone?: string;
     readonly bsuid?: string;
     readonly parent_bsuid?: string;
-    readonly tags?: readonly string[];
-    readonly fields?: Readonly<Record<string, string>>;
+    readonly tags?: readonly Tag[];
+    readonly fields?: { readonly [name in Field]?: string };
   }
 
   interface Message {
@@ -257,8 +365,9 @@ declare namespace wabridge {
   }
 
   interface Escalation {
+    readonly topic?: string;
     readonly reason: string;
-    readonly team?: string;
+    readonly team?: Team;
     readonly note?: string;
     readonly priority?: string;
   }
@@ -330,5 +439,33 @@ declare namespace wabridge {
     log?: string | RegExp | Array<string | RegExp>;
     /** No action at all. */
     nothing?: boolean;
+  }
+
+  interface Timer {
+    readonly name: string;
+    readonly data?: any;
+    readonly generation?: number;
+  }
+
+  interface Consent {
+    readonly level?: string;
+    readonly state?: string;
+    readonly suppression?: string;
+    readonly scope?: string;
+    readonly lifted?: boolean;
+    readonly source?: string;
+    readonly evidence?: string;
+    readonly by?: string;
+    readonly marketing?: string;
+    readonly suppressed?: readonly string[];
+  }
+
+  interface TemplateChange {
+    readonly name: string;
+    readonly language?: string;
+    readonly category?: string;
+    readonly next?: string;
+    readonly next_at?: string;
+    readonly status?: string;
   }
 }

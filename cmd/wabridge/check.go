@@ -195,9 +195,9 @@ func (k *checker) scripts() {
 			continue
 		}
 		k.bar.say("reading %s …", t.Script)
-		code, err := os.ReadFile(t.Script)
+		src, err := script.ReadSource(t.Script)
 		if err == nil {
-			err = engine.Check(k.c.Context, script.Source{Name: t.Script, Code: code})
+			err = engine.Check(k.c.Context, src)
 		}
 		k.add(what, t.Script, err, exitConfig)
 	}

@@ -4,26 +4,21 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/versions"
 )
 
-const (
-	watchEvery = 500 * time.Millisecond
-	maxScript  = 1 << 20 // the engine has its own, smaller bound and says so
-)
+const watchEvery = 500 * time.Millisecond
 
-// watcher loads the tenants' scripts, and again whenever a file changes. It
-// looks rather than being told: that works on every file system and with every
-// editor.
+// watcher loads the tenants' scripts, and again whenever a file of theirs
+// changes. It looks rather than being told: that works on every file system and
+// with every editor.
 type watcher struct {
 	engine *script.Engine
 	log    *slog.Logger
@@ -35,10 +30,8 @@ type watcher struct {
 type scriptFile struct {
 	path    string
 	archive versions.Archive
-	modTime time.Time
-	size    int64
-	tried   bool
-	err     error // why the newest version was refused
+	stamp   string // of the files that were tried last
+	err     error  // why the newest version was refused
 }
 
 func newWatcher(e *script.Engine, tenants []config.Tenant, log *slog.Logger) *watcher {
@@ -66,30 +59,31 @@ func (w *watcher) Run(ctx context.Context) error {
 }
 
 // load loads what is new. A version that is refused leaves the one before in
-// place, and is tried again only when the file changes again.
+// place, and is tried again only when a file changes again.
 func (w *watcher) load(ctx context.Context) {
 	for tenant, f := range w.files {
 		if v, ok := f.archive.Swapping(); ok {
 			w.swap(ctx, tenant, f, v)
 			continue
 		}
-		info, err := os.Stat(f.path)
+		stamp, err := script.Stamp(f.path)
 		if err != nil {
-			w.refused(tenant, f, core.Errorf(core.CodeInvalid, "script", "%w", err))
+			w.refused(tenant, f, err)
 			continue
 		}
 		w.mu.Lock()
-		same := f.tried && info.ModTime().Equal(f.modTime) && info.Size() == f.size
-		f.modTime, f.size, f.tried = info.ModTime(), info.Size(), true
+		same := stamp == f.stamp
 		w.mu.Unlock()
 		if same {
 			continue
 		}
-		if info.Size() > maxScript {
-			w.refused(tenant, f, core.Errorf(core.CodeInvalid, "script", "%s is larger than %d bytes", f.path, maxScript))
-			continue
-		}
 		src, err := script.ReadSource(f.path)
+		if again, e := script.Stamp(f.path); e != nil || again != stamp {
+			continue // somebody is just writing: read what they wrote when they are done
+		}
+		w.mu.Lock()
+		f.stamp = stamp
+		w.mu.Unlock()
 		if err == nil {
 			err = w.use(ctx, tenant, f, src)
 		}

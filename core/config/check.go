@@ -15,6 +15,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/spelling"
 )
 
 var (
@@ -228,7 +229,7 @@ func (d *document) checkConnector(cfg *Config, key, name string) {
 		return
 	}
 	known := slices.Concat(d.opts.Connectors, slices.Sorted(maps.Keys(cfg.Plugins)))
-	if near := nearest(name, known); near != "" {
+	if near := spelling.Nearest(name, known); near != "" {
 		d.problem(key, "unknown connector %q; did you mean %s?", name, near)
 		return
 	}

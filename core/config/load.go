@@ -18,6 +18,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/spelling"
 )
 
 // Where the files are, beside each other.
@@ -280,7 +281,7 @@ func strayVariable(name string, known []string) string {
 	for i, k := range known {
 		names[i] = strings.TrimPrefix(envName(k), EnvPrefix)
 	}
-	if near := nearest(key, names); near != "" {
+	if near := spelling.Nearest(key, names); near != "" {
 		return "unknown setting; did you mean " + EnvPrefix + near + "?"
 	}
 	if strings.Contains(key, "__") {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +24,7 @@ type wireAction struct {
 	Confidence  *float64        `json:"confidence"`
 	Text        *string         `json:"text"`
 	PreviewURL  bool            `json:"preview_url"`
-	Template    *core.Template  `json:"template"`
+	Template    *wireTemplate   `json:"template"`
 	Interactive json.RawMessage `json:"interactive"`
 
 	Tag string `json:"tag"`
@@ -127,13 +129,11 @@ func (w *wireAction) reply(a *Action) error {
 	}
 	if t := w.Template; t != nil {
 		n++
-		if t.Name == "" || t.Language == "" {
-			return fmt.Errorf("a template needs name and language")
+		template, err := t.template()
+		if err != nil {
+			return err
 		}
-		if c := bytes.TrimSpace(t.Components); len(c) > 0 && c[0] != '[' {
-			return fmt.Errorf("a template's components are an array")
-		}
-		a.Message = &core.Message{Type: core.TypeTemplate, Template: t}
+		a.Message = &core.Message{Type: core.TypeTemplate, Template: template}
 	}
 	if len(w.Interactive) > 0 && !bytes.Equal(w.Interactive, []byte("null")) {
 		n++
@@ -150,6 +150,57 @@ func (w *wireAction) reply(a *Action) error {
 	}
 	a.Confidence = w.Confidence
 	return nil
+}
+
+// wireTemplate is a template with its parameters in short: those of the body, as
+// a list or by their names.
+type wireTemplate struct {
+	core.Template
+	Params json.RawMessage `json:"params"`
+}
+
+func (w *wireTemplate) template() (*core.Template, error) {
+	t := w.Template
+	if t.Name == "" || t.Language == "" {
+		return nil, fmt.Errorf("a template needs name and language")
+	}
+	if c := bytes.TrimSpace(t.Components); len(c) > 0 && c[0] != '[' {
+		return nil, fmt.Errorf("a template's components are an array")
+	}
+	if len(w.Params) == 0 || bytes.Equal(w.Params, []byte("null")) {
+		return &t, nil
+	}
+	if len(t.Components) > 0 {
+		return nil, fmt.Errorf("a template has params or components, not both")
+	}
+	type parameter struct {
+		Type string `json:"type"`
+		Name string `json:"parameter_name,omitempty"`
+		Text string `json:"text"`
+	}
+	var params []parameter
+	var list []string
+	var named map[string]string
+	if json.Unmarshal(w.Params, &list) == nil {
+		for _, text := range list {
+			params = append(params, parameter{Type: "text", Text: text})
+		}
+	} else if json.Unmarshal(w.Params, &named) == nil {
+		for _, name := range slices.Sorted(maps.Keys(named)) {
+			params = append(params, parameter{Type: "text", Name: name, Text: named[name]})
+		}
+	} else {
+		return nil, fmt.Errorf("a template's params are texts, in a list or by name")
+	}
+	if len(params) == 0 {
+		return &t, nil
+	}
+	var err error
+	t.Components, err = json.Marshal([]struct {
+		Type       string      `json:"type"`
+		Parameters []parameter `json:"parameters"`
+	}{{"body", params}})
+	return &t, err
 }
 
 func (w *wireAction) timer(a *Action) (err error) {

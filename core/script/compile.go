@@ -1,19 +1,17 @@
 package script
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"reflect"
-	"regexp"
 	"strings"
 
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/ast"
 	"github.com/dop251/goja/file"
 	"github.com/dop251/goja/parser"
-	"github.com/evanw/esbuild/pkg/api"
+
+	"github.com/wabridge/wabridge/core/table"
 )
 
 // prelude holds what scripts find beside the language, by the name that they
@@ -55,6 +53,9 @@ return { ...c, type: "consent", line: host(hostLine) }; }`},
 type compiled struct {
 	name    string
 	program *goja.Program
+	// main is the script when it is a table, and tables are those that it imports.
+	main   *tableModule
+	tables []*tableModule
 	// shift is how many lines the program has before the bundled code, and
 	// lines maps the bundled code to the author's.
 	shift int
@@ -69,21 +70,27 @@ type compiled struct {
 	cover *cover
 }
 
-var exportItem = regexp.MustCompile(`^\s*([\w$]+)(?: as ([\w$]+))?,?$`)
-
-// compile makes a program of an author's file. The error is for the author:
+// compile makes a program of an author's files. The error is for the author:
 // "script.ts:3:5: Expected …".
 // In tests it counts which lines run.
 func compile(src Source, tests bool) (*compiled, error) {
-	code, mapping, exports, err := bundle(src)
+	if table.Is(src.Name) {
+		main, err := newTableModule(src.Name, src.Code)
+		if err != nil {
+			return nil, err
+		}
+		return &compiled{name: src.Name, main: main, cover: &cover{}}, nil
+	}
+	b := &bundler{src: src}
+	code, mapping, exports, err := b.bundle()
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{name: src.Name}
+	c := &compiled{name: src.Name, tables: b.tables}
 	for _, name := range []string{"eval", "Function", "globalThis"} {
 		c.global = c.global || strings.Contains(code, name)
 	}
-	c.host = c.global
+	c.host = c.global || len(c.tables) > 0
 	var text strings.Builder
 	text.WriteString(`(function (host, hostLog, hostLine) { "use strict";` + "\n")
 	for _, p := range prelude {
@@ -132,106 +139,6 @@ func compile(src Source, tests bool) (*compiled, error) {
 	}
 	c.harden = found.generator
 	return c, nil
-}
-
-// bundle turns TypeScript or a module into a plain script. exports are the
-// exported names with their local ones.
-func bundle(src Source) (code string, mapping []byte, exports map[string]string, err error) {
-	loader := api.LoaderJS
-	switch path.Ext(src.Name) {
-	case ".js":
-	case ".ts":
-		loader = api.LoaderTS
-	default:
-		return "", nil, nil, fmt.Errorf("%s: a script's name ends in .js or .ts", src.Name)
-	}
-	built := api.Build(api.BuildOptions{
-		Stdin:          &api.StdinOptions{Contents: string(src.Code), Sourcefile: src.Name, Loader: loader},
-		Bundle:         true,
-		Format:         api.FormatESModule,
-		Target:         api.ES2020,
-		TreeShaking:    api.TreeShakingFalse,
-		Charset:        api.CharsetUTF8,
-		LegalComments:  api.LegalCommentsNone,
-		Sourcemap:      api.SourceMapExternal,
-		SourcesContent: api.SourcesContentExclude,
-		Outfile:        "out.js",
-		Metafile:       true,
-		Plugins:        []api.Plugin{{Name: "one file", Setup: refuseImports}},
-		LogLevel:       api.LogLevelSilent,
-		LogLimit:       10,
-	})
-	if err := buildErrors(built.Errors); err != nil {
-		return "", nil, nil, err
-	}
-	for _, f := range built.OutputFiles {
-		if strings.HasSuffix(f.Path, ".map") {
-			mapping = f.Contents
-		} else {
-			code = string(f.Contents)
-		}
-	}
-	var meta struct {
-		Inputs  map[string]struct{ Format string }
-		Outputs map[string]struct{ Exports []string }
-	}
-	if err := json.Unmarshal([]byte(built.Metafile), &meta); err != nil {
-		return "", nil, nil, fmt.Errorf("%s: %w", src.Name, err)
-	}
-	for _, in := range meta.Inputs {
-		if in.Format == "cjs" {
-			return "", nil, nil, fmt.Errorf("%s: there is no require, module or exports here: write export function onMessage(event, context) { … }", src.Name)
-		}
-	}
-	exports = map[string]string{}
-	for _, out := range meta.Outputs {
-		if len(out.Exports) == 0 {
-			continue
-		}
-		// The bundler ends a module with its one export clause.
-		at := strings.LastIndex(code, "\nexport {")
-		if at < 0 {
-			return "", nil, nil, fmt.Errorf("%s: exports cannot be found", src.Name)
-		}
-		clause := code[at+len("\nexport {"):]
-		code = code[:at]
-		for line := range strings.Lines(clause) {
-			if m := exportItem.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
-				if m[2] == "" {
-					m[2] = m[1]
-				}
-				exports[m[2]] = m[1]
-			}
-		}
-	}
-	return code, mapping, exports, nil
-}
-
-// refuseImports says at the import that there is nothing to import.
-func refuseImports(build api.PluginBuild) {
-	build.OnResolve(api.OnResolveOptions{Filter: ".*"}, func(args api.OnResolveArgs) (api.OnResolveResult, error) {
-		if args.Kind == api.ResolveEntryPoint {
-			return api.OnResolveResult{}, nil
-		}
-		return api.OnResolveResult{}, fmt.Errorf("import of %s: a script is one file and imports nothing but types", quote(args.Path))
-	})
-}
-
-// buildErrors joins the first few messages.
-func buildErrors(messages []api.Message) error {
-	var all []error
-	for i, m := range messages {
-		if i == 3 {
-			all = append(all, fmt.Errorf("and %d more", len(messages)-i))
-			break
-		}
-		where := ""
-		if l := m.Location; l != nil {
-			where = fmt.Sprintf("%s:%d:%d: ", l.File, l.Line, l.Column+1)
-		}
-		all = append(all, errors.New(where+m.Text))
-	}
-	return errors.Join(all...)
 }
 
 // explain points a mistake in the program at the author's file.

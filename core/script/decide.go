@@ -284,9 +284,13 @@ func (d *Decision) take(hooks Hooks, answer string) (err error) {
 // ReadActions reads the Answer of a decision that was kept.
 func ReadActions(answer []byte) ([]Action, error) { return decodeActions("the script", string(answer)) }
 
-// lineOf accepts a place in the program's file, and nothing else.
+// lineOf accepts a place in one of the program's files, and nothing else.
 func lineOf(p *program, line string) string {
-	if rest, ok := strings.CutPrefix(line, p.Name+":"); ok && len(rest) < 10 && strings.Trim(rest, "0123456789") == "" {
+	i := strings.LastIndexByte(line, ':')
+	if i < 0 || i == len(line)-1 || len(line)-i > 10 || strings.Trim(line[i+1:], "0123456789") != "" {
+		return ""
+	}
+	if _, ok := p.Files[line[:i]]; ok || line[:i] == p.Name {
 		return line
 	}
 	return ""

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path"
 	"runtime"
 	"slices"
 	"sync"
@@ -222,19 +221,6 @@ func (e *Engine) Check(ctx context.Context, src Source) error {
 	}
 	<-gone
 	return err
-}
-
-// newProgram checks what can be checked without looking into the script.
-func newProgram(src Source) (*program, error) {
-	if ext := path.Ext(src.Name); ext != ".js" && ext != ".ts" {
-		return nil, core.Errorf(core.CodeInvalid, "script", "%s: a script's name ends in .js or .ts", quote(src.Name))
-	}
-	if len(src.Code) > MaxSource {
-		return nil, core.Errorf(core.CodeInvalid, "script", "%s: %d KiB are too large: at most %d", src.Name, len(src.Code)>>10, MaxSource>>10)
-	}
-	src.Name = clip(path.Base(src.Name), MaxName)
-	src.Code = slices.Clone(src.Code)
-	return &program{Source: src, version: Version{Hash: src.Hash(), Name: src.Name}}, nil
 }
 
 // Version returns what is loaded for a tenant.

@@ -71,8 +71,7 @@ export function beforeSend(e) { if (e.message.text.includes("price")) return "no
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := decide(t, e, "shop", test.call)[0]
-			test.want.Version, test.want.Ran, test.want.Waited = v.Hash, got.Ran, got.Waited
-			got.Answer = "" // the same, as it was written
+			test.want.Version, test.want.Ran, test.want.Waited, test.want.Answer = v.Hash, got.Ran, got.Waited, got.Answer
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("decision (-want +got):\n%s", diff)
 			}
@@ -89,6 +88,8 @@ func TestHooks_AreToldWhatTheyMayNotReturn(t *testing.T) {
 	}{
 		{script.OnMessage, `return reply("hi", { confidence: 2 })`, "confidence is a number from 0 to 1"},
 		{script.OnMessage, `return reply("hi", { confidenze: 1 })`, `no property "confidenze"`},
+		{script.OnMessage, `return reply({ template: { name: "a", language: "en", params: [1] } })`, "params are texts"},
+		{script.OnMessage, `return reply({ template: { name: "a", language: "en", params: ["1"], components: [] } })`, "not both"},
 		{script.OnMessage, `return timer("t", { after: "soon" })`, `after is a time such as "30m"`},
 		{script.OnMessage, `return timer("t", {})`, `after is a time such as "30m"`},
 		{script.OnMessage, `return timer("t", { after: -1 })`, `after is a time such as "30m"`},
@@ -144,6 +145,21 @@ func TestHooks_AsyncOnesAreRefusedWithTheReason(t *testing.T) {
 	if _, err := e.Load(t.Context(), "shop", script.Source{Name: "s.js", Code: []byte("export function* onMessage() {}")}); err == nil ||
 		!strings.Contains(err.Error(), "onMessage is a generator") {
 		t.Errorf("a generator: %v", err)
+	}
+}
+
+func TestHooks_TemplatesTakeTheirParametersInShort(t *testing.T) {
+	e := start(t, script.Options{})
+	for params, want := range map[string]string{
+		`["4711", "Ana"]`:             `[{"type":"body","parameters":[{"type":"text","text":"4711"},{"type":"text","text":"Ana"}]}]`,
+		`{ order: "4711", at: "now"}`: `[{"type":"body","parameters":[{"type":"text","parameter_name":"at","text":"now"},{"type":"text","parameter_name":"order","text":"4711"}]}]`,
+		`[]`:                          ``,
+	} {
+		load(t, e, "shop", "s.js", `export function onMessage() { return reply({ template: { name: "a", language: "en", params: `+params+` } }) }`)
+		d := decide(t, e, "shop", about(script.OnMessage, `{}`))[0]
+		if d.Err != nil || len(d.Actions) != 1 || string(d.Actions[0].Message.Template.Components) != want {
+			t.Errorf("%s: %+v", params, d)
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ func (o *Options) startWorker(ctx context.Context, p *program, done func()) (*wo
 // load sends the program and waits until it is ready.
 func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err error) {
 	data, err := json.Marshal(loadRequest{
-		Name: w.program.Name, Code: w.program.Code, Soft: o.Soft, Hard: o.Hard, Memory: o.MemoryLimit,
+		Source: w.program.Source, Soft: o.Soft, Hard: o.Hard, Memory: o.MemoryLimit,
 		Tests: o.tests,
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 
 // Limits of what goes in and out of a worker.
 const (
-	MaxSource = 256 << 10 // bytes of a script
+	MaxSource = 256 << 10 // bytes of a script, all files together
 	MaxInput  = 256 << 10 // bytes of one call's event and context together
 	MaxOutput = 256 << 10 // bytes of one call's decision
 
@@ -37,15 +37,6 @@ const (
 	MaxLog     = 20 // console lines of one call; MaxLogLine bytes each
 	MaxLogLine = 500
 )
-
-// Source is a script as its author wrote it.
-type Source struct {
-	// Name is the file's name; it ends in .js or .ts.
-	Name string
-	Code []byte
-	// Files are others that it may import, by their paths beside it.
-	Files map[string][]byte
-}
 
 // Version is a script that was checked and is in use.
 type Version struct {

@@ -25,7 +25,10 @@ func parseSourceMap(data []byte) (*sourceMap, error) {
 	if err := json.Unmarshal(data, &w); err != nil {
 		return nil, fmt.Errorf("source map: %w", err)
 	}
-	m := &sourceMap{sources: w.Sources}
+	m := &sourceMap{}
+	for _, s := range w.Sources {
+		m.sources = append(m.sources, authors(s))
+	}
 	var at segment
 	for line := range strings.SplitSeq(w.Mappings, ";") {
 		var segments []segment

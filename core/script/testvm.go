@@ -73,7 +73,7 @@ func or(a, b string) string {
 // compileTests makes a program of a test file. It returns the list of its tests
 // when it is called with what is native.
 func compileTests(src Source) (*compiled, error) {
-	code, mapping, _, err := bundle(src)
+	code, mapping, _, err := (&bundler{src: src}).bundle()
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ const (
 	hostLog   = 1
 	hostLine  = 2
 	hostCover = 3
+	hostTable = 4
 )
 
 // synchronous is why there are no promises.
@@ -47,6 +48,11 @@ type run struct {
 // it when its time is up.
 func (c *compiled) do(call *call, clock *clock, res *result) {
 	start := time.Now()
+	if c.main != nil {
+		c.main.decide(call, res)
+		res.ran = time.Since(start)
+		return
+	}
 	r := &run{c: c, vm: goja.New(), call: call, res: res}
 	clock.start(r.vm)
 	r.guard(r.decide)
@@ -56,6 +62,9 @@ func (c *compiled) do(call *call, clock *clock, res *result) {
 
 // probe runs the top level of a script and says which hooks it has.
 func (c *compiled) probe(clock *clock) (hooks Hooks, err error) {
+	if c.main != nil {
+		return OnMessage, nil
+	}
 	call := &call{now: time.Now(), event: "{}", context: "{}"}
 	res := &result{}
 	r := &run{c: c, vm: goja.New(), call: call, res: res}
@@ -244,6 +253,8 @@ func (r *run) native(call goja.FunctionCall) goja.Value {
 			r.c.cover.hit(call.Argument(1).ToInteger())
 		}
 		return goja.Undefined()
+	case int64(hostTable):
+		return r.table(call)
 	case int64(hostLine):
 		return r.vm.ToValue(r.c.where(r.vm.CaptureCallStack(4, nil)))
 	}

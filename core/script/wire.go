@@ -26,8 +26,7 @@ const (
 
 // loadRequest is the first frame of every worker.
 type loadRequest struct {
-	Name   string        `json:"name"`
-	Code   []byte        `json:"code"`
+	Source Source        `json:"source"`
 	Soft   time.Duration `json:"soft"`
 	Hard   time.Duration `json:"hard"`
 	Memory uint64        `json:"memory"`

@@ -92,8 +92,7 @@ func take(conn io.ReadWriter) (*compiled, *clock, error) {
 	debug.SetMemoryLimit(int64(load.Memory / 2))
 	reply := loadReply{Confined: confine(load.Memory)}
 	clock := newClock(load.Soft, load.Hard)
-	src := Source{Name: load.Name, Code: load.Code}
-	c, err := compile(src, load.Tests != nil)
+	c, err := compile(load.Source, load.Tests != nil)
 	if err == nil {
 		// From here on the script runs, and the engine takes the time.
 		if _, err := conn.Write(endFrame(beginFrame(nil, frameRead))); err != nil {
@@ -102,7 +101,7 @@ func take(conn io.ReadWriter) (*compiled, *clock, error) {
 		clock.mark()
 		reply.Hooks, err = c.probe(clock)
 		if err == nil && load.Tests != nil {
-			reply.Tests, err = runTests(&load, c, src, clock)
+			reply.Tests, err = runTests(&load, c, load.Source, clock)
 		}
 	}
 	if err != nil {
