@@ -60,6 +60,11 @@ const (
 	// KindEscalation hands a conversation to a person or team (Escalation is
 	// set).
 	KindEscalation Kind = "escalation.opened"
+	// KindEscalationMoved says that an escalation has another team, assignee,
+	// priority or deadline now, or that it is overdue.
+	KindEscalationMoved Kind = "escalation.moved"
+	// KindEscalationClosed ends it.
+	KindEscalationClosed Kind = "escalation.closed"
 	// KindUnknown is anything a vendor sent that we do not understand; Raw
 	// holds it as received.
 	KindUnknown Kind = "unknown"
@@ -427,6 +432,23 @@ type Escalation struct {
 	Team     string `json:"team,omitempty"`
 	Note     string `json:"note,omitempty"`
 	Priority string `json:"priority,omitempty"` // "low", "normal" (the default) or "high"
+
+	// ID names it for people, from its opening to its end.
+	ID string `json:"id,omitempty"`
+	// Assignee is who of the team it is given to, if anybody.
+	Assignee *Assignee `json:"assignee,omitempty"`
+	// Level is 0 for the first team, and one more for each that got it because
+	// the one before did not answer.
+	Level int `json:"level,omitempty"`
+	// Opened is when it was, Deadline by when a person should have answered.
+	Opened   time.Time `json:"opened,omitzero"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Overdue says that nobody answered, and that there is no further level.
+	Overdue bool `json:"overdue,omitempty"`
+	// Outcome is how it ended: "closed" by a person, "released" to the bot,
+	// "expired"; empty while it is open. By says who ended it.
+	Outcome string `json:"outcome,omitempty"`
+	By      string `json:"by,omitempty"`
 }
 
 // AuthorHuman is the [Event.Author] of what a person wrote.

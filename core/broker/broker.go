@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/escalation"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -75,8 +76,13 @@ type Tenant struct {
 	Lanes   []Lane
 	// Settings are handed to the tenant's script as context.settings.
 	Settings map[string]any
-	// Team is who an escalation goes to when it names nobody.
+	// Plan says who answers escalations; nil is one team without members, Team.
+	Plan *escalation.Plan
+	// Team is who an escalation goes to when it names nobody, without a Plan.
 	Team string
+	// Targets are where teams are told of escalations, beside the inbox and the
+	// CRMs.
+	Targets []Target
 	// ReplyCap is how many automatic replies a conversation may get within
 	// ReplyWindow; 0 is 10 in 10 minutes.
 	ReplyCap    int
@@ -101,6 +107,16 @@ type Number struct {
 	// MaxInFlight bounds the sends at once; 0 is 512.
 	MaxInFlight int
 	Retry       []time.Duration
+}
+
+// Target is where teams are told of escalations.
+type Target struct {
+	Name string
+	// Kind is what it is, for people: "webhook", "email".
+	Kind string
+	Sink core.Sink
+	// Retry are the waits before further attempts, as for a Lane.
+	Retry []time.Duration
 }
 
 // Lane is a CRM account: a sink for what happened.
@@ -161,6 +177,8 @@ type tenant struct {
 	locks     contactLocks
 	numbers   map[string]*lane
 	crm       []*lane
+	desk      *desk
+	targets   map[string]*lane // by their names
 }
 
 // New makes a Broker; Run runs it.
@@ -212,6 +230,16 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	for _, l := range cfg.Lanes {
 		t.crm = append(t.crm, newCRMLane(t, l))
 	}
+	t.desk, t.targets = newDesk(), map[string]*lane{}
+	for _, g := range cfg.Targets {
+		l := newCRMLane(t, Lane{Name: g.Name, Connector: g.Kind, Sink: g.Sink, MaxBatch: 1, Retry: g.Retry})
+		l.name = targetQueue(g.Name)
+		l.queue = queueOf(t.ID, l.name)
+		t.targets[g.Name] = l
+	}
+	if t.Plan == nil {
+		t.Plan, _ = escalation.NewPlan(escalation.Settings{Team: t.Team})
+	}
 	return nil
 }
 
@@ -260,6 +288,9 @@ func (t *tenant) restore() error {
 			t.waiting.Store(int64(q.Depth))
 		}
 	}
+	if err := t.desk.restore(context.Background(), t.b.o.Store, t.ID); err != nil {
+		return err
+	}
 	for _, l := range t.numbers {
 		if err := l.restore(); err != nil {
 			return err
@@ -273,7 +304,11 @@ func (t *tenant) lanes() []*lane {
 	for _, n := range t.Numbers {
 		out = append(out, t.numbers[n.ID])
 	}
-	return append(out, t.crm...)
+	out = append(out, t.crm...)
+	for _, g := range t.Targets {
+		out = append(out, t.targets[g.Name])
+	}
+	return out
 }
 
 // Ready reports why the bridge cannot take events now, or nil.

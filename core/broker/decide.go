@@ -73,7 +73,9 @@ func (t *tenant) decide(ctx context.Context, ms []meeting) error {
 		return err
 	}
 	for i := range turns {
+		t.keywords(&turns[i])
 		t.policy(&turns[i])
+		turns[i].merge()
 	}
 	if err := t.askAboutProposals(ctx, hooks, turns); err != nil {
 		return err
@@ -94,6 +96,9 @@ func (t *tenant) decide(ctx context.Context, ms []meeting) error {
 	_, err := t.b.settle(ctx, s)
 	if t.b.dropAppends(&s, err) {
 		_, err = t.b.settle(ctx, s)
+	}
+	for i := range turns {
+		turns[i].finish(err == nil)
 	}
 	if err != nil {
 		for _, m := range ms {

@@ -162,7 +162,7 @@ func (t *tenant) routed(u *turn, p *handOver, dec *script.Decision) {
 		return
 	}
 	if r := dec.Route; r != nil {
-		p.Team, p.Priority = or(r.Team, p.Team), or(r.Priority, p.Priority)
+		p.Team, p.Priority, p.owner = or(r.Team, p.Team), or(r.Priority, p.Priority), r.Owner
 	}
 }
 

@@ -31,6 +31,7 @@ func (t *tenant) humanWrote(u *turn) {
 	u.conv.HumanUntil, u.convChanged = u.step.Time.Add(t.HumanFor), true
 	u.conv.Unattended, u.conv.Exchanges = 0, nil
 	u.note("a person wrote: the bot keeps silent for " + t.HumanFor.String())
+	t.humanSpoke(u)
 }
 
 // echoed takes note of what somebody of the business wrote with the phone app.
@@ -62,6 +63,9 @@ func (b *Broker) Release(ctx context.Context, tenant, conversation, by string) e
 		u.conv.HumanUntil, u.convChanged = u.step.Time, true
 		u.conv.Unattended, u.conv.Exchanges = 0, nil
 		u.note("released to the bot" + byWhom(by))
+		if u.conv.Escalation != nil {
+			t.ends(u, outcomeReleased, by)
+		}
 		return nil
 	})
 }

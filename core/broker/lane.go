@@ -87,6 +87,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 }
 
 func crmQueue(name string) string      { return "crm/" + name }
+func targetQueue(name string) string   { return "notify/" + name }
 func numberQueue(number string) string { return "wa/" + number }
 
 // wants reports whether the connector wants events of a kind. Until it has said
@@ -388,6 +389,7 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 			s.Ack = append(s.Ack, d)
 			l.setAlone(d.ID, false)
 			l.b.m.latency.WithLabelValues(l.t.ID, l.name).Observe(now.Sub(e.Accepted).Seconds())
+			l.tookOver(&s, e, now)
 		case verdictWaits:
 			l.sawError(d.ID, r.Err)
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: l.cleared()})

@@ -288,6 +288,7 @@ func (t *tenant) onContact(ctx context.Context, who, number, id string, f func(*
 	if t.b.dropAppends(&u.s, err) {
 		_, err = t.b.settle(ctx, u.s)
 	}
+	u.finish(err == nil)
 	return err
 }
 

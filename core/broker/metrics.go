@@ -11,6 +11,8 @@ type metrics struct {
 	delivered, held                                          *prometheus.CounterVec // by tenant and lane
 	dead, errors                                             *prometheus.CounterVec // by tenant, lane and code
 	calls, latency                                           *prometheus.HistogramVec
+	overdue, moved                                           *prometheus.CounterVec   // by tenant
+	handOver, answer                                         *prometheus.HistogramVec // by tenant and topic
 }
 
 func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
@@ -19,11 +21,11 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		r.MustRegister(c)
 		return c
 	}
-	histogram := func(name, help string) *prometheus.HistogramVec {
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "wabridge", Name: name, Help: help,
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
-		}, []string{"tenant", "lane"})
+		}, labels)
 		r.MustRegister(h)
 		return h
 	}
@@ -42,12 +44,16 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		scriptErrors: counter("script_errors_total", "Decisions that fell back because the script failed.", "tenant"),
 		refused:      counter("replies_refused_total", "Replies that a script asked for and the policy refused.", "tenant"),
 		escalations:  counter("escalations_total", "Conversations handed to a person.", "tenant"),
+		overdue:      counter("escalations_overdue_total", "Escalations that nobody answered, whatever the level.", "tenant"),
+		moved:        counter("escalations_moved_total", "Escalations that went to the next level, unanswered.", "tenant"),
+		handOver:     histogram("escalation_handover_seconds", "From accepting a message to a target having its escalation.", "tenant", "topic"),
+		answer:       histogram("escalation_answer_seconds", "From accepting a message to a person's answer.", "tenant", "topic"),
 		doubleSends:  counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
 		delivered:    counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
 		held:         counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:         counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
 		errors:       counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
-		calls:        histogram("call_seconds", "Duration of one call of a sink."),
-		latency:      histogram("latency_seconds", "From accepting an event to its sink having it."),
+		calls:        histogram("call_seconds", "Duration of one call of a sink.", "tenant", "lane"),
+		latency:      histogram("latency_seconds", "From accepting an event to its sink having it.", "tenant", "lane"),
 	}
 }

@@ -94,6 +94,8 @@ type conversation struct {
 	Exchanges []consent.Exchange `json:"exchanges,omitempty"`
 	// Unattended counts the messages since a person last wrote.
 	Unattended int `json:"unattended,omitempty"`
+	// Escalation is the open one.
+	Escalation *Escalation `json:"escalation,omitempty"`
 	// Timers are what the conversation waits for, by name; LastTimer is the
 	// generation given out last.
 	Timers    map[string]timer `json:"timers,omitempty"`

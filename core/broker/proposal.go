@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/escalation"
 	"github.com/wabridge/wabridge/core/script"
 )
 
@@ -33,6 +34,10 @@ type send struct {
 type handOver struct {
 	core.Escalation
 	event *core.Event // made for route, or at last
+	route escalation.Route
+	// owner and deadline are the script's own word on them, if any.
+	owner    string
+	deadline time.Duration
 }
 
 // propose takes what the script asked for.
@@ -137,25 +142,4 @@ func (t *tenant) goes(u *turn, p *send) {
 	u.conv.Out++
 	u.conv.LastOut, u.convChanged = now, true
 	t.toNumber(&u.s, p.event, p.data)
-}
-
-// draftHandOver makes the event of a hand-over, with its settings filled in.
-func (t *tenant) draftHandOver(u *turn, p *handOver) {
-	if p.event != nil {
-		return
-	}
-	setDefault(&p.Team, t.Team)
-	setDefault(&p.Priority, "normal")
-	p.event = u.follow(core.KindEscalation)
-	p.event.Escalation, p.event.Message = &p.Escalation, u.e.Message
-}
-
-// handsOver hands the conversation to a person: from here on the bot is silent
-// until the time is up.
-func (t *tenant) handsOver(u *turn, p *handOver) {
-	t.draftHandOver(u, p)
-	u.conv.HumanUntil, u.convChanged = u.step.Time.Add(t.HumanFor), true
-	u.note("escalated: " + p.Reason)
-	t.b.m.escalations.WithLabelValues(t.ID).Inc()
-	t.toCRM(&u.s, p.event, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -26,13 +27,12 @@ const (
 	timersBatch = 256
 	timersLease = time.Minute
 
-	maxTimers       = 20                      // of one conversation at once
-	maxTenantTimers = 200_000                 // waiting of one tenant
-	maxTimerAhead   = 366 * 24 * time.Hour    // how far ahead
-	maxTimerName    = 100                     // bytes
-	maxTimerData    = 4 << 10                 // bytes
-	timerOwn        = "wabridge/"             // names of the bridge's own timers begin so
-	timerEscalation = timerOwn + "escalation" // the deadline of the open escalation
+	maxTimers       = 20                   // of one conversation at once
+	maxTenantTimers = 200_000              // waiting of one tenant
+	maxTimerAhead   = 366 * 24 * time.Hour // how far ahead
+	maxTimerName    = 100                  // bytes
+	maxTimerData    = 4 << 10              // bytes
+	timerOwn        = "wabridge/"          // names of the bridge's own timers begin so
 )
 
 // timer is one that a conversation waits for.
@@ -59,9 +59,9 @@ func (t *tenant) setTimer(u *turn, name string, due time.Time, data json.RawMess
 		return fmt.Errorf("timer %q: its data has %d bytes, %d at most", name, len(data), maxTimerData)
 	case due.After(now.Add(maxTimerAhead)):
 		return fmt.Errorf("timer %q: %s is more than a year ahead", name, due.Format(time.DateOnly))
-	case !replaces && len(u.conv.Timers) >= maxTimers && name != timerEscalation:
+	case !replaces && len(u.conv.Timers) >= maxTimers && !strings.HasPrefix(name, timerOwn):
 		return fmt.Errorf("timer %q: the conversation has %d timers already, as many as there may be", name, len(u.conv.Timers))
-	case t.waiting.Load() >= maxTenantTimers && name != timerEscalation:
+	case t.waiting.Load() >= maxTenantTimers && !strings.HasPrefix(name, timerOwn):
 		return fmt.Errorf("timer %q: the tenant has %d timers already, as many as there may be", name, maxTenantTimers)
 	}
 	u.conv.LastTimer++
@@ -100,7 +100,8 @@ func (t *tenant) rings(u *turn) bool {
 		return false
 	}
 	u.note("the timer " + tm.Name + " is due")
-	return t.cancelTimer(u, tm.Name)
+	u.rang = t.cancelTimer(u, tm.Name)
+	return u.rang
 }
 
 // timersLoop moves what is due to the decide queue.

@@ -32,6 +32,7 @@ func (b *bridge) inTurn(event, contact string, do func(t *tenant, u *turn)) {
 	if _, err := b.settle(context.Background(), turns[0].s); err != nil {
 		b.Fatal(err)
 	}
+	turns[0].finish(true)
 }
 
 func (b *bridge) setTimer(event, contact, name string, after time.Duration) error {

@@ -33,6 +33,7 @@ type turn struct {
 	handOvers []*handOver
 	timers    []script.Action
 	changed   bool // tags or fields of the contact: the CRMs are told
+	rang      bool // the timer is due
 
 	consents  []*core.Consent // what changed of them, for the CRMs
 	request   bool            // the person asked for a person
@@ -46,6 +47,8 @@ type turn struct {
 
 	// s is what the turn stores, once it is decided.
 	s store.Settlement
+	// after is called when it is known whether that was stored.
+	after []func(stored bool)
 	// again, unless nil, says when the event is to be decided anew; nothing of
 	// this turn then counts.
 	again *store.Nak
@@ -56,6 +59,16 @@ func (u *turn) note(s string) { u.step.Notes = append(u.step.Notes, s) }
 // wait puts the turn off.
 func (u *turn) wait(d time.Duration, counts bool) {
 	u.again = &store.Nak{Delivery: u.d, Due: time.Now().Add(d), Counts: counts}
+}
+
+// afterwards has something done once it is known whether the turn was stored.
+func (u *turn) afterwards(f func(stored bool)) { u.after = append(u.after, f) }
+
+// finish does so.
+func (u *turn) finish(stored bool) {
+	for _, f := range u.after {
+		f(stored)
+	}
 }
 
 // follow starts an event that follows from the turn's.
@@ -116,9 +129,11 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		u.hooks = script.OnContactChange
 	case core.KindTimer:
 		u.tell = nil
-		if t.rings(u) {
+		if t.rings(u) && !isOwnTimer(u.e) {
 			u.hooks = script.OnTimer
 		}
+	case core.KindEscalationHanded:
+		u.tell = nil
 	}
 }
 
@@ -152,6 +167,13 @@ func (t *tenant) close(u *turn) {
 			t.goes(u, p)
 		}
 	}
+	switch {
+	case isOwnTimer(u.e) && u.rang:
+		t.alarm(u)
+	case u.e.Kind == core.KindEscalationHanded:
+		t.reached(u)
+	}
+	u.merge() // there may be more now than there were for route
 	for _, p := range u.handOvers {
 		t.handsOver(u, p)
 	}

@@ -6,6 +6,20 @@ import "encoding/json"
 // bridge makes such events itself; no sink gets them.
 const KindTimer Kind = "timer.due"
 
+// KindEscalationHanded says that a target has an escalation. The bridge makes
+// such events itself, where it is not at once clear; no sink gets them.
+const KindEscalationHanded Kind = "escalation.handed"
+
+// Assignee is the person of a team that an escalation is given to.
+type Assignee struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+	// Email and CRMOwner say how the person is reached, and what they are called
+	// in the CRM.
+	Email    string `json:"email,omitempty"`
+	CRMOwner string `json:"crm_owner,omitempty"`
+}
+
 // Timer is what was set to happen later in a conversation.
 type Timer struct {
 	// Name is unique within the conversation: setting it again replaces it.
