@@ -1,7 +1,5 @@
 // What a wabridge script sees and returns, for editors and people. Keep it
-// beside your script; `wabridge script types` writes it with the names of your
-// own teams, templates, tags and fields, so that a wrong one is marked. In a .js
-// file write at the top:
+// beside your script; in a .js file write at the top:
 //
 //   /// <reference path="wabridge.d.ts" />
 //

@@ -335,11 +335,8 @@ func (d *demo) settle(ctx context.Context) {
 }
 
 func (d *demo) waiting() int {
-	n := 0
-	for _, q := range d.bridge.Broker().Snapshot().Queues {
-		n += q.Depth
-	}
-	return n
+	s := d.bridge.Broker().Snapshot()
+	return s.OnTheWay()
 }
 
 // outcome is what came of the demo's traffic.

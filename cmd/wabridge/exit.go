@@ -37,7 +37,7 @@ var exits = []struct {
 	{exitUsage, "the command was used wrongly"},
 	{exitConfig, "the configuration or a script is wrong, or a secret is missing"},
 	{exitLocked, "another wabridge runs on the data folder"},
-	{exitDamaged, "the data is damaged, or a newer wabridge wrote it"},
+	{exitDamaged, "the data or a consent ledger is damaged, or a newer wabridge wrote it"},
 	{exitDisk, "the data folder is not writable, or the disk is full"},
 	{exitInUse, "the address to listen on is taken"},
 	{exitUnreachable, "the running bridge, or a vendor, cannot be reached"},

@@ -142,6 +142,14 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
 		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record, Policy: policy(t),
 	}
+	plan, problems := t.Plan(consent.Fold)
+	if len(problems) > 0 { // config.Load would have said so
+		return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "%s: %s", problems[0].Key, problems[0].Text)
+	}
+	out.Plan = plan
+	if len(t.Targets) > 0 {
+		return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "targets: webhooks and e-mail are not delivered yet: use the inbox and the CRM lanes")
+	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
 			ID: n.ID, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
@@ -171,7 +179,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 func policy(t config.Tenant) broker.Policy {
 	p := broker.Policy{
 		Words: t.Policy.Words(), Texts: t.Policy.Texts, DoubleOptIn: t.Policy.DoubleOptIn,
-		StopMarketingOnly: t.Policy.Stop == "marketing", MinConfidence: t.Policy.MinConfidence, AfterMessages: t.Escalation.AfterMessages,
+		NoLoops: !t.Policy.DetectLoops, StopMarketingOnly: t.Policy.Stop == "marketing", MinConfidence: t.Policy.MinConfidence, AfterMessages: t.Escalation.AfterMessages,
 	}
 	// Both were checked when they were read.
 	p.QuietHours, _ = consent.ParseQuietHours(t.Policy.QuietHours)

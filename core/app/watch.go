@@ -100,6 +100,7 @@ func (w *watcher) use(ctx context.Context, tenant string, f *scriptFile, src scr
 	if err != nil {
 		return err
 	}
+	w.refused(tenant, f, nil) // at once: keeping the version takes a while
 	w.log.Info("script loaded", "tenant", tenant, "file", f.path, "version", v.Hash, "hooks", v.Hooks)
 	if err := f.archive.Keep(versions.Version{Hash: v.Hash, Name: v.Name, Files: sourceFiles(src)}, time.Now()); err != nil {
 		w.log.Warn("this version is not archived: it cannot be compared with, or put back", "tenant", tenant, "error", err)

@@ -116,6 +116,18 @@ type Snapshot struct {
 	CommitP99         float64       `json:"commit_p99_ms"`
 }
 
+// OnTheWay is how many events wait to be decided or delivered; timers, which
+// wait for their time, are not among them.
+func (s *Snapshot) OnTheWay() int {
+	n := 0
+	for _, q := range s.Queues {
+		if q.Queue != queueTimers {
+			n += q.Depth
+		}
+	}
+	return n
+}
+
 // TenantInfo names a tenant and the script version that decides for it.
 type TenantInfo struct {
 	ID     string `json:"id"`

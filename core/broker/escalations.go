@@ -97,7 +97,7 @@ func (t *tenant) humanSpoke(u *turn) {
 	})
 }
 
-// stops stops the clocks of the open escalation.
+// stops makes the clocks of the open escalation stand still.
 func (t *tenant) stops(u *turn) {
 	t.cancelTimer(u, timerEscalation)
 	t.cancelTimer(u, timerHandOver)
@@ -113,7 +113,7 @@ func (t *tenant) releaseAt(u *turn, at time.Time) {
 	}
 }
 
-// ends ends the open escalation: the bot has the conversation again.
+// ends closes the open escalation: the bot has the conversation again.
 func (t *tenant) ends(u *turn, outcome, by string) {
 	e := u.conv.Escalation
 	assignee := e.Assignee

@@ -76,7 +76,7 @@ func TestEscalation_IsInTheInboxAtOnce(t *testing.T) {
 		b.scripts = escalates
 		b.desk(deskSettings())
 		b.start()
-		time.Sleep(time.Until(monday))
+		sleepUntil(monday)
 		b.accept(received("wamid.1", "+14155550100", "complaint"))
 		settled(time.Second)
 		e := b.only()
@@ -100,7 +100,7 @@ func TestEscalation_IsOneAtATime(t *testing.T) {
 		b.scripts = escalates
 		b.desk(deskSettings())
 		b.start()
-		time.Sleep(time.Until(monday))
+		sleepUntil(monday)
 		b.accept(received("wamid.1", "+14155550100", "returns"))
 		settled(time.Minute)
 		first := b.only()
@@ -145,7 +145,7 @@ func TestEscalation_UnansweredGoesUpAndThenIsAnAlarm(t *testing.T) {
 		b.scripts = escalates
 		pager := b.desk(deskSettings())
 		b.start()
-		time.Sleep(time.Until(monday))
+		sleepUntil(monday)
 		b.accept(received("wamid.1", "+14155550100", "returns"))
 		settled(10*time.Minute - time.Second)
 		if e := b.only(); e.Level != 0 || len(pager.taken()) != 0 {
@@ -179,7 +179,7 @@ func TestEscalation_APersonsWordStopsTheClock(t *testing.T) {
 		b.scripts = escalates
 		pager := b.desk(deskSettings())
 		b.start()
-		time.Sleep(time.Until(monday))
+		sleepUntil(monday)
 		b.accept(received("wamid.1", "+14155550100", "returns"))
 		settled(9 * time.Minute)
 		c := b.only().ContactID
@@ -206,7 +206,7 @@ func TestEscalation_IsTakenAndClosedByPeople(t *testing.T) {
 		b.scripts = escalates
 		pager := b.desk(deskSettings())
 		b.start()
-		time.Sleep(time.Until(monday))
+		sleepUntil(monday)
 		b.accept(received("wamid.1", "+14155550100", "returns"))
 		settled(time.Second)
 		id := b.only().ID
@@ -279,7 +279,7 @@ func TestEscalation_OutsideHoursSaysSoOnceAndWaitsForTheOpening(t *testing.T) {
 		b.scripts = escalates
 		b.desk(s)
 		b.start()
-		time.Sleep(time.Until(monday.Add(10 * time.Hour))) // eight in the evening
+		sleepUntil(monday.Add(10 * time.Hour)) // eight in the evening
 		b.accept(received("wamid.1", "+14155550100", "returns"))
 		b.accept(received("wamid.2", "+14155550100", "returns"))
 		settled(time.Second)
@@ -385,7 +385,7 @@ func TestEscalation_IsSharedFairlyAcrossRestarts(t *testing.T) {
 func TestEscalation_TheScriptsRouteStaysWithinTheTeams(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.desk(deskSettings())
-		b.scripts = func(e *core.Event) script.Decision {
+		b.scripts = func(*core.Event) script.Decision {
 			return script.Decision{Version: "v1", Actions: []script.Action{{Type: script.ActionEscalate, Reason: "r", Team: "nobody"}}}
 		}
 		b.start()

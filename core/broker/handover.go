@@ -3,6 +3,7 @@ package broker
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func (u *turn) merge() {
 	}
 	first := u.handOvers[0]
 	for _, p := range u.handOvers[1:] {
-		if rank(p.Topic) < rank(first.Topic) {
+		if urgency(p.Topic) < urgency(first.Topic) {
 			first.Topic, first.event = p.Topic, nil
 		}
 		if p.Priority != "" {
@@ -54,8 +55,8 @@ func (u *turn) merge() {
 	u.handOvers = u.handOvers[:1]
 }
 
-// rank puts what may wait least first.
-func rank(topic string) int {
+// urgency puts what may wait least first.
+func urgency(topic string) int {
 	switch topic {
 	case escalation.TopicComplaint:
 		return 0
@@ -186,7 +187,7 @@ func (t *tenant) takeBack(u *turn) {
 	})
 }
 
-// starts starts the clocks of the open escalation, for a team that was just
+// starts sets the clocks of the open escalation, for a team that was just
 // given it.
 func (t *tenant) starts(u *turn, r escalation.Route) {
 	e := u.conv.Escalation
@@ -203,12 +204,7 @@ func (t *tenant) starts(u *turn, r escalation.Route) {
 }
 
 func hasInbox(targets []string) bool {
-	for _, name := range targets {
-		if name == escalation.Inbox {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(targets, escalation.Inbox)
 }
 
 // handed takes note that a target has the open escalation.
@@ -244,10 +240,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // topicLabel bounds the topics of the metrics: scripts make up their own.
 func topicLabel(topic string) string {
-	for _, known := range escalation.Topics() {
-		if topic == known {
-			return topic
-		}
+	if slices.Contains(escalation.Topics(), topic) {
+		return topic
 	}
 	return "other"
 }

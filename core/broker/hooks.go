@@ -238,7 +238,11 @@ func (t *tenant) scriptContext(u *turn) []byte {
 			Name string `json:"name"`
 		} `json:"tenant"`
 		Settings map[string]any `json:"settings"`
-	}{Contact: u.contact, Settings: t.Settings}
+		Language string         `json:"language"`
+		Hours    string         `json:"hours"`
+		Local    time.Time      `json:"local"`
+	}{Contact: u.contact, Settings: t.Settings, Language: u.conv.Language}
+	c.Hours, c.Local = t.hours(u.step.Time)
 	c.Conversation.ID, c.Conversation.New, c.Conversation.Mode = u.e.Conversation, u.isNew, mode
 	c.Conversation.Started, c.Conversation.Messages, c.Conversation.Replies = u.conv.Started, u.conv.In, u.conv.Out
 	c.Tenant.ID, c.Tenant.Name = t.ID, t.Name
@@ -246,4 +250,21 @@ func (t *tenant) scriptContext(u *turn) []byte {
 		c.Settings = map[string]any{} // scripts need not ask whether there are any
 	}
 	return mustJSON(c)
+}
+
+// hours says whether the business is open, by the calendar of the team that
+// gets what names none ("open" without a calendar), and what time it is there.
+func (t *tenant) hours(now time.Time) (state string, local time.Time) {
+	calendar, _ := t.Plan.Calendar(t.Team)
+	zone := calendar.Zone()
+	if zone == nil {
+		zone = t.Policy.Zone
+	}
+	if zone != nil {
+		now = now.In(zone)
+	}
+	if calendar.Open(now) {
+		return "open", now
+	}
+	return "closed", now
 }

@@ -92,6 +92,8 @@ type conversation struct {
 	LastReply time.Time          `json:"last_reply,omitzero"`
 	Answered  time.Time          `json:"answered,omitzero"`
 	Exchanges []consent.Exchange `json:"exchanges,omitempty"`
+	// Language is what the latest message was in whose language could be told.
+	Language string `json:"language,omitempty"`
 	// Unattended counts the messages since a person last wrote.
 	Unattended int `json:"unattended,omitempty"`
 	// Escalation is the open one.

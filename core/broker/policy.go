@@ -24,6 +24,8 @@ type Policy struct {
 	DoubleOptIn bool
 	// StopMarketingOnly has STOP end marketing only, not every message.
 	StopMarketingOnly bool
+	// NoLoops switches off looking for machines that answer the bridge.
+	NoLoops bool
 	// AfterMessages hands a conversation over after so many messages without a
 	// person; 0 never does.
 	AfterMessages int

@@ -130,6 +130,9 @@ func (t *tenant) languageOf(u *turn, words string) string {
 
 // watchLoop looks whether a machine answers the bridge.
 func (t *tenant) watchLoop(u *turn) {
+	if t.Policy.NoLoops {
+		return
+	}
 	m, reply := u.e.Message, u.conv.LastReply
 	if m.Type != core.TypeText || u.human || reply.IsZero() || reply.Equal(u.conv.Answered) {
 		return

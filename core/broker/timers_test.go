@@ -291,3 +291,6 @@ func playTimers(b *bridge, ops []timerOp) (got, want []string) {
 	}
 	return got, m.rings
 }
+
+// sleepUntil sleeps, in virtual time.
+func sleepUntil(t time.Time) { time.Sleep(time.Until(t)) }

@@ -7,6 +7,7 @@ import (
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
+	"github.com/wabridge/wabridge/core/table"
 )
 
 // turn is one event while it is decided.
@@ -143,6 +144,11 @@ func (t *tenant) received(u *turn) {
 		u.conv.Started = u.e.Time
 	}
 	u.conv.In++
+	if u.e.Message != nil {
+		if l := table.Language(u.e.Message.Text); l != "" {
+			u.conv.Language = l
+		}
+	}
 	u.silentFor = u.e.Time.Sub(u.conv.LastIn)
 	if u.e.Time.After(u.conv.LastIn) {
 		u.conv.LastIn = u.e.Time

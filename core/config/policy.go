@@ -12,7 +12,9 @@ import (
 type Policy struct {
 	// ReplyCap is how many automatic replies a person gets at most within
 	// ReplyWindow, from all of the tenant's numbers.
-	ReplyCap    int           `koanf:"reply_cap"`
+	ReplyCap int `koanf:"reply_cap"`
+	// DetectLoops hands a conversation over in which a machine seems to answer.
+	DetectLoops bool          `koanf:"detect_loops"`
 	ReplyWindow time.Duration `koanf:"reply_window"`
 	// HumanFor is how long the bot keeps silent after a person wrote, or a
 	// hand-over.

@@ -172,6 +172,14 @@ func minute(s string) (int, error) {
 	return hours*60 + minutes, nil
 }
 
+// Zone is the calendar's time zone; nil for the nil Calendar.
+func (c *Calendar) Zone() *time.Location {
+	if c == nil {
+		return nil
+	}
+	return c.zone
+}
+
 // Open reports whether the calendar is open at an instant.
 func (c *Calendar) Open(t time.Time) bool {
 	if c == nil {

@@ -56,7 +56,7 @@ func TestModules_AreOneScript(t *testing.T) {
 		"Your opening HOURS?": {{Type: "reply", Text: "From 9 to 18.", Line: "faq.csv:2"},
 			{Type: "tag", Tag: "faq", Line: "faq.csv:2"}, {Type: "tag", Tag: "hours", Line: "faq.csv:2"}},
 		"a complaint": {{Type: "escalate", Team: "care", Topic: "complaint", Reason: "faq.csv:3", Line: "faq.csv:3"}},
-		"bye bye":     {{Type: "reply", Text: "Bye!", Line: "rules.toml:2"}},
+		"bye now":     {{Type: "reply", Text: "Bye!", Line: "rules.toml:2"}},
 	} {
 		d := decide(t, e, "shop", call(t, text))[0]
 		if diff := cmp.Diff(want, d.Actions); d.Err != nil || diff != "" {

@@ -35,7 +35,7 @@ const MaxFiles = 64
 const maxDepth = 8
 
 // Hash is short and the same for the same source.
-func (s Source) Hash() string {
+func (s *Source) Hash() string {
 	sum := sha256.New()
 	part := func(name string, data []byte) {
 		fmt.Fprintf(sum, "%d %d %s\x00", len(name), len(data), name)

@@ -5,7 +5,7 @@ import "testing"
 func TestNearest_IsWhatWasProbablyMeant(t *testing.T) {
 	known := []string{"keywords", "language", "hours", "reply", "tag", "team"}
 	for word, want := range map[string]string{
-		"keyword": "keywords", "Keywords": "keywords", "key_words": "keywords", "langauge": "language", "houre": "hours",
+		"keyword": "keywords", "Keywords": "keywords", "key_words": "keywords", "langage": "language", "houre": "hours",
 		"replies": "", "price": "", "": "", "tags": "tag", "taem": "team",
 	} {
 		if got := Nearest(word, known); got != want {

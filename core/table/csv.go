@@ -30,8 +30,7 @@ func (p *parser) csv(data []byte) {
 		if errors.Is(err, io.EOF) {
 			return
 		}
-		var wrong *csv.ParseError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*csv.ParseError](err); ok {
 			p.problem(wrong.StartLine-breaks, "", "%s", quotes(wrong))
 			return
 		}

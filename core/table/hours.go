@@ -64,10 +64,10 @@ func parseHours(c cell) (hours, error) {
 	days := [7]bool{true, true, true, true, true, true, true}
 	for _, part := range parts {
 		part = strings.ToLower(strings.TrimSpace(part))
-		switch {
-		case part == "":
+		switch part {
+		case "":
 			continue
-		case part == "open", part == "closed":
+		case "open", "closed":
 			if len(parts) > 1 {
 				return hours{}, fmt.Errorf("is open, closed or times, and not several of these")
 			}

@@ -17,8 +17,7 @@ var rowHeader = regexp.MustCompile(`^\s*\[\[\s*row\s*\]\]`)
 func (p *parser) toml(data []byte) {
 	var file map[string]any
 	if err := toml.Unmarshal(data, &file); err != nil {
-		var wrong *toml.DecodeError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := wrong.Position()
 			p.problems = append(p.problems, fmt.Sprintf("%s:%d: %s", p.table.Name, line, strings.TrimPrefix(wrong.Error(), "toml: ")))
 			return

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -41,6 +40,5 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request, t token) {
 		fail(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_ = json.NewEncoder(w).Encode(page)
+	writeJSON(w, http.StatusOK, page)
 }

@@ -45,6 +45,11 @@ type Bridge interface {
 	DeadLetter(ctx context.Context, id string) (broker.DeadLetter, error)
 	Replay(ctx context.Context, ids ...string) error
 	Resolve(ctx context.Context, note string, ids ...string) error
+	Escalations(tenant string) []broker.Escalation
+	Escalation(ctx context.Context, tenant, id string) (broker.Escalation, error)
+	TakeEscalation(ctx context.Context, tenant, id, by string) (broker.Escalation, error)
+	CloseEscalation(ctx context.Context, tenant, id, by, note string) (broker.Escalation, error)
+	ReleaseEscalation(ctx context.Context, tenant, id, by, note string) (broker.Escalation, error)
 	Peek(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
 }
 
@@ -217,6 +222,9 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /api/v1/dead/{id}", s.need(s.deadLetter))
 	mux.Handle("POST /api/v1/dead/replay", s.need(s.replay))
 	mux.Handle("POST /api/v1/dead/resolve", s.need(s.resolve))
+	mux.Handle("GET /api/v1/escalations", s.need(s.escalations))
+	mux.Handle("GET /api/v1/escalations/{id}", s.need(s.escalation))
+	mux.Handle("POST /api/v1/escalations/{id}/{what}", s.need(s.settleEscalation))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", r.Method+" "+r.URL.Path+" is nothing of the API", "see the README")
 	})

@@ -251,12 +251,7 @@ func (b *bridge) idle() bool {
 	if b.get("/api/v1/status", &s) != nil {
 		return false
 	}
-	for _, q := range s.Queues {
-		if q.Depth > 0 {
-			return false
-		}
-	}
-	return true
+	return s.OnTheWay() == 0
 }
 
 func (b *bridge) wait(ctx context.Context, most time.Duration, done func() bool) error {

@@ -60,7 +60,10 @@ func scriptDiff(ctx context.Context, o options) ([]result, error) {
 	ectx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(ectx) }()
-	defer func() { cancel(); _ = <-ended }() // it ends because it is told to
+	defer func() {
+		cancel()
+		<-ended //nolint:errcheck // it ends because it is told to
+	}()
 	if _, err := engine.Load(ectx, "new", script.Source{Name: scripts.DefaultName, Code: scripts.Default()}); err != nil {
 		return nil, err
 	}

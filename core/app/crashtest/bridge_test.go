@@ -134,6 +134,7 @@ timeout = "5s"
 after_messages = 0
 [policy]
 reply_cap = 1000
+detect_loops = false
 reply_window = "1s"
 [[numbers]]
 id = %q
@@ -273,11 +274,7 @@ func (w *world) waiting() int {
 	if w.api("/api/v1/status", &s) != nil {
 		return -1
 	}
-	n := 0
-	for _, q := range s.Queues {
-		n += q.Depth
-	}
-	return n
+	return s.OnTheWay()
 }
 
 // deadLetters are all there are.
