@@ -20,9 +20,7 @@ type labelled struct {
 	first                       bool
 }
 
-var (
-	handOvers = []string{"-", "complaint", "request", "cancellation"}
-)
+var handOvers = []string{"-", "complaint", "request", "cancellation"}
 
 // corpus reads the labelled messages of a language.
 func corpus(t *testing.T, language string) (all []labelled) {

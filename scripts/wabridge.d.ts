@@ -368,6 +368,18 @@ declare namespace wabridge {
     readonly team?: Team;
     readonly note?: string;
     readonly priority?: string;
+    readonly id?: string;
+    /** Who of the team it is given to. */
+    readonly assignee?: { readonly id: string; readonly name?: string; readonly email?: string; readonly crm_owner?: string };
+    /** 0 for the first team, and one more for each that got it because nobody answered. */
+    readonly level?: number;
+    readonly opened?: string;
+    /** By when a person should have answered. */
+    readonly deadline?: string;
+    readonly overdue?: boolean;
+    /** "closed", "released" or "expired"; by says who ended it. */
+    readonly outcome?: string;
+    readonly by?: string;
   }
 
   /**

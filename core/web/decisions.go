@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,5 +41,6 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request, t token) {
 		fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, page)
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_ = json.NewEncoder(w).Encode(page) //nolint:errchkjson // what was stored is JSON; pages are large, so not indented
 }
