@@ -60,6 +60,8 @@ var rooms = []room{
 		why: "who should answer and by when, as arithmetic: it reads no clock"},
 	{packages: []string{"core/table"}, only: []string{"core/spelling"},
 		why: "rows and messages: knows neither scripts nor who asks, so that anything can look into a table"},
+	{packages: []string{"core/phrase"}, only: []string{},
+		why: "words in texts: knows neither messages nor scripts"},
 	{packages: []string{"core/script"},
 		why: "decisions of a tenant: knows the words, not what becomes of them"},
 	{packages: []string{"core/versions"}, only: []string{"core"},

@@ -2,12 +2,14 @@
 //
 //   - takes note when somebody confirms an order, in words or by a button,
 //   - hands complaints, cancellations and wishes for a person to the team,
+//   - answers the usual questions: orders, opening hours, prices, where you are,
 //   - greets who writes for the first time,
 //   - and gives the CRM the fields that the settings ask for.
 //
-// It understands English, Spanish, French, Portuguese and Chinese. Change it as
-// you like: it is read again when you save it. What a script can use is in
-// wabridge.d.ts; `wabridge check` says whether it can be read.
+// It understands English, Spanish, French, Portuguese and Chinese. What it
+// understands by is in tables/, for a spreadsheet; what it says is below. Change
+// both as you like: they are read again when you save them. What a script can
+// use is in wabridge.d.ts; `wabridge check` says whether it can be read.
 //
 // Settings, in tenant.toml under [settings]; all may be left out:
 //
@@ -15,6 +17,59 @@
 //   greeting = "Hello!"     # instead of ours; "" greets nobody
 //   complaints_team = "..." # who gets complaints; otherwise the tenant's team
 //   crm_fields = "all"      # what the CRM gets, see mapToCRM below
+//
+//   [settings.answers]      # instead of ours; "" answers nothing
+//   hours = "Monday to Friday, 9:00 to 18:00"
+//   location = { en = "12 High Street", es = "Calle Mayor 12" }
+
+import cancel from "./tables/cancel.csv";
+import complaints from "./tables/complaints.csv";
+import confirm from "./tables/confirm.csv";
+import greetings from "./tables/greetings.csv";
+import hours from "./tables/hours.csv";
+import location from "./tables/location.csv";
+import ok from "./tables/ok.csv";
+import optout from "./tables/optout.csv";
+import order from "./tables/order.csv";
+import orderWords from "./tables/order_words.csv";
+import person from "./tables/person.csv";
+import product from "./tables/product.csv";
+import thanks from "./tables/thanks.csv";
+
+// What a message may be about. The first that fits is it: who complains and
+// asks for the opening hours complains.
+const TOPICS = [
+  [optout, "opt-out"], // the bridge has answered that already
+  [complaints, "complaint"],
+  [person, "person"],
+  [cancel, "cancellation"],
+  [confirm, "confirmation"],
+  [ok, "ok"],
+  [order, "order"],
+  [hours, "hours"],
+  [location, "location"],
+  [product, "product"],
+  [orderWords, "order"],
+  [thanks, "thanks"],
+  [greetings, "greeting"],
+];
+
+let known; // of this message: mapToCRM asks, too
+
+/** What a message is about, such as { topic: "order", language: "en" }. */
+function meaning(event) {
+  if (known) return known;
+  known = { topic: "other" };
+  const { text, type } = event.message || {};
+  if (!text || type === "reaction") return known;
+  for (const [table, topic] of TOPICS) {
+    const found = table(event);
+    if (!found) continue;
+    known = { topic, language: found.language || undefined };
+    break;
+  }
+  return known;
+}
 
 export function onMessage(event, context) {
   const { message } = event;
@@ -24,25 +79,66 @@ export function onMessage(event, context) {
     return [reply(say("received", event, context)), tag("order")];
   }
   const button = message.reply && message.reply.id;
-  if (button && button.toLowerCase().startsWith("confirm")) return confirmed(event, context, button);
+  if (button && button.toLowerCase().startsWith("confirm")) {
+    return confirmed(event, context, numberIn(button, /\d{3,12}/));
+  }
 
-  const means = meaning(message);
-  if (means.complaint) return handOver(event, context, "complaint", means.language);
-  if (means.person) return handOver(event, context, "person", means.language);
-  if (means.order && means.cancel) return handOver(event, context, "cancellation", means.language);
-  if (means.order && means.confirm && !means.not && !message.text.trim().endsWith("?")) {
-    return confirmed(event, context, message.text, means.language);
+  const { topic, language } = meaning(event);
+  switch (topic) {
+    case "opt-out":
+      return;
+    case "complaint":
+    case "person":
+    case "cancellation":
+      return handOver(event, context, topic, language);
+    case "confirmation":
+      return confirmed(event, context, orderNumber(message.text), language);
+    case "order":
+      return askedForOrder(event, context, language);
+    case "hours":
+    case "location":
+    case "product":
+      return answered(event, context, topic, language);
+    case "thanks":
+      if (!context.conversation.new) return answered(event, context, topic, language);
   }
-  if (context.conversation.new && context.settings.greeting !== "") {
-    return reply(context.settings.greeting || say("greeting", event, context, means.language));
+  if (context.conversation.new) {
+    if (context.settings.greeting === "") return;
+    return reply(context.settings.greeting || say("greeting", event, context, language));
   }
+  if (topic === "other" && /[?？]/.test(message.text || "")) return notUnderstood(event, context, language);
 }
 
-function confirmed(event, context, where, language) {
-  const number = /\d{3,12}/.exec(where);
-  const actions = [reply(say("confirmed", event, context, language, number && number[0])), tag("order-confirmed")];
-  if (number) actions.push(setField("confirmed_order", number[0]));
+function confirmed(event, context, number, language) {
+  const actions = [reply(say("confirmed", event, context, language, number)), tag("order-confirmed")];
+  if (number) actions.push(setField("confirmed_order", number));
   return actions;
+}
+
+function askedForOrder(event, context, language) {
+  const number = orderNumber(event.message.text);
+  const actions = answered(event, context, number ? "looking" : "order", language, number);
+  actions.push(tag("asked-order"));
+  if (number) actions.push(setField("asked_order", number));
+  return actions;
+}
+
+/** An answer of ours, or of the settings. */
+function answered(event, context, topic, language, number) {
+  const mine = (context.settings.answers || {})[topic === "looking" ? "order" : topic];
+  const text = typeof mine === "object" ? mine[language || context.language || context.settings.language || "en"] : mine;
+  if (text === "") return [];
+  const actions = [reply(text || say(topic, event, context, language, number))];
+  if (topic === "hours" || topic === "location" || topic === "product") actions.push(tag("asked-" + topic));
+  return actions;
+}
+
+/** A question that we do not understand: once we ask, then a person answers. */
+function notUnderstood(event, context, language) {
+  if ((context.contact.tags || []).includes("not-understood")) {
+    return [untag("not-understood"), escalate({ topic: "low_confidence", reason: "not understood twice", note: event.message.text.slice(0, 500) })];
+  }
+  return [reply(say("unclear", event, context, language)), tag("not-understood")];
 }
 
 function handOver(event, context, topic, language) {
@@ -51,6 +147,7 @@ function handOver(event, context, topic, language) {
     reply(say(complaint ? "complaint" : "person", event, context, language)),
     tag(complaint ? "complaint" : "wants-person"),
     escalate({
+      topic: topic === "person" ? "request" : topic,
       reason: { complaint: "complaint", person: "asked for a person", cancellation: "wants to cancel an order" }[topic],
       priority: complaint ? "high" : "normal",
       team: complaint ? context.settings.complaints_team : undefined,
@@ -59,106 +156,18 @@ function handOver(event, context, topic, language) {
   ];
 }
 
-// --- What we understand -------------------------------------------------------
-
-// The words that matter, in small letters and without accents: |word|word| and
-// their meaning and language, or languages. A word can be two. It is one text
-// and no table, because a script starts anew with every message, and a text
-// costs nothing until it is looked into.
-const WORDS = `
-|complain|complaint|complaining|refund|money back|broken|damaged|defective|faulty|never arrived|not arrived|hasnt arrived|didnt arrive|wrong item|wrong order|wrong product|wrong size|scam|fraud|unacceptable|terrible|disappointed|=complaint en
-|human|real person|a person|agent|representative|operator|to someone|to somebody|call me|=person en
-|cancel|canceled|cancelled|cancelling|cancellation|=cancel en
-|confirm|confirmed|confirming|=confirm en
-|order|orders|purchase|booking|=order en
-|not|dont|cant|cannot|wont|never|=not en
-|hello|hi|hey|good morning|good afternoon|good evening|=greeting en
-|reembolso|=complaint es pt
-|queja|reclamo|reclamacion|devolucion|roto|rota|danado|danada|defectuoso|no llego|no llega|estafa|inaceptable|=complaint es
-|humano|operador|=person es pt
-|persona real|una persona|agente|asesor|con alguien|llameme|llamenme|=person es
-|cancelar|cancelo|cancele|anular|anulo|=cancel es pt
-|confirmo|confirmar|confirmado|confirmamos|=confirm es pt
-|pedido|pedidos|compra|reserva|=order es pt
-|orden|=order es
-|no|sin|=not es
-|nunca|=not es pt
-|hola|buenos dias|buenas|=greeting es
-|plainte|reclamation|remboursement|rembourser|casse|abime|endommage|defectueux|pas arrive|pas arrivee|pas recu|arnaque|inacceptable|decu|decue|=complaint fr
-|humain|vraie personne|une personne|conseiller|conseillere|operateur|appelez moi|=person fr
-|annuler|annule|annulez|annulation|=cancel fr
-|confirme|confirmer|confirmee|valide|=confirm fr
-|commande|commandes|achat|reservation|=order fr
-|ne|pas|jamais|=not fr
-|bonjour|salut|bonsoir|=greeting fr
-|reclamacao|devolucao|quebrado|quebrada|danificado|danificada|defeito|defeituoso|nao chegou|golpe|inaceitavel|decepcionado|decepcionada|=complaint pt
-|pessoa real|uma pessoa|atendente|com alguem|me liguem|=person pt
-|cancelamento|=cancel pt
-|encomenda|encomendas|=order pt
-|nao|sem|=not pt
-|ola|oi|bom dia|boa tarde|boa noite|=greeting pt
-`;
-
-// Chinese is written without spaces: these are looked for anywhere.
-const CHINESE = "complaint 投诉 退款 退货 坏了 损坏 破损 没收到 没有收到 骗子,person 人工 真人 客服,cancel 取消,confirm 确认,order 订单 订购 下单 预订,not 不 别,greeting 你好 您好";
-
-let known; // of this message: mapToCRM asks, too
-
-/** What a message means, such as { order: true, confirm: true, language: "en" }. */
-function meaning(message) {
-  if (known) return known;
-  known = {};
-  if (!message.text || message.type === "reaction") return known;
-  let text = message.text.slice(0, 500).toLowerCase();
-  const parts = text.normalize("NFD"); // accents apart from their letters
-  if (parts !== text) text = parts.replace(/[\u0300-\u036f]/g, "");
-  const words = text.replaceAll("'", "").replaceAll("’", "").replaceAll("\n", " ").split(" ");
-  for (let i = 0, before = ""; i < words.length; i++) {
-    let word = words[i];
-    const first = word.charCodeAt(0);
-    const last = word.charCodeAt(word.length - 1);
-    if (first > 0x2000 || last > 0x2000) chinese(word);
-    if (!isLetter(first) || !isLetter(last)) word = trim(word);
-    if (word === "") continue;
-    look(word);
-    if (before !== "") look(before + " " + word);
-    before = word;
-  }
-  return known;
+/** The number of an order in a text: AB-1029, #18, 66120. */
+function orderNumber(text) {
+  return (
+    numberIn(text, /(?:#|[Nn][º°]|order|pedido|orden|commande|encomenda|订单|定单|訂單|单号|單號)[^\dA-Za-z#]*(?:(?:number|numero|número|no|nr|n|num)[^\dA-Za-z]*)?#?([A-Za-z]{0,4}-?\d[\dA-Za-z]*(?:-\d+)*)/i) ||
+    numberIn(text, /\d[\d-]*\d{2}/) ||
+    numberIn(text, /[A-Za-z]{0,4}\d[\dA-Za-z]*/)
+  );
 }
 
-/** A word without what stands around it: "(order)," is "order". */
-function trim(word) {
-  let from = 0;
-  let to = word.length;
-  while (from < to && !isLetter(word.charCodeAt(from))) from++;
-  while (to > from && !isLetter(word.charCodeAt(to - 1))) to--;
-  return word.slice(from, to);
-}
-
-function isLetter(c) {
-  return (c >= 97 && c <= 122) || (c >= 48 && c <= 57);
-}
-
-function look(word) {
-  const at = WORDS.indexOf("|" + word + "|");
-  if (at < 0) return;
-  const from = WORDS.indexOf("=", at) + 1;
-  const [what, language, other] = WORDS.slice(from, WORDS.indexOf("\n", from)).split(" ");
-  known[what] = true;
-  if (!known.language || (known.unsure && !other)) {
-    known.language = language;
-    known.unsure = other !== undefined;
-  }
-}
-
-function chinese(text) {
-  for (const line of CHINESE.split(",")) {
-    const [what, ...words] = line.split(" ");
-    if (!words.some((word) => text.includes(word))) continue;
-    known[what] = true;
-    known.language = "zh";
-  }
+function numberIn(text, pattern) {
+  const found = pattern.exec(text.slice(0, 2000));
+  return found ? found[1] || found[0] : undefined;
 }
 
 // --- What we say --------------------------------------------------------------
@@ -172,7 +181,14 @@ function texts(language) {
         received: "¡Gracias{name}! Hemos recibido su pedido y se lo confirmaremos en breve.",
         person: "Por supuesto{name}. Un compañero le escribirá por aquí.",
         complaint: "Lo sentimos{name}. Un compañero lo revisará y le escribirá por aquí.",
-        order: " del pedido ",
+        order: "Gracias{name}. Envíenos por favor el número de su pedido y lo revisamos.",
+        looking: "Gracias{name}. Hemos anotado su consulta{order} y le responderemos por aquí.",
+        hours: "Encontrará nuestro horario en nuestro perfil de WhatsApp: toque nuestro nombre arriba.",
+        location: "Encontrará nuestra dirección en nuestro perfil de WhatsApp: toque nuestro nombre arriba.",
+        product: "Gracias por su interés{name}. Díganos por favor a qué producto se refiere: un compañero le responderá por aquí.",
+        thanks: "¡De nada{name}!",
+        unclear: "Disculpe{name}, no hemos entendido bien. ¿Puede decirlo con otras palabras? Escriba «persona» para hablar con alguien.",
+        of: " del pedido ",
       };
     case "fr":
       return {
@@ -181,7 +197,14 @@ function texts(language) {
         received: "Merci{name} ! Nous avons reçu votre commande et la confirmerons sous peu.",
         person: "Bien sûr{name}. Un collègue vous écrira ici.",
         complaint: "Nous en sommes désolés{name}. Un collègue s'en occupe et vous écrira ici.",
-        order: " de la commande ",
+        order: "Merci{name}. Envoyez-nous le numéro de votre commande et nous vérifions.",
+        looking: "Merci{name}. Nous avons noté votre question{order} et vous répondrons ici.",
+        hours: "Vous trouverez nos horaires dans notre profil WhatsApp : touchez notre nom en haut.",
+        location: "Vous trouverez notre adresse dans notre profil WhatsApp : touchez notre nom en haut.",
+        product: "Merci de votre intérêt{name}. Dites-nous de quel produit il s'agit : un collègue vous répondra ici.",
+        thanks: "Avec plaisir{name} !",
+        unclear: "Désolés{name}, nous n'avons pas bien compris. Pouvez-vous le dire autrement ? Écrivez « conseiller » pour parler à quelqu'un.",
+        of: " de la commande ",
       };
     case "pt":
       return {
@@ -190,7 +213,14 @@ function texts(language) {
         received: "Obrigado{name}! Recebemos o seu pedido e vamos confirmá-lo em breve.",
         person: "Claro{name}. Um colega vai escrever para você por aqui.",
         complaint: "Lamentamos o ocorrido{name}. Um colega vai verificar e escrever para você por aqui.",
-        order: " do pedido ",
+        order: "Obrigado{name}. Envie-nos por favor o número do seu pedido e vamos verificar.",
+        looking: "Obrigado{name}. Registramos a sua pergunta{order} e responderemos por aqui.",
+        hours: "Nosso horário está no nosso perfil do WhatsApp: toque no nosso nome no topo.",
+        location: "Nosso endereço está no nosso perfil do WhatsApp: toque no nosso nome no topo.",
+        product: "Obrigado pelo interesse{name}. Diga-nos por favor de que produto se trata: um colega vai responder por aqui.",
+        thanks: "De nada{name}!",
+        unclear: "Desculpe{name}, não entendemos bem. Pode dizer com outras palavras? Escreva «atendente» para falar com alguém.",
+        of: " do pedido ",
       };
     case "zh":
       return {
@@ -199,7 +229,14 @@ function texts(language) {
         received: "{name}谢谢您！我们已收到您的订单，稍后会与您确认。",
         person: "好的{name}，我们的同事会在这里联系您。",
         complaint: "{name}非常抱歉，我们的同事会尽快处理并在这里联系您。",
-        order: "，订单号 ",
+        order: "{name}谢谢您。请把订单号发给我们，我们马上查询。",
+        looking: "{name}谢谢您。我们已记下您的问题{order}，会在这里答复您。",
+        hours: "我们的营业时间请见我们的WhatsApp资料：点击上方我们的名称。",
+        location: "我们的地址请见我们的WhatsApp资料：点击上方我们的名称。",
+        product: "{name}感谢您的关注。请告诉我们是哪款产品，同事会在这里答复您。",
+        thanks: "{name}不客气！",
+        unclear: "{name}抱歉，我们没太明白，您可以换个说法吗？回复“人工”可联系同事。",
+        of: "，订单号 ",
       };
     default:
       return {
@@ -208,17 +245,24 @@ function texts(language) {
         received: "Thank you{name}! We have received your order and will confirm it shortly.",
         person: "Of course{name}. A colleague will write to you here.",
         complaint: "We are sorry about that{name}. A colleague will look into it and write to you here.",
-        order: " of order ",
+        order: "Thank you{name}. Please send us the number of your order, and we will look into it.",
+        looking: "Thank you{name}. We have noted your question{order} and will answer you here.",
+        hours: "You find our opening hours in our WhatsApp profile: tap our name at the top.",
+        location: "You find our address in our WhatsApp profile: tap our name at the top.",
+        product: "Thank you for your interest{name}. Please tell us which product you mean: a colleague will answer you here.",
+        thanks: "You are welcome{name}!",
+        unclear: "Sorry{name}, we did not quite understand. Could you say it in other words? Write \"person\" to talk to somebody.",
+        of: " of order ",
       };
   }
 }
 
 /** One of our texts, in a language, with the first name and the order's number. */
-function say(what, event, context, language = context.settings.language, order) {
+function say(what, event, context, language = context.language || context.settings.language, order) {
   const all = texts(language);
   let name = ((event.contact && event.contact.name) || "").trim().split(" ")[0].slice(0, 30);
   if (name !== "" && language !== "zh") name = (what === "greeting" ? " " : ", ") + name;
-  return all[what].split("{name}").join(name).split("{order}").join(order ? all.order + order : "");
+  return all[what].split("{name}").join(name).split("{order}").join(order ? all.of + order : "");
 }
 
 // --- What the CRM gets --------------------------------------------------------
@@ -260,7 +304,7 @@ function core(event, context) {
     phone: contact.phone || "",
     username: contact.username || "",
     tags: (context.contact.tags || []).join(";"),
-    topic: topic(message),
+    topic: message.type === "order" ? "order" : meaning(event).topic,
     last_message: (message.text || "").slice(0, 1000),
     last_message_type: message.type || "",
     last_message_at: event.time,
@@ -270,14 +314,4 @@ function core(event, context) {
     conversation_started: context.conversation.started || event.time,
     business_number: event.number || "",
   };
-}
-
-/** What a message is about, in a word. */
-function topic(message) {
-  if (message.type === "order") return "order";
-  const means = meaning(message);
-  if (means.complaint) return "complaint";
-  if (means.person) return "person";
-  if (means.order) return means.cancel ? "cancellation" : "order";
-  return "other";
 }

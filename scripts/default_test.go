@@ -43,7 +43,7 @@ func engine(t testing.TB, name string, code []byte) *script.Engine {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	if _, err := e.Load(t.Context(), "shop", script.Source{Name: name, Code: code}); err != nil {
+	if _, err := e.Load(t.Context(), "shop", script.Source{Name: name, Code: code, Files: scripts.Tables()}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -180,9 +180,10 @@ func TestDefault_AnswersAsItPromises(t *testing.T) {
 			confirmed("Thank you, Ana! We have noted your confirmation of order 777.", "777")},
 		{"notes a shopping basket", message{message: core.Message{Type: "order"}},
 			[]string{"reply Thank you, Ana! We have received your order and will confirm it shortly.", "tag order"}},
-		{"is not confirmed by a refusal", message{message: text("I do not confirm this order"), old: true}, nil},
-		{"is not confirmed by a question", message{message: text("Did you confirm my order?"), old: true}, nil},
-		{"is not confirmed by the word alone", message{message: text("can you confirm your address"), old: true}, nil},
+		{"is not confirmed by a refusal", message{message: text("I do not confirm this order"), old: true}, []string{"reply Thank you, Ana. Please send us the number of your order, and we will look into it.", "tag asked-order"}},
+		{"is not confirmed by a question", message{message: text("Did you confirm my order?"), old: true}, []string{"reply Thank you, Ana. Please send us the number of your order, and we will look into it.", "tag asked-order"}},
+		{"is not confirmed by the word alone", message{message: text("can you confirm your address"), old: true},
+			[]string{"reply You find our address in our WhatsApp profile: tap our name at the top.", "tag asked-location"}},
 
 		{"hands a complaint over", message{message: text("My parcel never arrived!"), old: true},
 			complaint("We are sorry about that, Ana. A colleague will look into it and write to you here.")},
@@ -206,7 +207,21 @@ func TestDefault_AnswersAsItPromises(t *testing.T) {
 		{"hands a cancellation over", message{message: text("please cancel order 12"), old: true},
 			[]string{"reply Of course, Ana. A colleague will write to you here.", "tag wants-person", "escalate wants to cancel an order, normal"}},
 
-		{"leaves other messages to people", message{message: text("do you have this in blue"), old: true}, nil},
+		{"answers who asks for a product", message{message: text("do you have this in blue"), old: true},
+			[]string{"reply Thank you for your interest, Ana. Please tell us which product you mean: a colleague will answer you here.", "tag asked-product"}},
+		{"answers as the settings say", message{message: text("¿a qué hora abren?"), old: true,
+			settings: map[string]any{"answers": map[string]any{"hours": map[string]any{"en": "9 to 5", "es": "De 9 a 17"}}}},
+			[]string{"reply De 9 a 17", "tag asked-hours"}},
+		{"answers nothing when told so", message{message: text("what time do you open"), old: true,
+			settings: map[string]any{"answers": map[string]any{"hours": ""}}}, nil},
+		{"looks for an order by its number", message{message: text("where is order AB-77?"), old: true},
+			[]string{"reply Thank you, Ana. We have noted your question of order AB-77 and will answer you here.", "tag asked-order", "set asked_order=AB-77"}},
+		{"asks when it does not understand", message{message: text("and the other one?"), old: true},
+			[]string{`reply Sorry, Ana, we did not quite understand. Could you say it in other words? Write "person" to talk to somebody.`, "tag not-understood"}},
+		{"gives up when it does not understand twice", message{message: text("and the other one?"), old: true, contact: core.Contact{ID: "c1", Tags: []string{"not-understood"}}},
+			[]string{"untag not-understood", "escalate not understood twice,"}},
+		{"leaves opting out to the bridge", message{message: text("STOP"), old: true}, nil},
+		{"leaves what is no question to people", message{message: text("my name is John"), old: true}, nil},
 		{"leaves reactions alone", message{message: core.Message{Type: core.TypeReaction, Reaction: &core.Reaction{MessageID: "w", Emoji: "👍"}}, old: true}, nil},
 		{"stands a very long text", message{message: text(strings.Repeat("order confirm ", 4000)), old: true},
 			confirmed("Thank you, Ana! We have noted your confirmation.", "")},

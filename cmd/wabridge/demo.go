@@ -168,6 +168,9 @@ func (d *demo) write(address string, secrets map[string]string) error {
 	files := map[string][]byte{}
 	for _, tenant := range []string{"bakery", "ciclos"} {
 		files["tenants/"+tenant+"/script.js"] = scripts.Default()
+		for name, table := range scripts.Tables() {
+			files["tenants/"+tenant+"/"+name] = table
+		}
 		files["tenants/"+tenant+"/"+typesFile] = scripts.Types()
 	}
 	for name, value := range secrets {

@@ -38,7 +38,7 @@ func initialize(c *cli.Context) error {
 	if _, err := os.Lstat(types); !errors.Is(err, fs.ErrNotExist) {
 		return fail(exitFailed, "init: %s is already there", types)
 	}
-	made, err := config.Init(dir, "script.js", scripts.Default())
+	made, err := config.Init(dir, "script.js", scripts.Default(), scripts.Tables())
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,23 +26,29 @@ func Template() string { return mainTemplate }
 // DemoTenant is the tenant that Init makes.
 const DemoTenant = "demo"
 
+type initFile struct {
+	path    string
+	mode    fs.FileMode
+	content string
+}
+
 // Init makes a configuration in dir to start from: the main file, one tenant
-// with a script (its file's name and content), and a folder of secrets with
+// with a script (its file's name and content, and the files beside it that it
+// imports, by their paths from there), and a folder of secrets with
 // those that need not come from elsewhere. It returns the paths of the files it
 // made. It never overwrites: if one of the files is there, it makes none.
-func Init(dir, scriptName string, script []byte) ([]string, error) {
+func Init(dir, scriptName string, script []byte, beside map[string][]byte) ([]string, error) {
 	tenant := filepath.Join(dir, TenantsDir, DemoTenant)
 	secrets := filepath.Join(dir, "secrets")
-	files := []struct {
-		path    string
-		mode    fs.FileMode
-		content string
-	}{
+	files := []initFile{
 		{filepath.Join(dir, FileName), 0o644, mainTemplate},
 		{filepath.Join(tenant, TenantFile), 0o644, strings.ReplaceAll(tenantTemplate, "@SCRIPT@", scriptName)},
 		{filepath.Join(tenant, scriptName), 0o644, string(script)},
 		{filepath.Join(secrets, "api-token"), 0o600, rand.Text() + "\n"},
 		{filepath.Join(secrets, "verify-token"), 0o600, rand.Text() + "\n"},
+	}
+	for _, name := range slices.Sorted(maps.Keys(beside)) {
+		files = append(files, initFile{filepath.Join(tenant, filepath.FromSlash(name)), 0o644, string(beside[name])})
 	}
 	var there []error
 	for _, f := range files {
@@ -62,6 +70,9 @@ func Init(dir, scriptName string, script []byte) ([]string, error) {
 	}
 	made := make([]string, 0, len(files))
 	for _, f := range files {
+		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil { //nolint:gosec // as the tenant's folder
+			return made, fmt.Errorf("init: %w", err)
+		}
 		if err := writeNew(f.path, f.mode, f.content); err != nil {
 			return made, fmt.Errorf("init: %w", err)
 		}

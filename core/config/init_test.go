@@ -18,7 +18,7 @@ import (
 func initialise(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "new")
-	made, err := config.Init(dir, "script.js", []byte("// script\n"))
+	made, err := config.Init(dir, "script.js", []byte("// script\n"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestInit_OverwritesNothing(t *testing.T) {
 	for _, name := range []string{"wabridge.toml", "tenants/demo/script.js", "secrets/verify-token"} {
 		path := folder(t, map[string]string{name: "mine"})
 		dir := filepath.Dir(path)
-		made, err := config.Init(dir, "script.js", nil)
+		made, err := config.Init(dir, "script.js", nil, nil)
 		if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), name+" is already there") {
 			t.Errorf("Init over %s: %v, want an error that names it", name, err)
 		}

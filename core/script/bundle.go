@@ -24,8 +24,9 @@ var exportItem = regexp.MustCompile(`^\s*([\w$]+)(?: as ([\w$]+))?,?$`)
 type bundler struct {
 	src Source
 
-	mu     sync.Mutex
-	tables []*tableModule // the bundler reads files in parallel
+	mu      sync.Mutex
+	tables  []*tableModule // the bundler reads files in parallel
+	phrases *phraseBook
 }
 
 // bundle returns the script, its source map, and the exported names of its entry
@@ -121,6 +122,19 @@ func (b *bundler) setup(build api.PluginBuild) {
 		default:
 			if !table.Is(args.Path) {
 				return api.OnLoadResult{}, errors.New("no module")
+			}
+			rows, err := readPhrases(args.Path, []byte(text))
+			if err == nil && rows != nil {
+				var n int
+				n, err = b.addPhrases(args.Path, rows)
+				text = fmt.Sprintf("export default event => host(%d, %d, event);", hostPhrases, n)
+				result.Loader = api.LoaderJS
+			}
+			if err != nil {
+				return api.OnLoadResult{Errors: tableErrors(err)}, nil
+			}
+			if rows != nil {
+				return result, nil
 			}
 			t, err := newTableModule(args.Path, []byte(text))
 			if err != nil {

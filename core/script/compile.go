@@ -56,6 +56,8 @@ type compiled struct {
 	// main is the script when it is a table, and tables are those that it imports.
 	main   *tableModule
 	tables []*tableModule
+	// phrases are those that the imported tables of phrases look for.
+	phrases *phraseBook
 	// shift is how many lines the program has before the bundled code, and
 	// lines maps the bundled code to the author's.
 	shift int
@@ -86,11 +88,11 @@ func compile(src Source, tests bool) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{name: src.Name, tables: b.tables}
+	c := &compiled{name: src.Name, tables: b.tables, phrases: b.phrases}
 	for _, name := range []string{"eval", "Function", "globalThis"} {
 		c.global = c.global || strings.Contains(code, name)
 	}
-	c.host = c.global || len(c.tables) > 0
+	c.host = c.global || len(c.tables) > 0 || c.phrases != nil
 	var text strings.Builder
 	text.WriteString(`(function (host, hostLog, hostLine) { "use strict";` + "\n")
 	for _, p := range prelude {

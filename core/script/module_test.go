@@ -3,6 +3,7 @@
 package script_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -223,6 +224,55 @@ func TestReadSource_TakesTheFolderAndNothingElse(t *testing.T) {
 		_, err := script.ReadSource(filepath.Join(dir, "script.ts"))
 		if core.CodeOf(err) != core.CodeInvalid || !strings.Contains(err.Error(), spoil.want) {
 			t.Errorf("%s: %v, want %s", name, err, spoil.want)
+		}
+	}
+}
+
+func TestModules_ATableOfPhrasesSaysWhatAMessageIsAbout(t *testing.T) {
+	e := start(t, script.Options{})
+	load := func(tables map[string]string) error {
+		files := map[string][]byte{}
+		for name, text := range tables {
+			files[name] = []byte(text)
+		}
+		_, err := e.Load(t.Context(), "shop", script.Source{Name: "main.js", Files: files, Code: []byte(
+			`import lost from "./t/lost.csv"; import price from "./t/price.csv";
+			export function onMessage(event) { const f = lost(event) || price(event); if (f) return tag(f.name + "/" + f.language); }`)})
+		return err
+	}
+	good := map[string]string{
+		"t/lists.csv": "list,language,phrases\norder,en,parcel; package\norder,es,paquete\n",
+		"t/lost.csv":  "name,language,phrases\nlost,en,where … {order}; -where … put {order}\nperdido,es,donde … {order}\n",
+		"t/price.csv": "name,language,phrases\nprice,,how much; cuanto\n",
+	}
+	if err := load(good); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"Where is the PARCEL": "lost/en", "where do I put parcel": "", "¿Dónde está el paquete?": "perdido/es", "how much is it": "price/en",
+		"cuanto es": "price/es", "hello": "", "": "",
+	} {
+		got := ""
+		d := decide(t, e, "shop", call(t, text))[0]
+		if d.Err != nil {
+			t.Fatal(d.Err)
+		}
+		for _, a := range d.Actions {
+			got += a.Tag
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	for file, bad := range map[string][2]string{
+		"t/lost.csv":  {"name,language,phrases\na,,where (is\n", "t/lost.csv:2: phrase \"where (is\": a group without )"},
+		"t/price.csv": {"name,phrases,reply\na,b,c\n", "columns name (or list), language and phrases, not \"reply\""},
+		"t/lists.csv": {"list,phrases\norder,{x}\n", "t/lists.csv:2: phrase \"{x}\": there is no list {x}"},
+	} {
+		tables := maps.Clone(good)
+		tables[file] = bad[0]
+		if err := load(tables); err == nil || !strings.Contains(err.Error(), bad[1]) {
+			t.Errorf("%s: %v, want %s", file, err, bad[1])
 		}
 	}
 }

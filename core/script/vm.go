@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/dop251/goja"
+
+	"github.com/wabridge/wabridge/core/phrase"
 )
 
 const (
@@ -17,11 +19,12 @@ const (
 	// recursion through getters, sort or toJSON cannot be interrupted.
 	maxCalls = 512
 
-	hostThrow = 0
-	hostLog   = 1
-	hostLine  = 2
-	hostCover = 3
-	hostTable = 4
+	hostThrow   = 0
+	hostLog     = 1
+	hostLine    = 2
+	hostCover   = 3
+	hostTable   = 4
+	hostPhrases = 5
 )
 
 // synchronous is why there are no promises.
@@ -42,6 +45,9 @@ type run struct {
 	host goja.Value
 	call *call
 	res  *result
+	// text is what the tables of phrases have read, and said of what.
+	text *phrase.Text
+	said string
 }
 
 // do runs one call of a script; hooks says what it has. The clock interrupts
@@ -255,6 +261,8 @@ func (r *run) native(call goja.FunctionCall) goja.Value {
 		return goja.Undefined()
 	case int64(hostTable):
 		return r.table(call)
+	case int64(hostPhrases):
+		return r.find(call)
 	case int64(hostLine):
 		return r.vm.ToValue(r.c.where(r.vm.CaptureCallStack(4, nil)))
 	}

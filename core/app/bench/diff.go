@@ -64,7 +64,7 @@ func scriptDiff(ctx context.Context, o options) ([]result, error) {
 		cancel()
 		<-ended //nolint:errcheck // it ends because it is told to
 	}()
-	if _, err := engine.Load(ectx, "new", script.Source{Name: scripts.DefaultName, Code: scripts.Default()}); err != nil {
+	if _, err := engine.Load(ectx, "new", script.Source{Name: scripts.DefaultName, Code: scripts.Default(), Files: scripts.Tables()}); err != nil {
 		return nil, err
 	}
 	var reports [2][]byte
