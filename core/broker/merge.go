@@ -11,10 +11,8 @@ import (
 )
 
 // Two contacts that turn out to be one person become one: the survivor, who gets
-// everything of the other. How both were before is kept, so that a person can
-// undo it: what has not changed since goes back to what it was, what came since
-// stays with the survivor, and whatever can be told apart (a count, a tag, a
-// timer) is.
+// everything of the other. How both were before is kept with the merge: nothing
+// undoes one yet, but whatever will can take it from there.
 
 // merged is the record of a merge, stored under the contact that went.
 type merged struct {
