@@ -37,6 +37,40 @@ func TestWords_AreWholeMessages(t *testing.T) {
 	}
 }
 
+func TestWords_AreSentencesThatSayNothingElse(t *testing.T) {
+	for text, want := range map[string]Intent{
+		"No quiero recibir más mensajes.": StopAll, "je ne veux plus recevoir vos messages !": StopAll, "取消关注": StopAll, "不要再给我发信息了！": StopAll,
+		"I don’t want to receive any more messages": StopAll, "Não quero mais receber mensagens": StopAll, "Ich möchte keine Nachrichten mehr": StopAll,
+		"Non voglio più ricevere messaggi": StopAll, "Afmelden": StopAll, "СТОП": StopAll, "إلغاء الاشتراك": StopAll, "配信停止": StopAll, "請不要再傳訊息": StopAll,
+		"please unsubscribe": StopAll, "stop, thank you": StopAll, "Baja, por favor": StopAll, "désabonnez-moi s’il vous plaît": StopAll, "退订，谢谢": StopAll,
+		// They contain the words, and say something else.
+		"no quiero recibir más mensajes de voz, escríbanme": "", "no quiero recibir más mensajes hasta que llegue mi pedido": "", "ya no quiero recibir mensajes de la otra tienda": "",
+		"je ne veux plus recevoir vos messages le soir": "", "je ne veux plus recevoir ce produit, remboursez-moi": "", "pourquoi je ne veux plus de messages ?": "",
+		"i don't want to receive any more damaged boxes": "", "do you want to end it": "", "the end": "", "remove the second item": "", "please": "", "thanks": "", "": "",
+		"não quero mais receber esse produto": "", "não quero receber mensagens de áudio": "", "ich möchte keine Nachrichten mehr verpassen": "", "stopp das Paket": "",
+		"non voglio ricevere messaggi la notte": "", "取消关注了怎么办": "", "怎么取消关注": "", "不要再给我发信息了，我已经付款了": "", "我要取消订单": "", "cancel": "", "cancel my order please": "",
+		"quiero salir de dudas": "", "a qué hora es la salida": "", "стоп машина": "", "me envían el end cap": "",
+	} {
+		if got := (Words{}).Message(text, ""); got.Intent != want {
+			t.Errorf("%q = %q, want %q", text, got.Intent, want)
+		}
+	}
+}
+
+func TestWords_OneLetterMeansItInChineseOnly(t *testing.T) {
+	for language, want := range map[string]Intent{"zh": StopAll, "": "", "en": "", "es": ""} {
+		if got := (Words{}).Message(" t ", language); got.Intent != want {
+			t.Errorf("T in %q = %q, want %q", language, got.Intent, want)
+		}
+	}
+	if got := (Words{}).Message("T恤", "zh"); got.Intent != "" {
+		t.Errorf("a T-shirt: %+v", got)
+	}
+	if got := NewWords(map[Intent][]string{StopAll: {"T"}}).Message("t", "en"); got.Intent != StopAll {
+		t.Errorf("a tenant's own word: %+v", got)
+	}
+}
+
 func TestWords_HaveFiveOfEachPerLanguage(t *testing.T) {
 	for _, v := range vocabulary[:5] {
 		for _, intent := range []Intent{StopAll, HumanPlease, Confirm} {
