@@ -20,6 +20,8 @@ type looker interface {
 	Why(ctx context.Context, tenant, id string) (broker.Story, error)
 	Consent(ctx context.Context, tenant, who string) (broker.ConsentStatus, error)
 	ProveConsent(ctx context.Context, tenant, who string) (broker.ConsentProof, error)
+	FindContacts(ctx context.Context, q broker.ContactQuery) (broker.ContactPage, error)
+	Contact(ctx context.Context, tenant, who string) (broker.ContactView, error)
 	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
 	Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error)
 	Items(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)

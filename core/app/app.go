@@ -138,7 +138,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 
 func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Registerer) (broker.Tenant, error) {
 	out := broker.Tenant{
-		ID: t.ID, Name: t.Name, Settings: t.Settings, Team: t.Escalation.Team,
+		ID: t.ID, Name: t.Name, Region: t.Region, Settings: t.Settings, Team: t.Escalation.Team,
 		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
 		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record, Policy: policy(t),
 	}

@@ -182,7 +182,9 @@ func (t *tenant) freshContactID(ctx context.Context, k contact.Key) (string, err
 	}
 }
 
-var contactEncoding = base32.NewEncoding("abcdefghijkmnpqrstuvwxyz23456789").WithPadding(base32.NoPadding)
+const contactLetters = "abcdefghijkmnpqrstuvwxyz23456789"
+
+var contactEncoding = base32.NewEncoding(contactLetters).WithPadding(base32.NoPadding)
 
 func contactID(tenant string, k contact.Key, n int) string {
 	text := tenant + "\x00" + k.String()

@@ -74,6 +74,9 @@ type Tenant struct {
 	Name    string
 	Numbers []Number
 	Lanes   []Lane
+	// Region is the country (ISO 3166) of phone numbers that people write without
+	// their country's code; may be empty.
+	Region string
 	// Settings are handed to the tenant's script as context.settings.
 	Settings map[string]any
 	// Plan says who answers escalations; nil is one team without members, Team.

@@ -61,7 +61,11 @@ const maxNumbers = 1000
 
 // conversationsOf returns the contact's conversations, by number.
 func (t *tenant) conversationsOf(ctx context.Context, contact string) (map[string]*conversation, error) {
-	entries, err := t.b.o.Store.Range(ctx, t.ID, bucketPeople, contact+"/", maxNumbers)
+	return conversationsOf(ctx, t.b.o.Store, t.ID, contact)
+}
+
+func conversationsOf(ctx context.Context, s store.Store, tenant, contact string) (map[string]*conversation, error) {
+	entries, err := s.Range(ctx, tenant, bucketPeople, contact+"/", maxNumbers)
 	if err != nil {
 		return nil, err
 	}

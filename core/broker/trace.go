@@ -11,8 +11,8 @@ import (
 )
 
 // record makes the history's entry of a step. It is found by the root event's
-// ID, by the event's own, by the wamid that the step learned, and by the contact's
-// ID.
+// ID, by the event's own, by the wamid or the CRM's record that the step learned,
+// and by the contact's ID.
 func record(step *Step, e *core.Event) store.Record {
 	ids := []string{core.RootID(step.Event)}
 	if step.Event != ids[0] {
@@ -21,7 +21,7 @@ func record(step *Step, e *core.Event) store.Record {
 	switch {
 	case e.Status != nil && e.Status.MessageID != "":
 		ids = append(ids, e.Status.MessageID)
-	case step.Kind == core.KindMessageSend && step.Ref != "":
+	case step.Ref != "":
 		ids = append(ids, step.Ref)
 	}
 	if e.Contact != nil && e.Contact.ID != "" {
@@ -103,7 +103,11 @@ func History(ctx context.Context, s store.Store, tenant, id string) (Story, erro
 					continue
 				}
 				story.Steps = append(story.Steps, step)
-				for _, more := range []string{core.RootID(step.Event), step.Ref} {
+				ref := step.Ref
+				if step.Kind != core.KindMessageSend {
+					ref = "" // a record of a CRM is that of many events
+				}
+				for _, more := range []string{core.RootID(step.Event), ref} {
 					if more != "" && !roots[more] && len(roots) < 64 {
 						roots[more] = true
 						next = append(next, more)

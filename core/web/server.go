@@ -45,6 +45,7 @@ type Bridge interface {
 	DeadLetter(ctx context.Context, id string) (broker.DeadLetter, error)
 	Replay(ctx context.Context, ids ...string) error
 	Resolve(ctx context.Context, note string, ids ...string) error
+	Contacts
 	Escalations(tenant string) []broker.Escalation
 	Escalation(ctx context.Context, tenant, id string) (broker.Escalation, error)
 	TakeEscalation(ctx context.Context, tenant, id, by string) (broker.Escalation, error)
@@ -222,6 +223,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /api/v1/dead/{id}", s.need(s.deadLetter))
 	mux.Handle("POST /api/v1/dead/replay", s.need(s.replay))
 	mux.Handle("POST /api/v1/dead/resolve", s.need(s.resolve))
+	s.contactRoutes(mux)
 	mux.Handle("GET /api/v1/escalations", s.need(s.escalations))
 	mux.Handle("GET /api/v1/escalations/{id}", s.need(s.escalation))
 	mux.Handle("POST /api/v1/escalations/{id}/{what}", s.need(s.settleEscalation))

@@ -35,6 +35,7 @@ type bridge struct {
 	replayed []string
 	consents []broker.ConsentRequest
 	released []string
+	asked    []broker.ContactQuery
 }
 
 func (b *bridge) Ready() error { return b.ready }

@@ -1,0 +1,52 @@
+package web
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/wabridge/wabridge/core/broker"
+)
+
+// Contacts is what the API asks about people.
+type Contacts interface {
+	FindContacts(ctx context.Context, q broker.ContactQuery) (broker.ContactPage, error)
+	Contact(ctx context.Context, tenant, who string) (broker.ContactView, error)
+}
+
+const contactsPath = "/api/v1/contacts"
+
+// contactRoutes adds what is under contactsPath. A contact is named by its ID, or
+// by a phone number or user id.
+func (s *Server) contactRoutes(mux *http.ServeMux) {
+	mux.Handle("GET "+contactsPath, s.need(s.findContacts))
+	mux.Handle("GET "+contactsPath+"/{who}", s.need(s.contact))
+}
+
+func (s *Server) findContacts(w http.ResponseWriter, r *http.Request, t token) {
+	q := r.URL.Query()
+	tenant, ok := s.tenantOf(w, q.Get("tenant"), t)
+	if !ok {
+		return
+	}
+	page, err := s.o.Bridge.FindContacts(r.Context(), broker.ContactQuery{
+		Tenant: tenant, Text: q.Get("text"), Tag: q.Get("tag"), After: q.Get("after"), Limit: limit(r),
+	})
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, page)
+}
+
+func (s *Server) contact(w http.ResponseWriter, r *http.Request, t token) {
+	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
+	if !ok {
+		return
+	}
+	c, err := s.o.Bridge.Contact(r.Context(), tenant, r.PathValue("who"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, c)
+}
