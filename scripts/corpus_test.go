@@ -11,6 +11,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/phrase"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/scripts"
 )
@@ -194,6 +195,32 @@ func TestCorpus_OptingOutIsTheBridges(t *testing.T) {
 					t.Errorf("%s: the bridge takes %q for opting out", language, l.text)
 				}
 			}
+		}
+	}
+}
+
+// The language in which the bridge itself answers is told from what people write.
+func TestCorpus_LanguageIsToldOrLeftOpen(t *testing.T) {
+	for _, part := range []string{"tuning", "held-out"} {
+		right, wrong, all := 0, 0, 0
+		for _, language := range phrase.Languages {
+			for _, l := range corpus(t, part, language) {
+				if l.typ != string(core.TypeText) {
+					continue
+				}
+				all++
+				switch phrase.Language(l.text) {
+				case language:
+					right++
+				case "":
+				default:
+					wrong++
+				}
+			}
+		}
+		t.Logf("%s: of %d texts %.1f %% are told right and %.1f %% wrong", part, all, share(right, all), share(wrong, all))
+		if share(right, all) < 80 || share(wrong, all) > 2 {
+			t.Errorf("%s: %.1f %% right, 80 are wanted; %.1f %% wrong, 2 at most", part, share(right, all), share(wrong, all))
 		}
 	}
 }

@@ -19,7 +19,8 @@ func sendCommand() *cli.Command {
 		Name: "send", Usage: "send a message through the running bridge",
 		Description: "Prints the id of the message: `wabridge why ID` tells what became of it.\n\n" +
 			"Examples:\n   wabridge send --to +15550100123 --text \"Your order is on its way.\"\n" +
-			"   wabridge send --to +15550100123 --template hello_world --language en_US --key order-17 --wait 10s",
+			"   wabridge send --to +15550100123 --template hello_world --language en_US --key order-17 --wait 10s\n" +
+			"   wabridge send --to +15550100123 --text \"Hello, Maria here.\" --author human --by maria",
 		Flags: []cli.Flag{
 			configFlag, setFlag, urlFlag, jsonFlag,
 			&cli.StringFlag{Name: "to", Required: true, Usage: "the `ADDRESS`: +<country><number>, or a BSUID such as US.13491208655302741918"},
@@ -29,6 +30,8 @@ func sendCommand() *cli.Command {
 			&cli.StringFlag{Name: "components", Usage: "the template's components, as the Cloud API's `JSON`"},
 			&cli.StringFlag{Name: "tenant", Usage: "`WHO` writes; not needed when there is one tenant"},
 			&cli.StringFlag{Name: "number", Usage: "the phone number `ID` to write from; not needed when the tenant has one"},
+			&cli.StringFlag{Name: "author", Usage: "`WHO` wrote it: human, so that the bot keeps silent (policy.human_for), or bot"},
+			&cli.StringFlag{Name: "by", Usage: "the `NAME` of who wrote it"},
 			&cli.StringFlag{Name: "key", Usage: "the `KEY` that makes repeating this command harmless; random when not given"},
 			&cli.DurationFlag{Name: "wait", Usage: "wait so `LONG` for WhatsApp's answer"},
 		},
@@ -53,7 +56,9 @@ func send(c *cli.Context) error {
 	var receipt broker.SendReceipt
 	err = cl.call(c.Context, request{
 		method: http.MethodPost, path: "/api/v1/messages", key: key,
-		body: broker.SendRequest{Tenant: c.String("tenant"), Number: c.String("number"), Message: m},
+		body: broker.SendRequest{
+			Tenant: c.String("tenant"), Number: c.String("number"), Author: c.String("author"), By: c.String("by"), Message: m,
+		},
 	}, &receipt)
 	if err != nil {
 		return err
@@ -98,6 +103,9 @@ func messageOf(c *cli.Context) (core.Message, error) {
 	m := core.Message{Direction: core.Outbound}
 	if c.NArg() > 0 {
 		return m, misused("send: %q is no flag: texts of several words go in quotes", c.Args().First())
+	}
+	if a := c.String("author"); a != "" && a != core.AuthorHuman && a != "bot" {
+		return m, misused("--author: %q is neither human nor bot", a)
 	}
 	to, err := core.ParseAddress(c.String("to"))
 	if err != nil {

@@ -274,7 +274,8 @@ func TestEscalation_ReleasedLetsTheBotSpeak(t *testing.T) {
 func TestEscalation_OutsideHoursSaysSoOnceAndWaitsForTheOpening(t *testing.T) {
 	run(t, func(b *bridge) {
 		s := deskSettings()
-		s.Calendars = []escalation.CalendarSettings{{ID: "office", Zone: "UTC", Hours: []string{"mon-fri 09:00-17:00"}, Message: "We are back at nine."}}
+		s.Calendars = []escalation.CalendarSettings{{ID: "office", Zone: "UTC", Hours: []string{"mon-fri 09:00-17:00"}, Message: "We are back at nine.",
+			Messages: map[string]string{"es": "Volvemos a las nueve."}}}
 		s.Teams[0].Calendar = "office"
 		b.scripts = escalates
 		b.desk(s)
@@ -288,6 +289,11 @@ func TestEscalation_OutsideHoursSaysSoOnceAndWaitsForTheOpening(t *testing.T) {
 		}
 		if e, want := b.only(), monday.Add(23*time.Hour+10*time.Minute); !e.Deadline.Equal(want) {
 			t.Errorf("due %s, want %s", e.Deadline, want)
+		}
+		b.accept(received("wamid.3", "+14155550111", "Hola, quiero devolver mi pedido: returns"))
+		settled(time.Second)
+		if got := b.said(); got[len(got)-1] != "Volvemos a las nueve." {
+			t.Errorf("said %q to who writes in Spanish", got)
 		}
 	})
 }

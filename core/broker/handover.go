@@ -273,8 +273,8 @@ func (t *tenant) sharpen(u *turn, p *handOver) {
 
 // outsideHours tells the person, once, that nobody is there now.
 func (t *tenant) outsideHours(u *turn, p *handOver) {
-	cal, message := t.Plan.Calendar(p.Team)
-	if message == "" || p.route.AnyTime || cal.Open(u.step.Time) {
+	message := t.Plan.Away(p.Team, t.languageOf(u, ""))
+	if message == "" || p.route.AnyTime || t.Plan.Calendar(p.Team).Open(u.step.Time) {
 		return
 	}
 	said := &send{message: &core.Message{Type: core.TypeText, Text: message, Direction: core.Outbound, To: u.contact.Address()}}

@@ -255,7 +255,7 @@ func (t *tenant) scriptContext(u *turn) []byte {
 // hours says whether the business is open, by the calendar of the team that
 // gets what names none ("open" without a calendar), and what time it is there.
 func (t *tenant) hours(now time.Time) (state string, local time.Time) {
-	calendar, _ := t.Plan.Calendar(t.Team)
+	calendar := t.Plan.Calendar(t.Team)
 	zone := calendar.Zone()
 	if zone == nil {
 		zone = t.Policy.Zone

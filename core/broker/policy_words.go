@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/phrase"
 	"github.com/wabridge/wabridge/core/script"
 )
 
@@ -119,13 +121,21 @@ func (t *tenant) says(u *turn, text string) {
 	}})
 }
 
-// languageOf is the language to answer in: that of the words, else what the
-// contact's country mostly speaks, else none.
+// languageOf is the language to answer in: that of the words, unless they are
+// English, which everybody writes; else that of the conversation; else what the
+// contact's country mostly speaks. It is the country's where that is a language
+// which is not told from others in what people write.
 func (t *tenant) languageOf(u *turn, words string) string {
-	if words != "" {
+	country := consent.LanguageOf(u.contact.Address())
+	switch {
+	case words != "" && words != "en":
 		return words
+	case country != "" && !slices.Contains(phrase.Languages, country):
+		return country
+	case u.conv.Language != "":
+		return u.conv.Language
 	}
-	return consent.LanguageOf(u.contact.Address())
+	return or(words, country)
 }
 
 // watchLoop looks whether a machine answers the bridge.

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/phrase"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
-	"github.com/wabridge/wabridge/core/table"
 )
 
 // turn is one event while it is decided.
@@ -145,7 +145,7 @@ func (t *tenant) received(u *turn) {
 	}
 	u.conv.In++
 	if u.e.Message != nil {
-		if l := table.Language(u.e.Message.Text); l != "" {
+		if l := phrase.Language(u.e.Message.Text); l != "" {
 			u.conv.Language = l
 		}
 	}

@@ -41,6 +41,18 @@ var shippedTexts = map[string]Texts{
 		Start:         "谢谢：您将收到我们的消息和优惠。随时回复“退订”即可停止。",
 		Ask:           "您同意在此接收我们的优惠信息吗？回复“同意”以确认。",
 	},
+	"de": {
+		Stop:          "Sie erhalten keine Nachrichten mehr von uns. Schreiben Sie WEITER, um wieder Nachrichten und Angebote zu erhalten.",
+		StopMarketing: "Sie erhalten keine Angebote mehr von uns. Schreiben Sie ANMELDEN, um wieder welche zu erhalten.",
+		Start:         "Danke: Sie erhalten unsere Nachrichten und Angebote. Schreiben Sie jederzeit STOPP, um sie zu beenden.",
+		Ask:           "Möchten Sie hier Angebote von uns erhalten? Antworten Sie mit JA, um zuzustimmen.",
+	},
+	"it": {
+		Stop:          "Non riceverà più messaggi da noi. Scriva RIATTIVA per ricevere di nuovo messaggi e offerte.",
+		StopMarketing: "Non riceverà più offerte da noi. Scriva ISCRIVIMI per riceverle di nuovo.",
+		Start:         "Grazie: riceverà i nostri messaggi e le nostre offerte. Scriva STOP in qualsiasi momento per interromperli.",
+		Ask:           "Accetta di ricevere qui le nostre offerte? Risponda ACCETTO per confermare.",
+	},
 }
 
 // TextsFor returns what to say in a language: a tenant's own texts, then those

@@ -100,7 +100,7 @@ var vocabulary = []struct {
 			"atendimento ao cliente",
 	}},
 	{"zh", map[Intent]string{
-		StopAll: "退订|退訂|取消订阅|取消訂閱|停止|停止发送|停止發送|停止短信|不要再发了|不要再發了|别再发了|別再發了|不要再发消息|不要再發訊息|td|t|拒收|取消关注|取消關注|" +
+		StopAll: "退订|退訂|取消订阅|取消訂閱|停止|停止发送|停止發送|停止短信|stop|不要再发了|不要再發了|别再发了|別再發了|不要再发消息|不要再發訊息|td|t|拒收|取消关注|取消關注|" +
 			"不要再给我发信息了|不要再给我发信息|不要再给我发消息了|不要再给我发消息|不要再给我发短信了|不要给我发信息了|不要给我发消息了|别给我发信息了|别给我发消息了|" +
 			"别再给我发信息了|别再给我发消息了|请不要再发了|请不要再给我发信息|请不要再给我发消息|我不想再收到信息|我不想再收到消息|不想再收到消息|" +
 			"不要再發訊息給我|不要再傳訊息給我|不要再傳訊息了|別再傳訊息給我|別再傳訊息了|請不要再發訊息|請不要再傳訊息|我不想再收到訊息",
@@ -112,14 +112,14 @@ var vocabulary = []struct {
 			"请转人工|請轉人工|人工服务|人工服務|和真人说话|我要和真人说话|我想和真人聊|我想和客服说话|可以转人工吗|能转人工吗",
 	}},
 	{"de", map[Intent]string{
-		StopAll: "stopp|abmelden|abbestellen|austragen|keine nachrichten mehr|keine weiteren nachrichten|bitte aufhoren|nicht mehr schreiben|nachrichten abbestellen|" +
+		StopAll: "stop|stopp|abmelden|abbestellen|austragen|keine nachrichten mehr|keine weiteren nachrichten|bitte aufhoren|nicht mehr schreiben|nachrichten abbestellen|" +
 			"ich will keine nachrichten mehr|ich mochte keine nachrichten mehr|ich mochte keine nachrichten mehr erhalten|ich mochte keine weiteren nachrichten|" +
 			"schreiben sie mir nicht mehr|schreibt mir nicht mehr", StopMarketing: "keine werbung|keine werbung mehr|stopp werbung",
 		Start: "weiter", Subscribe: "anmelden|abonnieren", Confirm: "ja|ja bitte|einverstanden|bestatigen",
 		HumanPlease: "mitarbeiter|ein mitarbeiter|mensch|ein mensch|mit einem menschen sprechen|mit einem mitarbeiter sprechen|kundenservice",
 	}},
 	{"it", map[Intent]string{
-		StopAll: "disiscrivimi|disiscrivetemi|cancellami|cancellatemi|cancella iscrizione|annulla iscrizione|basta messaggi|non voglio piu messaggi|" +
+		StopAll: "stop|disiscrivimi|disiscrivetemi|cancellami|cancellatemi|cancella iscrizione|annulla iscrizione|basta messaggi|non voglio piu messaggi|" +
 			"non voglio ricevere messaggi|non voglio ricevere piu messaggi|non voglio piu ricevere messaggi|non voglio piu ricevere i vostri messaggi|" +
 			"non desidero ricevere messaggi|non desidero piu ricevere messaggi|non scrivetemi piu|non mandatemi piu messaggi", StopMarketing: "basta pubblicita|niente pubblicita",
 		Start: "riattiva", Subscribe: "iscrivimi|mi iscrivo", Confirm: "si accetto|accetto|confermo", HumanPlease: "operatore|un operatore|parlare con un operatore|una persona vera",

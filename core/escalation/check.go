@@ -2,6 +2,7 @@ package escalation
 
 import (
 	"fmt"
+	"maps"
 	"net/mail"
 	"regexp"
 	"slices"
@@ -48,10 +49,19 @@ func (c *checker) calendars() {
 			setting, text, _ := strings.Cut(err.Error(), ": ")
 			c.problem(key+"."+setting, "%s", text)
 		}
-		if len(s.Message) > maxMessage {
-			c.problem(key+".message", "has %d bytes: at most %d", len(s.Message), maxMessage)
+		messages := map[string]string{"": s.Message}
+		c.message(key+".message", s.Message)
+		for _, language := range slices.Sorted(maps.Keys(s.Messages)) {
+			c.message(key+".messages."+language, s.Messages[language])
+			messages[language] = s.Messages[language]
 		}
-		c.plan.calendars[s.ID], c.plan.messages[s.ID] = cal, s.Message
+		c.plan.calendars[s.ID], c.plan.messages[s.ID] = cal, messages
+	}
+}
+
+func (c *checker) message(key, text string) {
+	if len(text) > maxMessage {
+		c.problem(key, "has %d bytes: at most %d", len(text), maxMessage)
 	}
 }
 

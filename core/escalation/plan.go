@@ -1,6 +1,7 @@
 package escalation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -116,8 +117,10 @@ type CalendarSettings struct {
 	Hours    []string `koanf:"hours"`
 	Holidays []string `koanf:"holidays"`
 	// Message is what a person is told, once, who is handed over while nobody
-	// is there; empty is nothing.
-	Message string `koanf:"message"`
+	// is there; empty is nothing. Messages are the same by language, for
+	// conversations that are held in one.
+	Message  string            `koanf:"message"`
+	Messages map[string]string `koanf:"messages"`
 }
 
 // Problem is something wrong with settings: the key and a line about it.
@@ -128,8 +131,8 @@ type Plan struct {
 	s         Settings
 	teams     map[string]*Team
 	calendars map[string]*Calendar
-	messages  map[string]string // of calendars
-	keywords  [][]string        // folded, by rule
+	messages  map[string]map[string]string // of calendars, by language; "" is any
+	keywords  [][]string                   // folded, by rule
 }
 
 // Defaults of what settings leave out.
@@ -147,7 +150,7 @@ const (
 
 // NewPlan checks settings. With problems, the plan is of no use.
 func NewPlan(s Settings) (*Plan, []Problem) {
-	p := &Plan{s: s, teams: map[string]*Team{}, calendars: map[string]*Calendar{}, messages: map[string]string{}}
+	p := &Plan{s: s, teams: map[string]*Team{}, calendars: map[string]*Calendar{}, messages: map[string]map[string]string{}}
 	if p.s.Fold == nil {
 		p.s.Fold = strings.ToLower
 	}
@@ -182,14 +185,24 @@ func (p *Plan) Teams() []string { return slices.Sorted(maps.Keys(p.teams)) }
 // HandOver is how soon a target must have an escalation.
 func (p *Plan) HandOver() time.Duration { return p.s.HandOver }
 
-// Calendar returns a team's calendar (nil: always open), and what is said to
-// people outside its hours.
-func (p *Plan) Calendar(team string) (*Calendar, string) {
+// Calendar returns a team's calendar (nil: always open).
+func (p *Plan) Calendar(team string) *Calendar {
 	t := p.teams[team]
 	if t == nil || t.Calendar == "" {
-		return nil, ""
+		return nil
 	}
-	return p.calendars[t.Calendar], p.messages[t.Calendar]
+	return p.calendars[t.Calendar]
+}
+
+// Away returns what is said, in a language if possible, to who is handed over to
+// a team outside its hours; "" is nothing.
+func (p *Plan) Away(team, language string) string {
+	t := p.teams[team]
+	if t == nil {
+		return ""
+	}
+	messages := p.messages[t.Calendar]
+	return cmp.Or(messages[language], messages[""])
 }
 
 // Route is where an escalation goes.
@@ -240,7 +253,7 @@ func (p *Plan) Route(topic, wanted, text string) Route {
 
 // Due returns by when a team must have answered what was escalated at t.
 func (p *Plan) Due(r Route, t time.Time) time.Time {
-	cal, _ := p.Calendar(r.Team.ID)
+	cal := p.Calendar(r.Team.ID)
 	if r.AnyTime || cal == nil {
 		return t.Add(r.Deadline)
 	}

@@ -91,7 +91,7 @@ func TestPlan_DeadlineWaitsForTheTeam(t *testing.T) {
 	if got := p.Due(p.Route(TopicComplaint, "", "lawyer"), friday.Add(time.Hour)); !got.Equal(friday.Add(61 * time.Minute)) {
 		t.Errorf("what may not wait is due %s", got)
 	}
-	if _, message := p.Calendar("desk"); message == "" {
+	if p.Away("desk", "pt") == "" {
 		t.Error("nothing is said to people outside the hours")
 	}
 }
