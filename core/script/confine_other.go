@@ -15,6 +15,8 @@ func confine(uint64) confinement {
 	return confinement{Memory: why, Landlock: why, Seccomp: why}
 }
 
+func comeLast() {}
+
 func cpuTime() time.Duration { return math.MaxInt64 / 2 }
 
 func cpuTimeOf(int) (time.Duration, bool) { return 0, false }

@@ -141,6 +141,64 @@ func metric(t *testing.T, g prometheus.Gatherer, name, tenant string) (sum float
 	return sum
 }
 
+// A tenant whose script had to be stopped comes last for the CPU, with all
+// versions to come, and no other tenant does.
+func TestEngine_LetsEverybodyGoBeforeWhoDidHarm(t *testing.T) {
+	for _, harm := range []string{"loop", "hang", "memory", "top level"} {
+		t.Run(harm, func(t *testing.T) {
+			e := start(t, script.Options{})
+			nice := func(tenant string) int {
+				t.Helper()
+				pids := e.WorkerPIDs(tenant)
+				if len(pids) != 1 {
+					t.Fatalf("%s has %d idle workers", tenant, len(pids))
+				}
+				threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pids[0]))
+				if err != nil || len(threads) == 0 {
+					t.Fatal(err)
+				}
+				least := 20
+				for _, thread := range threads {
+					stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pids[0], thread.Name()))
+					if err != nil {
+						continue // it ended
+					}
+					_, rest, _ := strings.Cut(string(stat), ") ")
+					n, err := strconv.Atoi(strings.Fields(rest)[16])
+					if err != nil {
+						t.Fatal(err)
+					}
+					least = min(least, n)
+				}
+				return least
+			}
+			load(t, e, "shop", "s.js", poisonous)
+			load(t, e, "other", "s.js", poisonous)
+			before := nice("other")
+			if got := nice("shop"); got != before {
+				t.Fatalf("nice %d before there was any harm, %d for others", got, before)
+			}
+			if harm == "top level" {
+				_, err := e.Load(t.Context(), "shop", script.Source{Name: "s.js", Code: []byte("Array.prototype.indexOf.call({ length: 9e15 }, 1); export function onMessage() {}")})
+				if err == nil {
+					t.Fatal("a top level without an end was taken")
+				}
+			} else if d := decide(t, e, "shop", call(t, harm))[0]; d.Err == nil {
+				t.Fatalf("%s: %+v", harm, d)
+			}
+			load(t, e, "shop", "s.js", poisonous+"// mended")
+			decide(t, e, "shop", call(t, "well"))
+			decide(t, e, "other", call(t, "well"))
+			if got := nice("shop"); got != 19 {
+				t.Errorf("nice %d after a script did harm, want 19", got)
+			}
+			if got := nice("other"); got != before {
+				t.Errorf("nice %d for the neighbour, %d before", got, before)
+			}
+		})
+	}
+}
+
 func TestEngine_ServesOthersWhileOneHangs(t *testing.T) {
 	e := start(t, script.Options{})
 	load(t, e, "bad", "s.js", poisonous)

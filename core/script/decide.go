@@ -91,12 +91,16 @@ func (d *deciding) frame(ctx context.Context) error {
 			}
 		}
 	}
-	first, waited := d.next, time.Since(d.began)
+	first, waited, tooLong := d.next, time.Since(d.began), false
 	_, err = d.w.decide(ctx, &d.e.o, d.calls[first:first+n], func(i int, r result) {
 		d.out[first+i] = decision(p, d.calls[first+i].Hooks, r)
 		d.out[first+i].Waited = waited
 		d.next++
+		tooLong = tooLong || r.failure != failureNone && r.ran >= d.e.o.Soft
 	})
+	if tooLong || err != nil && ctx.Err() == nil {
+		d.e.trouble(d.t.id)
+	}
 	if err == nil {
 		return nil
 	}
@@ -198,7 +202,7 @@ func (e *Engine) idleWorker(t *tenant) *worker {
 // give ends a turn. The worker, unless nil, is kept for the next.
 func (e *Engine) give(t *tenant, w *worker) {
 	e.mu.Lock()
-	if w != nil && w.program == t.program && e.ctx.Err() == nil {
+	if w != nil && w.program == t.program && w.last == t.last() && e.ctx.Err() == nil {
 		t.idle = append(t.idle, w)
 		w = nil
 	}
@@ -225,6 +229,15 @@ func (e *Engine) strike(t *tenant, why string) {
 		e.o.Log.Error("script switched off until it is changed", "tenant", t.id, "reason", why)
 	} else {
 		e.o.Log.Warn("script worker ended", "tenant", t.id, "reason", why)
+	}
+}
+
+// trouble takes note that a tenant's script had to be stopped.
+func (e *Engine) trouble(tenantID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.tenants[tenantID]; t != nil {
+		t.trouble = time.Now()
 	}
 }
 

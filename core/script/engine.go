@@ -51,6 +51,10 @@ const (
 	// switched off until a new version is loaded.
 	strikes      = 3
 	strikeWindow = 10 * time.Minute
+	// A tenant whose script had to be stopped gets the CPU only when nobody else
+	// wants it, for this long: whatever its next version does, the neighbours do
+	// not feel it.
+	lastAfterTrouble = 10 * time.Minute
 )
 
 // Engine runs the scripts of all tenants. All methods may be called
@@ -80,6 +84,15 @@ type tenant struct {
 	strikes []time.Time // of the program, within the window
 	off     bool
 	reason  string
+	// trouble is when a script of the tenant's, of whatever version, was last
+	// interrupted or had its worker killed.
+	trouble time.Time
+}
+
+// last reports whether the tenant's workers come last. The caller holds the
+// engine's mutex.
+func (t *tenant) last() bool {
+	return !t.trouble.IsZero() && time.Since(t.trouble) < lastAfterTrouble
 }
 
 // State is what people see of a tenant's script.
@@ -181,6 +194,9 @@ func (e *Engine) Load(ctx context.Context, tenantID string, src Source) (Version
 	w, reply, err := e.spawn(ctx, tenantID, p)
 	if err != nil {
 		e.m.loads.WithLabelValues(tenantID, "refused").Inc()
+		if died := (*workerError)(nil); errors.As(err, &died) {
+			e.trouble(tenantID)
+		}
 		return Version{}, err
 	}
 	e.m.loads.WithLabelValues(tenantID, "ok").Inc()
@@ -214,7 +230,7 @@ func (e *Engine) Check(ctx context.Context, src Source) error {
 		return err
 	}
 	gone := make(chan struct{})
-	w, reply, err := e.o.startWorker(ctx, p, func() { close(gone) })
+	w, reply, err := e.o.startWorker(ctx, p, false, func() { close(gone) })
 	if err == nil {
 		e.report(reply)
 		w.kill()
@@ -274,13 +290,15 @@ func (e *Engine) spawn(ctx context.Context, tenantID string, p *program) (*worke
 		return nil, loadReply{}, core.Errorf(core.CodeUnavailable, "script", "start a worker: %w", e.ctx.Err())
 	}
 	e.workers++
+	t := e.tenants[tenantID]
+	last := t != nil && t.last()
 	excess := e.workers - e.o.MaxWorkers
 	e.mu.Unlock()
 	if excess > 0 {
 		e.endLongestIdle(excess)
 	}
 	start := time.Now()
-	w, reply, err := e.o.startWorker(ctx, p, func() {
+	w, reply, err := e.o.startWorker(ctx, p, last, func() {
 		e.mu.Lock()
 		e.workers--
 		e.gone.Broadcast()

@@ -38,6 +38,7 @@ type program struct {
 // use it.
 type worker struct {
 	program *program
+	last    bool // everybody else gets the CPU first
 	conn    net.Conn
 	proc    *os.Process
 	stderr  *head
@@ -50,11 +51,12 @@ type worker struct {
 	lastUsed time.Time
 }
 
-// startWorker starts a process and loads the program in it. done is called once
+// startWorker starts a process and loads the program in it, behind everybody else
+// if last. done is called once
 // when the process is gone, also when startWorker fails. The error is an
 // *core.Error: CodeInvalid when the script is to blame.
-func (o *Options) startWorker(ctx context.Context, p *program, done func()) (*worker, loadReply, error) {
-	w := &worker{program: p, exited: make(chan struct{}), stderr: &head{}}
+func (o *Options) startWorker(ctx context.Context, p *program, last bool, done func()) (*worker, loadReply, error) {
+	w := &worker{program: p, last: last, exited: make(chan struct{}), stderr: &head{}}
 	fail := func(err error) (*worker, loadReply, error) {
 		return nil, loadReply{}, core.Errorf(core.CodeUnavailable, "script", "start a worker: %w", err)
 	}
@@ -110,7 +112,7 @@ func (o *Options) startWorker(ctx context.Context, p *program, done func()) (*wo
 func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err error) {
 	data, err := json.Marshal(loadRequest{
 		Source: w.program.Source, Soft: o.Soft, Hard: o.Hard, Memory: o.MemoryLimit,
-		Tests: o.tests,
+		Last: w.last, Tests: o.tests,
 	})
 	if err != nil {
 		return reply, core.Errorf(core.CodeInternal, "script", "load: %w", err)
@@ -140,13 +142,13 @@ func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err err
 	case err != nil && ctx.Err() != nil:
 		return reply, core.Errorf(core.CodeUnavailable, "script", "load: %w", ctx.Err())
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return reply, core.Errorf(core.CodeInvalid, "script", "%s: %s did not end in time", w.program.Name, step)
+		return reply, core.Errorf(core.CodeInvalid, "script", "%s: %s %w", w.program.Name, step, &workerError{"loop", "did not end in time"})
 	case err != nil:
 		why := w.death()
 		if why == "" {
 			return reply, core.Errorf(core.CodeUnavailable, "script", "start a worker: %w", err)
 		}
-		return reply, core.Errorf(core.CodeInvalid, "script", "%s: %s %s", w.program.Name, step, why)
+		return reply, core.Errorf(core.CodeInvalid, "script", "%s: %s %w", w.program.Name, step, &workerError{"crash", why})
 	case kind != frameLoad || json.Unmarshal(payload, &reply) != nil:
 		return reply, core.Errorf(core.CodeInternal, "script", "load: %w", errFrame)
 	case reply.Error != "":

@@ -61,7 +61,7 @@ func (e *Engine) Test(ctx context.Context, src Source, tests []Source, base []by
 	o := e.o
 	o.tests = &testRequest{Files: tests, Base: string(base)}
 	gone := make(chan struct{})
-	w, reply, err := o.startWorker(ctx, p, func() { close(gone) })
+	w, reply, err := o.startWorker(ctx, p, false, func() { close(gone) })
 	if err == nil {
 		e.report(reply)
 		w.kill()
