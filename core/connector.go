@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"time"
 )
 
 // Connector is the code for one CRM: what a plugin author writes. It keeps no
@@ -27,6 +28,31 @@ type Connector interface {
 	Deliver(ctx context.Context, account Account, batch []Delivery) []Result
 }
 
+// Authorizer is a Connector whose CRM wants tokens that expire. The bridge asks
+// for a token when it has none, shortly before it expires and once when the CRM
+// refuses it, never twice at a time; it keeps it, encrypted, over restarts, and
+// hands it to every call as [Account.Token].
+type Authorizer interface {
+	Connector
+	// Authorize gets a token with the account's lasting secrets. Account.Token is
+	// the one before, if there was one: where refreshing gives a new refresh
+	// token, it is in there. CodeUnauthenticated means that a person must sign in
+	// again or mend a secret, CodeRateLimited with RetryAfter that it was asked
+	// too often.
+	Authorize(ctx context.Context, account Account) (Token, error)
+}
+
+// Token is what a CRM gave an account to work with for a while.
+type Token struct {
+	// Secrets are by name: "access", "refresh". Never log them.
+	Secrets map[string]Secret
+	// Values came with it and are no secrets: the address of the API.
+	Values map[string]string
+	// Expires is when it must be renewed; zero when nobody knows. It is then used
+	// until it is refused.
+	Expires time.Time
+}
+
 // ConnectorInfo describes a connector.
 type ConnectorInfo struct {
 	// Name is the connector's, in the form of [TenantPattern].
@@ -46,6 +72,9 @@ type ConnectorInfo struct {
 	CallsPerSecond float64 `json:"calls_per_second,omitempty"`
 	// Secrets names the secrets that an account must have.
 	Secrets []string `json:"secrets,omitempty"`
+	// Authorizes says that the connector is an [Authorizer]. It is filled in by
+	// the plugin's Serve.
+	Authorizes bool `json:"authorizes,omitempty"`
 }
 
 // Account is one tenant's account at a CRM, as the owner configured it.
@@ -57,6 +86,9 @@ type Account struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// Secrets are by name: "token", "password". Never log them.
 	Secrets map[string]Secret `json:"-"`
+	// Token is what [Authorizer].Authorize last returned; nil for connectors that
+	// are none.
+	Token *Token `json:"-"`
 }
 
 // Secret is a text that must not be seen: it prints, logs and marshals as

@@ -64,6 +64,8 @@ type App struct {
 	broker *broker.Broker
 	web    *web.Server
 	watch  *watcher
+	// tokensKey seals the lanes' tokens.
+	tokensKey []byte
 	// accounts are the tenants by the id of their WhatsApp business account.
 	accounts map[string][]string
 }
@@ -94,8 +96,11 @@ func New(o Options) (*App, error) {
 
 func (a *App) assemble(reg *prometheus.Registry) error {
 	cfg := a.o.Config
-	key, err := opaqueKey(filepath.Join(cfg.DataDir, keyFile))
+	key, err := ownKey(filepath.Join(cfg.DataDir, keyFile))
 	if err != nil {
+		return err
+	}
+	if a.tokensKey, err = ownKey(filepath.Join(cfg.DataDir, tokensKeyFile)); err != nil {
 		return err
 	}
 	a.engine = script.New(script.Options{
@@ -162,9 +167,13 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "lane %s: no connector %q", l.Name, l.Connector)
 		}
 		account := core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets}
+		kept, err := newTokens(a.store, a.tokensKey, account, a.o.Log)
+		if err != nil {
+			return out, err
+		}
 		host := plugin.NewHost(plugin.HostOptions{
 			Name: l.Connector, Tenant: t.ID, Lane: l.Name, Launch: launcher,
-			Account: func() core.Account { return account }, Log: a.o.Log, Registerer: reg,
+			Account: func() core.Account { return account }, Tokens: kept, Log: a.o.Log, Registerer: reg,
 		})
 		a.hosts = append(a.hosts, host)
 		out.Lanes = append(out.Lanes, broker.Lane{
@@ -301,8 +310,8 @@ func (a *App) runHosts(ctx context.Context) error {
 	return nil
 }
 
-// OpaqueKey returns the key of the bridge whose data are in a folder: see
-// opaqueKey.
+// OpaqueKey returns the key of the bridge whose data are in a folder: what
+// authenticates what WhatsApp sends back with each status.
 func OpaqueKey(dataDir string) ([]byte, error) {
 	key, err := os.ReadFile(filepath.Join(dataDir, keyFile))
 	if err != nil {
@@ -313,26 +322,26 @@ func OpaqueKey(dataDir string) ([]byte, error) {
 
 const keyFile = "opaque.key"
 
-// opaqueKey reads the key that authenticates what WhatsApp sends back with each
-// status, or makes one. A bridge that lost it would not know its own messages
-// again.
-func opaqueKey(path string) ([]byte, error) {
+// ownKey reads a key of the bridge's own, or makes it. Without [keyFile] a bridge
+// would not know its own messages again.
+func ownKey(path string) ([]byte, error) {
+	name := filepath.Base(path)
 	key, err := os.ReadFile(path)
 	if err == nil && len(key) == 32 {
 		return key, nil
 	}
 	if err == nil {
-		return nil, core.Errorf(core.CodeInvalid, "opaque.key", "%s has %d bytes instead of 32: restore it from a backup", path, len(key))
+		return nil, core.Errorf(core.CodeInvalid, name, "%s has %d bytes instead of 32: restore it from a backup", path, len(key))
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return nil, core.Errorf(core.CodeInternal, "opaque.key", "%w", err)
+		return nil, core.Errorf(core.CodeInternal, name, "%w", err)
 	}
 	key = make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
 	if err := writeDurably(path, key); err != nil {
-		return nil, core.Errorf(core.CodeInternal, "opaque.key", "%w", err)
+		return nil, core.Errorf(core.CodeInternal, name, "%w", err)
 	}
 	return key, nil
 }

@@ -31,7 +31,8 @@ import (
 // children are the programs that the tests start: plugins of all kinds, mostly
 // bad ones, and bridges to be killed.
 var children = map[string]func(args []string){
-	"actor": func([]string) { Serve(actor{}) },
+	"actor":   func([]string) { Serve(actor{}) },
+	"visitor": func([]string) { Serve(visitor{}) },
 
 	// What authors do before Serve.
 	"printing": func(args []string) {
@@ -148,6 +149,10 @@ func (e evil) Info(context.Context, *connectorpb.InfoRequest) (*connectorpb.Info
 
 func (e evil) Check(context.Context, *connectorpb.CheckRequest) (*connectorpb.CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "no Check here")
+}
+
+func (e evil) Authorize(context.Context, *connectorpb.AuthorizeRequest) (*connectorpb.AuthorizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "evil has no tokens")
 }
 
 func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {

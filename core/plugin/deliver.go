@@ -50,17 +50,79 @@ func (h *Host) cachedInfo() (core.ConnectorInfo, bool) {
 	return *h.info, true
 }
 
-// Check asks the connector whether the account's settings and secrets work.
-func (h *Host) Check(ctx context.Context) error { return h.check(ctx, h.account()) }
+// Check asks the connector whether the account's settings and secrets work,
+// getting a token for it first if it needs one.
+func (h *Host) Check(ctx context.Context) error {
+	account := h.account()
+	token, err := h.keeper.current(ctx, nil)
+	if err != nil {
+		return err
+	}
+	account.Token = token
+	checked := h.check(ctx, account)
+	if token == nil || core.CodeOf(checked) != core.CodeUnauthenticated {
+		return checked
+	}
+	fresh, err := h.keeper.current(ctx, token)
+	switch {
+	case err != nil:
+		return err
+	case fresh == token:
+		return checked
+	}
+	account.Token = fresh
+	return h.check(ctx, account)
+}
 
 // Deliver implements [core.Sink]. Each event gets exactly one result, whatever
 // the plugin does. When no process is ready within StartWait, nothing has
 // happened: the results have CodeUnavailable with ScopeLane. When the process
 // dies, hangs or answers nonsense, they have CodeUnknownOutcome with Op
 // "plugin"; Vendor says more. A batch that is larger than the connector or a
-// message can take is delivered in several calls, one after the other.
+// message can take is delivered in several calls, one after the other. What the
+// CRM refuses because of the account's token is delivered once more with a new
+// one.
 func (h *Host) Deliver(ctx context.Context, batch []core.Delivery) []core.Result {
-	return h.deliver(ctx, h.account(), batch)
+	account := h.account()
+	token, err := h.keeper.current(ctx, nil)
+	if err != nil {
+		return failAll(batch, err)
+	}
+	account.Token = token
+	results := h.deliver(ctx, account, batch)
+	if token == nil {
+		return results
+	}
+	places := map[string]int{} // of the results to replace
+	for i, r := range results {
+		if r.Err != nil && r.Err.Code == core.CodeUnauthenticated {
+			places[r.ID] = i
+		}
+	}
+	if len(places) == 0 {
+		return results
+	}
+	fresh, err := h.keeper.current(ctx, token)
+	switch {
+	case err != nil:
+		for id, i := range places {
+			results[i] = core.Result{ID: id, Err: err}
+		}
+		return results
+	case fresh == token:
+		return results
+	}
+	var again []core.Delivery
+	for _, d := range batch {
+		if _, ok := places[d.Event.ID]; ok {
+			again = append(again, d)
+		}
+	}
+	account.Token = fresh
+	for _, r := range h.deliver(ctx, account, again) {
+		results[places[r.ID]] = r
+	}
+	return results
 }
 
 // Connector returns the plugin as a connector, with the account given in each
@@ -68,6 +130,18 @@ func (h *Host) Deliver(ctx context.Context, batch []core.Delivery) []core.Result
 func (h *Host) Connector() core.Connector { return connector{h} }
 
 type connector struct{ h *Host }
+
+var _ core.Authorizer = connector{}
+
+// Authorize fails with CodeInternal for a plugin that has none: see
+// [core.ConnectorInfo].Authorizes.
+func (c connector) Authorize(ctx context.Context, a core.Account) (core.Token, error) {
+	token, err := c.h.authorize(ctx, a)
+	if err != nil {
+		return core.Token{}, err
+	}
+	return *token, nil
+}
 
 func (c connector) Info() core.ConnectorInfo {
 	i, _ := c.h.cachedInfo()
@@ -81,7 +155,7 @@ func (c connector) Deliver(ctx context.Context, a core.Account, batch []core.Del
 }
 
 func (h *Host) check(ctx context.Context, account core.Account) error {
-	h.redact.learn(account.Secrets)
+	h.learn(account)
 	ctx, cancel := context.WithTimeout(ctx, h.o.CallTimeout)
 	defer cancel()
 	for range maxRefusals {
@@ -122,7 +196,7 @@ func (h *Host) deliver(ctx context.Context, account core.Account, batch []core.D
 	if len(batch) == 0 {
 		return nil
 	}
-	h.redact.learn(account.Secrets)
+	h.learn(account)
 	h.metrics.inflight.Inc()
 	defer h.metrics.inflight.Dec()
 	wire := accountToWire(account)

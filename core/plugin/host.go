@@ -24,6 +24,9 @@ type HostOptions struct {
 	// the plugin, concurrently, and must be quick. Its Tenant and Lane are
 	// replaced by the Host's.
 	Account func() core.Account
+	// Tokens keeps the account's token over restarts, for connectors that need
+	// one. Nil: another is asked for after each start.
+	Tokens TokenStore
 	// Log gets the Host's own records and what the plugin logs. Nil discards.
 	Log *slog.Logger
 	// Registerer gets the metrics. Several Hosts share one. Nil: none.
@@ -113,6 +116,7 @@ type Host struct {
 	log     *slog.Logger
 	redact  redactor
 	metrics *metrics
+	keeper  *keeper
 	restart chan struct{} // has one when a restart was asked for
 
 	mu      sync.Mutex
@@ -135,6 +139,7 @@ func NewHost(o HostOptions) *Host {
 		changed: make(chan struct{}),
 		state:   State{Phase: PhaseStarting, Since: time.Now()},
 	}
+	h.keeper = newKeeper(h)
 	return h
 }
 

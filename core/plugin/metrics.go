@@ -15,6 +15,7 @@ type metrics struct {
 	odd      prometheus.Counter
 	inflight prometheus.Gauge
 	seconds  prometheus.Observer
+	tokens   *prometheus.CounterVec // by how asking for one ended
 }
 
 func newMetrics(reg prometheus.Registerer, plugin, tenant, lane string) *metrics {
@@ -37,6 +38,9 @@ func newMetrics(reg prometheus.Registerer, plugin, tenant, lane string) *metrics
 			Name: "wabridge_plugin_deliver_seconds", Help: "Time that Deliver calls took.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, labels)).WithLabelValues(values...),
+		tokens: shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wabridge_plugin_tokens_total", Help: "Tokens that were asked for, by how it ended: ok or the error's code.",
+		}, append(labels, "result"))).MustCurryWith(prometheus.Labels{"plugin": plugin, "tenant": tenant, "lane": lane}),
 	}
 }
 

@@ -30,7 +30,9 @@ func (s *service) Info(context.Context, *connectorpb.InfoRequest) (res *connecto
 			err = status.Error(codes.Internal, describePanic("Info", r))
 		}
 	}()
-	return infoToWire(s.connector.Info()), nil
+	info := s.connector.Info()
+	_, info.Authorizes = s.connector.(core.Authorizer)
+	return infoToWire(info), nil
 }
 
 func (s *service) Check(ctx context.Context, req *connectorpb.CheckRequest) (res *connectorpb.CheckResponse, err error) {
@@ -43,6 +45,23 @@ func (s *service) Check(ctx context.Context, req *connectorpb.CheckRequest) (res
 		return &connectorpb.CheckResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
 	return &connectorpb.CheckResponse{}, nil
+}
+
+func (s *service) Authorize(ctx context.Context, req *connectorpb.AuthorizeRequest) (res *connectorpb.AuthorizeResponse, err error) {
+	authorizer, ok := s.connector.(core.Authorizer)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the connector has no Authorize")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			res, err = &connectorpb.AuthorizeResponse{Error: errorToWire(panicked("Authorize", r, core.CodeInternal))}, nil
+		}
+	}()
+	token, err := authorizer.Authorize(ctx, accountFromWire(req.GetAccount()))
+	if err != nil {
+		return &connectorpb.AuthorizeResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
+	}
+	return &connectorpb.AuthorizeResponse{Token: tokenToWire(&token)}, nil
 }
 
 func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {

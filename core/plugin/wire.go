@@ -11,7 +11,7 @@ import (
 func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	w := &connectorpb.InfoResponse{
 		Name: i.Name, Version: clean(i.Version, 100), MaxBatch: int32(i.MaxBatch), Idempotency: string(i.Idempotency),
-		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets,
+		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes,
 	}
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
@@ -23,6 +23,7 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 	i := core.ConnectorInfo{
 		Name: w.GetName(), Version: clean(w.GetVersion(), 100), MaxBatch: int(w.GetMaxBatch()),
 		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(), Secrets: w.GetSecrets(),
+		Authorizes: w.GetAuthorizes(),
 	}
 	for _, k := range w.GetKinds() {
 		i.Kinds = append(i.Kinds, core.Kind(k))
@@ -31,25 +32,60 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 }
 
 func accountToWire(a core.Account) *connectorpb.Account {
-	w := &connectorpb.Account{Tenant: a.Tenant, Lane: a.Lane, Settings: a.Settings}
-	if len(a.Secrets) > 0 {
-		w.Secrets = make(map[string]string, len(a.Secrets))
-		for name, s := range a.Secrets {
-			w.Secrets[name] = s.Reveal()
-		}
+	return &connectorpb.Account{
+		Tenant: a.Tenant, Lane: a.Lane, Settings: a.Settings, Secrets: secretsToWire(a.Secrets), Token: tokenToWire(a.Token),
+	}
+}
+
+func accountFromWire(w *connectorpb.Account) core.Account {
+	return core.Account{
+		Tenant: w.GetTenant(), Lane: w.GetLane(), Settings: json.RawMessage(w.GetSettings()),
+		Secrets: secretsFromWire(w.GetSecrets()), Token: tokenFromWire(w.GetToken()),
+	}
+}
+
+func secretsToWire(secrets map[string]core.Secret) map[string]string {
+	if len(secrets) == 0 {
+		return nil
+	}
+	w := make(map[string]string, len(secrets))
+	for name, s := range secrets {
+		w[name] = s.Reveal()
 	}
 	return w
 }
 
-func accountFromWire(w *connectorpb.Account) core.Account {
-	a := core.Account{Tenant: w.GetTenant(), Lane: w.GetLane(), Settings: json.RawMessage(w.GetSettings())}
-	if len(w.GetSecrets()) > 0 {
-		a.Secrets = make(map[string]core.Secret, len(w.GetSecrets()))
-		for name, s := range w.GetSecrets() {
-			a.Secrets[name] = core.Secret(s)
-		}
+func secretsFromWire(w map[string]string) map[string]core.Secret {
+	if len(w) == 0 {
+		return nil
 	}
-	return a
+	secrets := make(map[string]core.Secret, len(w))
+	for name, s := range w {
+		secrets[name] = core.Secret(s)
+	}
+	return secrets
+}
+
+func tokenToWire(t *core.Token) *connectorpb.Token {
+	if t == nil {
+		return nil
+	}
+	w := &connectorpb.Token{Secrets: secretsToWire(t.Secrets), Values: t.Values}
+	if !t.Expires.IsZero() {
+		w.ExpiresMs = t.Expires.UnixMilli()
+	}
+	return w
+}
+
+func tokenFromWire(w *connectorpb.Token) *core.Token {
+	if w == nil {
+		return nil
+	}
+	t := &core.Token{Secrets: secretsFromWire(w.GetSecrets()), Values: w.GetValues()}
+	if ms := w.GetExpiresMs(); ms > 0 {
+		t.Expires = time.UnixMilli(ms).UTC()
+	}
+	return t
 }
 
 func errorToWire(e *core.Error) *connectorpb.Error {

@@ -105,7 +105,9 @@ type InfoResponse struct {
 	// How often Deliver may be called for one account; 0: no limit.
 	CallsPerSecond float64 `protobuf:"fixed64,6,opt,name=calls_per_second,json=callsPerSecond,proto3" json:"calls_per_second,omitempty"`
 	// The names of the secrets that an account must have.
-	Secrets       []string `protobuf:"bytes,7,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	Secrets []string `protobuf:"bytes,7,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	// The connector has Authorize.
+	Authorizes    bool `protobuf:"varint,8,opt,name=authorizes,proto3" json:"authorizes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,13 @@ func (x *InfoResponse) GetSecrets() []string {
 	return nil
 }
 
+func (x *InfoResponse) GetAuthorizes() bool {
+	if x != nil {
+		return x.Authorizes
+	}
+	return false
+}
+
 // Account is one tenant's account at a CRM. It comes with every call.
 type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -198,7 +207,9 @@ type Account struct {
 	// The lane's settings: a JSON object, or empty.
 	Settings []byte `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
 	// Secrets by name. Never log them, never put them into an Error.
-	Secrets       map[string]string `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Secrets map[string]string `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What Authorize last returned; absent for plugins that do not have it.
+	Token         *Token `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -261,6 +272,78 @@ func (x *Account) GetSecrets() map[string]string {
 	return nil
 }
 
+func (x *Account) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// Token is what a CRM gave an account to work with for a while. The bridge keeps
+// it, encrypted, over restarts.
+type Token struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name: "access", "refresh". Never log them. At most 16 of 16 KiB together.
+	Secrets map[string]string `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What came with it and is no secret, such as the address of the API.
+	Values map[string]string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When it must be renewed, in milliseconds since 1970; 0: nobody knows.
+	ExpiresMs     int64 `protobuf:"varint,3,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_connector_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Token) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Token) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Token) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
 type CheckRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Account       *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -270,7 +353,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_connector_proto_msgTypes[3]
+	mi := &file_connector_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +365,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[3]
+	mi := &file_connector_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +378,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{3}
+	return file_connector_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CheckRequest) GetAccount() *Account {
@@ -315,7 +398,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_connector_proto_msgTypes[4]
+	mi := &file_connector_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +410,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[4]
+	mi := &file_connector_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,10 +423,108 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{4}
+	return file_connector_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CheckResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type AuthorizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account.token is the token before this one, if there was one.
+	Account       *Account `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizeRequest) Reset() {
+	*x = AuthorizeRequest{}
+	mi := &file_connector_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeRequest) ProtoMessage() {}
+
+func (x *AuthorizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeRequest.ProtoReflect.Descriptor instead.
+func (*AuthorizeRequest) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AuthorizeRequest) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+type AuthorizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Token *Token                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Absent when there is a token.
+	Error         *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizeResponse) Reset() {
+	*x = AuthorizeResponse{}
+	mi := &file_connector_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeResponse) ProtoMessage() {}
+
+func (x *AuthorizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeResponse.ProtoReflect.Descriptor instead.
+func (*AuthorizeResponse) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuthorizeResponse) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *AuthorizeResponse) GetError() *Error {
 	if x != nil {
 		return x.Error
 	}
@@ -361,7 +542,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_connector_proto_msgTypes[5]
+	mi := &file_connector_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +554,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[5]
+	mi := &file_connector_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +567,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{5}
+	return file_connector_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeliverRequest) GetAccount() *Account {
@@ -417,7 +598,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_connector_proto_msgTypes[6]
+	mi := &file_connector_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +610,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[6]
+	mi := &file_connector_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +623,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{6}
+	return file_connector_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Delivery) GetId() string {
@@ -477,7 +658,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_connector_proto_msgTypes[7]
+	mi := &file_connector_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +670,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[7]
+	mi := &file_connector_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +683,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{7}
+	return file_connector_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeliverResponse) GetResults() []*Result {
@@ -526,7 +707,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_connector_proto_msgTypes[8]
+	mi := &file_connector_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -538,7 +719,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[8]
+	mi := &file_connector_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -551,7 +732,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{8}
+	return file_connector_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Result) GetId() string {
@@ -601,7 +782,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_connector_proto_msgTypes[9]
+	mi := &file_connector_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +794,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[9]
+	mi := &file_connector_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +807,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{9}
+	return file_connector_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Error) GetCode() string {
@@ -690,7 +871,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\xd5\x01\n" +
+	"\vInfoRequest\"\xf5\x01\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -698,19 +879,39 @@ const file_connector_proto_rawDesc = "" +
 	"\vidempotency\x18\x04 \x01(\tR\vidempotency\x12\x14\n" +
 	"\x05kinds\x18\x05 \x03(\tR\x05kinds\x12(\n" +
 	"\x10calls_per_second\x18\x06 \x01(\x01R\x0ecallsPerSecond\x12\x18\n" +
-	"\asecrets\x18\a \x03(\tR\asecrets\"\xd1\x01\n" +
+	"\asecrets\x18\a \x03(\tR\asecrets\x12\x1e\n" +
+	"\n" +
+	"authorizes\x18\b \x01(\bR\n" +
+	"authorizes\"\x82\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
 	"\bsettings\x18\x03 \x01(\fR\bsettings\x12B\n" +
-	"\asecrets\x18\x04 \x03(\v2(.wabridge.plugin.v1.Account.SecretsEntryR\asecrets\x1a:\n" +
+	"\asecrets\x18\x04 \x03(\v2(.wabridge.plugin.v1.Account.SecretsEntryR\asecrets\x12/\n" +
+	"\x05token\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.TokenR\x05token\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x02\n" +
+	"\x05Token\x12@\n" +
+	"\asecrets\x18\x01 \x03(\v2&.wabridge.plugin.v1.Token.SecretsEntryR\asecrets\x12=\n" +
+	"\x06values\x18\x02 \x03(\v2%.wabridge.plugin.v1.Token.ValuesEntryR\x06values\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +
 	"\fCheckRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\"@\n" +
 	"\rCheckResponse\x12/\n" +
-	"\x05error\x18\x01 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"I\n" +
+	"\x10AuthorizeRequest\x125\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\"u\n" +
+	"\x11AuthorizeResponse\x12/\n" +
+	"\x05token\x18\x01 \x01(\v2\x19.wabridge.plugin.v1.TokenR\x05token\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
 	"\x0eDeliverRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
@@ -734,11 +935,12 @@ const file_connector_proto_rawDesc = "" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n" +
 	"\x06vendor\x18\x06 \x01(\tR\x06vendor\x12$\n" +
 	"\x0eretry_after_ms\x18\a \x01(\x03R\fretryAfterMs\x12\x14\n" +
-	"\x05scope\x18\b \x01(\tR\x05scope2\xf8\x01\n" +
+	"\x05scope\x18\b \x01(\tR\x05scope2\xd2\x02\n" +
 	"\tConnector\x12I\n" +
 	"\x04Info\x12\x1f.wabridge.plugin.v1.InfoRequest\x1a .wabridge.plugin.v1.InfoResponse\x12L\n" +
 	"\x05Check\x12 .wabridge.plugin.v1.CheckRequest\x1a!.wabridge.plugin.v1.CheckResponse\x12R\n" +
-	"\aDeliver\x12\".wabridge.plugin.v1.DeliverRequest\x1a#.wabridge.plugin.v1.DeliverResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
+	"\aDeliver\x12\".wabridge.plugin.v1.DeliverRequest\x1a#.wabridge.plugin.v1.DeliverResponse\x12X\n" +
+	"\tAuthorize\x12$.wabridge.plugin.v1.AuthorizeRequest\x1a%.wabridge.plugin.v1.AuthorizeResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
 
 var (
 	file_connector_proto_rawDescOnce sync.Once
@@ -752,39 +954,52 @@ func file_connector_proto_rawDescGZIP() []byte {
 	return file_connector_proto_rawDescData
 }
 
-var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_connector_proto_goTypes = []any{
-	(*InfoRequest)(nil),     // 0: wabridge.plugin.v1.InfoRequest
-	(*InfoResponse)(nil),    // 1: wabridge.plugin.v1.InfoResponse
-	(*Account)(nil),         // 2: wabridge.plugin.v1.Account
-	(*CheckRequest)(nil),    // 3: wabridge.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),   // 4: wabridge.plugin.v1.CheckResponse
-	(*DeliverRequest)(nil),  // 5: wabridge.plugin.v1.DeliverRequest
-	(*Delivery)(nil),        // 6: wabridge.plugin.v1.Delivery
-	(*DeliverResponse)(nil), // 7: wabridge.plugin.v1.DeliverResponse
-	(*Result)(nil),          // 8: wabridge.plugin.v1.Result
-	(*Error)(nil),           // 9: wabridge.plugin.v1.Error
-	nil,                     // 10: wabridge.plugin.v1.Account.SecretsEntry
+	(*InfoRequest)(nil),       // 0: wabridge.plugin.v1.InfoRequest
+	(*InfoResponse)(nil),      // 1: wabridge.plugin.v1.InfoResponse
+	(*Account)(nil),           // 2: wabridge.plugin.v1.Account
+	(*Token)(nil),             // 3: wabridge.plugin.v1.Token
+	(*CheckRequest)(nil),      // 4: wabridge.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),     // 5: wabridge.plugin.v1.CheckResponse
+	(*AuthorizeRequest)(nil),  // 6: wabridge.plugin.v1.AuthorizeRequest
+	(*AuthorizeResponse)(nil), // 7: wabridge.plugin.v1.AuthorizeResponse
+	(*DeliverRequest)(nil),    // 8: wabridge.plugin.v1.DeliverRequest
+	(*Delivery)(nil),          // 9: wabridge.plugin.v1.Delivery
+	(*DeliverResponse)(nil),   // 10: wabridge.plugin.v1.DeliverResponse
+	(*Result)(nil),            // 11: wabridge.plugin.v1.Result
+	(*Error)(nil),             // 12: wabridge.plugin.v1.Error
+	nil,                       // 13: wabridge.plugin.v1.Account.SecretsEntry
+	nil,                       // 14: wabridge.plugin.v1.Token.SecretsEntry
+	nil,                       // 15: wabridge.plugin.v1.Token.ValuesEntry
 }
 var file_connector_proto_depIdxs = []int32{
-	10, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
-	2,  // 1: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
-	9,  // 2: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 3: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
-	6,  // 4: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
-	8,  // 5: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
-	9,  // 6: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
-	0,  // 7: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
-	3,  // 8: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
-	5,  // 9: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
-	1,  // 10: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
-	4,  // 11: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
-	7,  // 12: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	13, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
+	3,  // 1: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
+	14, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
+	15, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
+	2,  // 4: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
+	12, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 6: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
+	3,  // 7: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
+	12, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 9: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
+	9,  // 10: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
+	11, // 11: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
+	12, // 12: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
+	0,  // 13: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
+	4,  // 14: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
+	8,  // 15: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
+	6,  // 16: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
+	1,  // 17: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
+	5,  // 18: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
+	10, // 19: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
+	7,  // 20: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }
@@ -798,7 +1013,7 @@ func file_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_proto_rawDesc), len(file_connector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

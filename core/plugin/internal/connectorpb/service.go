@@ -1,5 +1,5 @@
 // Package connectorpb is the wire form of the plugin contract, connector.proto:
-// the messages are generated, the three calls are written by hand below. Only
+// the messages are generated, the calls are written by hand below. Only
 // package plugin imports it, so that the wire can change under plugin authors.
 package connectorpb
 
@@ -19,6 +19,8 @@ const (
 	MethodInfo    = "/" + Service + "/Info"
 	MethodCheck   = "/" + Service + "/Check"
 	MethodDeliver = "/" + Service + "/Deliver"
+
+	MethodAuthorize = "/" + Service + "/Authorize"
 )
 
 // Server is what a plugin serves.
@@ -26,6 +28,7 @@ type Server interface {
 	Info(context.Context, *InfoRequest) (*InfoResponse, error)
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
+	Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error)
 }
 
 // Register adds s to a gRPC server.
@@ -37,6 +40,7 @@ func Register(r grpc.ServiceRegistrar, s Server) {
 			unary("Info", Server.Info),
 			unary("Check", Server.Check),
 			unary("Deliver", Server.Deliver),
+			unary("Authorize", Server.Authorize),
 		},
 		Metadata: "connector.proto",
 	}, s)
@@ -78,6 +82,11 @@ func (c Client) Check(ctx context.Context, req *CheckRequest) (*CheckResponse, e
 // Deliver calls [Server].Deliver.
 func (c Client) Deliver(ctx context.Context, req *DeliverRequest) (*DeliverResponse, error) {
 	return invoke[DeliverResponse](ctx, c.Conn, MethodDeliver, req)
+}
+
+// Authorize calls [Server].Authorize.
+func (c Client) Authorize(ctx context.Context, req *AuthorizeRequest) (*AuthorizeResponse, error) {
+	return invoke[AuthorizeResponse](ctx, c.Conn, MethodAuthorize, req)
 }
 
 func invoke[Res any](ctx context.Context, conn grpc.ClientConnInterface, method string, req any) (*Res, error) {
