@@ -13,6 +13,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 TOOLS    ?= .tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+TSC      := $(TOOLS)/typescript/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## say what there is
@@ -28,11 +29,11 @@ demo: build ## a bridge, WhatsApp and CRMs imitated, and traffic, in this termin
 	bin/wabridge demo
 
 .PHONY: test
-test: tools ## all tests
+test: tools $(TSC) ## all tests
 	$(GO) test ./...
 
 .PHONY: check
-check: tools fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
+check: tools $(TSC) fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
 	$(GO) test -race ./...
 
 .PHONY: fmt
@@ -58,6 +59,17 @@ $(GOLANGCI):
 	mkdir -p $(TOOLS)
 	GOBIN=$$(cd $(TOOLS) && pwd) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(TOOLS)/golangci-lint $@
+
+# So is the TypeScript compiler, by which tests read the types that are generated.
+$(TSC): core/declare/typescript/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: it comes with Node, https://nodejs.org, 20 or newer"; exit 1; }
+	mkdir -p $(TOOLS)/typescript
+	cp core/declare/typescript/package.json core/declare/typescript/package-lock.json $(TOOLS)/typescript/
+	npm ci --prefix $(TOOLS)/typescript --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+.PHONY: typescript
+typescript: $(TSC) ## install the TypeScript compiler of the tests into .tools
 
 .PHONY: generate
 generate: ## write the generated code anew

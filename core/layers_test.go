@@ -66,6 +66,8 @@ var rooms = []room{
 		why: "decisions of a tenant: knows the words, not what becomes of them"},
 	{packages: []string{"core/versions"}, only: []string{"core"},
 		why: "files of scripts by their hash: for the bridge that runs them and for commands without one"},
+	{packages: []string{"core/declare"}, only: []string{"core/script", "core/table", "scripts"},
+		why: "names as types, for editors: whoever has the names passes them"},
 	{packages: []string{"core/plugin"},
 		why: "the process boundary: carries the words over it, knows no CRM"},
 	{packages: []string{"core/config"}, only: []string{"core", "core/consent", "core/contact", "core/escalation", "core/spelling"},

@@ -38,6 +38,7 @@ import thanks from "./tables/thanks.csv";
 
 // What a message may be about. The first that fits is it: who complains and
 // asks for the opening hours complains.
+/** @type {[wabridge.Phrases, string][]} */
 const TOPICS = [
   [optout, "opt-out"], // the bridge has answered that already
   [complaints, "complaint"],

@@ -10,8 +10,8 @@
 // In a .ts file the types are there without further ado. They are checked by
 // your editor only: wabridge removes them.
 //
-// There is console.log, too: at most 20 lines of 500 characters, which the trace
-// of the event shows (`wabridge why`).
+// `wabridge script types` writes this file with the tenant's own names (templates,
+// teams, fields, …), so that a wrong one is underlined.
 
 /**
  * Reply to the contact.
@@ -70,10 +70,10 @@ declare function test(name: string, run: (t: wabridge.Test) => void): void;
  *
  * @example timer("remind", { after: "2h", data: { order: 4711 } })
  */
-declare function timer(name: string, options: { /** "30m", "2h", "1d12h" or milliseconds. */ after: string | number; /** At most 4 KiB as JSON. */ data?: any }): wabridge.Action;
+declare function timer(name: wabridge.TimerName, options: { /** "30m", "2h", "1d12h" or milliseconds. */ after: string | number; /** At most 4 KiB as JSON. */ data?: any }): wabridge.Action;
 
 /** Forget a timer of this conversation. */
-declare function cancelTimer(name: string): wabridge.Action;
+declare function cancelTimer(name: wabridge.TimerName): wabridge.Action;
 
 /**
  * Take down that the contact agreed to marketing messages, or does not any
@@ -81,26 +81,47 @@ declare function cancelTimer(name: string): wabridge.Action;
  */
 declare function consent(change: { level?: "marketing"; state: "granted" | "withdrawn"; /** What shows it. */ evidence?: string }): wabridge.Action;
 
-/** A decision table: import it and call it; what fits first is returned. */
+// Files that a script imports. A CSV file is a decision table, or one of phrases.
+// files: of this tenant, unless this is the general file
 declare module "*.csv" {
-  const table: wabridge.Table;
+  const table: wabridge.AnyTable;
   export default table;
 }
-
-/** A decision table: import it and call it; what fits first is returned. */
 declare module "*.toml" {
   const table: wabridge.Table;
   export default table;
 }
+declare module "*.json" {
+  const value: any;
+  export default value;
+}
+// files end
+
+/** At most 20 lines of 500 characters, which the trace of the event shows (`wabridge why`). */
+interface Console {
+  log(...data: any[]): void;
+}
+declare var console: Console;
 
 declare namespace wabridge {
   // names: of this tenant, unless this is the general file
   type Team = string;
+  type Owner = string;
+  type Topic = "complaint" | "keyword" | "low_confidence" | "messages" | "request" | "script" | (string & {});
   type Tag = string;
   type Field = string;
+  type TimerName = string;
   type Settings = Readonly<Record<string, any>>;
-  type TemplateMessage = Template & { /** Of the body's parameters, instead of components. */ params?: readonly string[] | Readonly<Record<string, string>> };
+  type TemplateMessage = AnyTemplate;
   // names end
+
+  /** A template to send: params are those of its body; components are WhatsApp's own form, for more than that. */
+  type TemplateOf<Name extends string, Language extends string, Params> =
+    | ({ readonly name: Name; readonly language: Language; readonly components?: undefined } & ([] extends Params ? { readonly params?: Params } : { readonly params: Params }))
+    | { readonly name: Name; readonly language: Language; readonly params?: undefined; readonly components: readonly object[] };
+  type AnyTemplate = TemplateOf<string, string, AnyParams>;
+  type AnyParams = readonly string[] | Readonly<Record<string, string>>;
+  type NoParams = readonly [];
 
   /**
    * Decides what to do about a message from a contact. Like all hooks it must
@@ -146,6 +167,12 @@ declare namespace wabridge {
   /** The actions of the first row that fits, or undefined. */
   type Table = (event: Event, context: Context) => readonly Action[] | undefined;
 
+  /** A table of phrases: the row that fits, or undefined. */
+  type Phrases<Row extends string = string> = (event: Event) => { readonly name: Row; readonly language: string } | undefined;
+
+  /** Either of them: the types of a tenant know which. */
+  type AnyTable = (event: Event, context?: Context) => any;
+
   interface TextReply {
     text: string;
     /** Show a preview of the first link. */
@@ -163,7 +190,7 @@ declare namespace wabridge {
 
   interface EscalateOptions {
     /** What it is about: rules of escalation look at it. */
-    topic?: "complaint" | "request" | "keyword" | "messages" | "low_confidence" | (string & {});
+    topic?: Topic;
     /** Why, in a few words. */
     reason?: string;
     /** Who; otherwise the tenant's team. */
@@ -175,8 +202,8 @@ declare namespace wabridge {
 
   interface Routing {
     team?: Team;
-    /** One person. */
-    owner?: string;
+    /** One person of a team, by their id. */
+    owner?: Owner;
     priority?: "low" | "normal" | "high";
   }
 
@@ -452,7 +479,7 @@ declare namespace wabridge {
   }
 
   interface Timer {
-    readonly name: string;
+    readonly name: TimerName;
     readonly data?: any;
     readonly generation?: number;
   }

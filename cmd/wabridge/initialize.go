@@ -10,10 +10,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wabridge/wabridge/core/config"
+	"github.com/wabridge/wabridge/core/declare"
 	"github.com/wabridge/wabridge/scripts"
 )
-
-const typesFile = "wabridge.d.ts"
 
 func initCommand() *cli.Command {
 	return &cli.Command{
@@ -46,7 +45,11 @@ func initialize(c *cli.Context) error {
 	if err := os.WriteFile(types, scripts.Types(), 0o644); err != nil { //nolint:gosec // no secret
 		return fmt.Errorf("init: %w", err)
 	}
-	made = append(made, types)
+	project := filepath.Join(tenant, declare.ProjectName)
+	if err := os.WriteFile(project, declare.Project(), 0o644); err != nil { //nolint:gosec // no secret
+		return fmt.Errorf("init: %w", err)
+	}
+	made = append(made, types, project)
 	if c.Bool("json") {
 		printJSON(c.App.Writer, map[string][]string{"made": made})
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/urfave/cli/v2"
@@ -31,6 +32,11 @@ type looker interface {
 
 // look asks the running bridge, or the data folder when no bridge answers.
 func look(c *cli.Context, ask func(context.Context, looker) error) error {
+	return lookAs(c, c.App.ErrWriter, ask)
+}
+
+// lookAs does so, and tells notes where the answers come from when no bridge runs.
+func lookAs(c *cli.Context, notes io.Writer, ask func(context.Context, looker) error) error {
 	cfg, err := load(c)
 	if err != nil {
 		return err
@@ -53,7 +59,7 @@ func look(c *cli.Context, ask func(context.Context, looker) error) error {
 	case openErr != nil:
 		return openErr
 	}
-	fmt.Fprintf(c.App.ErrWriter, "no bridge answers at %s: read from %s\n", cl.base, cfg.DataDir)
+	fmt.Fprintf(notes, "no bridge answers at %s: read from %s\n", cl.base, cfg.DataDir)
 	return errors.Join(ask(c.Context, &stored{data, cfg}), data.Close())
 }
 

@@ -23,6 +23,7 @@ func scriptCheckCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			t.refreshTypes(c, filepath.Dir(t.file))
 			src, err := t.check(c)
 			if err != nil {
 				return err

@@ -91,6 +91,7 @@ func scriptDeploy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	t.refreshTypes(c, filepath.Dir(t.file), t.scriptDir())
 	return told(c, t, done)
 }
 

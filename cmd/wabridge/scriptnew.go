@@ -14,7 +14,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wabridge/wabridge/core/script"
-	"github.com/wabridge/wabridge/scripts"
 )
 
 // What a first script and its test look like.
@@ -61,7 +60,7 @@ func scriptNew(c *cli.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		path := filepath.Join(dir, name)
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) && name != typesFile {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return &exitError{code: exitFailed, message: "new: " + show(path) + " is already there", hint: "deploy what is in " + show(dir) + ", or remove the folder"}
 		}
 	}
@@ -73,6 +72,10 @@ func scriptNew(c *cli.Context) error {
 		}
 		made = append(made, show(path))
 	}
+	if _, err := t.writeTypes(dir, t.names(c)); err != nil {
+		return fail(exitFailed, "%w", err)
+	}
+	made = append(made, show(filepath.Join(dir, typesFile)))
 	if c.Bool("json") {
 		printJSON(c.App.Writer, map[string]any{"folder": dir, "files": made})
 		return nil
@@ -86,10 +89,7 @@ func scriptNew(c *cli.Context) error {
 
 // beginning is what a draft begins with: the tenant's script, or a first one.
 func (t *target) beginning() (map[string][]byte, error) {
-	files := map[string][]byte{typesFile: scripts.Types()}
-	if types, err := os.ReadFile(filepath.Join(t.tenant.Dir, typesFile)); err == nil {
-		files[typesFile] = types
-	}
+	files := map[string][]byte{}
 	if t.tenant.Script == "" {
 		files["script.js"], files["script.test.js"] = starterScript, starterTest
 		return files, nil

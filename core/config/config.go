@@ -144,6 +144,8 @@ type Tenant struct {
 	// Name, by which marketing templates say who writes.
 	Templates   []MessageTemplate `koanf:"templates"`
 	SenderNames []string          `koanf:"sender_names"`
+	// Names are those that a script may use although nothing uses them yet.
+	Names Names `koanf:"names"`
 
 	Numbers []Number `koanf:"numbers"`
 	Lanes   []Lane   `koanf:"lanes"`
@@ -152,6 +154,14 @@ type Tenant struct {
 	Teams     []escalation.Team             `koanf:"teams"`
 	Calendars []escalation.CalendarSettings `koanf:"calendars"`
 	Targets   []Target                      `koanf:"targets"`
+}
+
+// Names are a tenant's own words, for the types that scripts are written by.
+type Names struct {
+	Fields []string `koanf:"fields"`
+	Tags   []string `koanf:"tags"`
+	Timers []string `koanf:"timers"`
+	Topics []string `koanf:"topics"`
 }
 
 // Number is a business phone number at WhatsApp.

@@ -187,3 +187,17 @@ func (r *run) textOf(event goja.Value) *phrase.Text {
 	}
 	return r.text
 }
+
+// PhraseRows returns the names of a table of phrases' rows; false when the file
+// is none.
+func PhraseRows(name string, data []byte) ([]string, bool) {
+	rows, err := readPhrases(name, data)
+	if err != nil || rows == nil {
+		return nil, false
+	}
+	var names []string
+	for _, row := range rows {
+		names = append(names, row["name"])
+	}
+	return names, true
+}

@@ -52,8 +52,8 @@ func (s *Source) Hash() string {
 
 // ReadSource reads a script from disk: the file, and from its folder and those
 // below all that it may import: code, JSON and tables. Left out are tests
-// (*.test.ts), types (*.d.ts), tenant.toml, node_modules and what begins with a
-// dot. Links are refused, so that nothing comes from elsewhere.
+// (*.test.ts), what is for editors (*.d.ts, tsconfig.json), tenant.toml,
+// node_modules and what begins with a dot. Links are refused, so that nothing comes from elsewhere.
 func ReadSource(file string) (Source, error) {
 	src := Source{Name: filepath.Base(file), Files: map[string][]byte{}}
 	size := 0
@@ -133,7 +133,9 @@ func walk(file string, visit func(dir *os.Root, name string, info fs.FileInfo) e
 // canImport reports whether a file of a script's folder may be imported.
 func canImport(name string) bool {
 	base := path.Base(name)
-	if strings.HasPrefix(base, ".") || base == "tenant.toml" || strings.HasSuffix(base, ".d.ts") {
+	switch {
+	case strings.HasPrefix(base, "."), strings.HasSuffix(base, ".d.ts"),
+		base == "tenant.toml", base == "tsconfig.json", base == "jsconfig.json":
 		return false
 	}
 	switch ext := path.Ext(base); ext {
