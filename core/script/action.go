@@ -69,7 +69,7 @@ func decodeActions(hook, data string) ([]Action, error) {
 			a, err = w.action()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("action %d: %w", i+1, err)
+			return nil, &actionError{n: i + 1, line: clip(w.Line, 200), err: err}
 		}
 		actions = append(actions, a)
 	}
@@ -78,6 +78,18 @@ func decodeActions(hook, data string) ([]Action, error) {
 	}
 	return actions, nil
 }
+
+// actionError says what is wrong with an action, and where the script says that
+// it was made.
+type actionError struct {
+	n    int
+	line string
+	err  error
+}
+
+func (e *actionError) Error() string { return fmt.Sprintf("action %d: %v", e.n, e.err) }
+
+func (e *actionError) Unwrap() error { return e.err }
 
 // action checks what a script returned.
 func (w *wireAction) action() (Action, error) {
@@ -250,6 +262,8 @@ func after(data json.RawMessage) (time.Duration, error) {
 		}
 	}
 	switch {
+	case len(data) == 0:
+		return 0, fmt.Errorf(`after is missing: a time such as "30m", "2h" or "1d", or milliseconds`)
 	case ms < 0:
 		return 0, fmt.Errorf(`after is a time such as "30m", "2h" or "1d", or milliseconds, and no %s`, clip(string(data), 40))
 	case ms > float64(MaxAfter.Milliseconds()):

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -259,15 +260,14 @@ func decision(p *program, hooks Hooks, r result) Decision {
 	switch r.failure {
 	case failureNone:
 		if err := d.take(hooks, r.answer); err != nil {
-			d.Err = core.Errorf(core.CodeInvalid, "script", "%s: %w", p.Name, err)
+			if wrong, ok := errors.AsType[*actionError](err); ok {
+				d.Line = lineOf(p, wrong.line)
+			}
+			d.Err = core.Errorf(core.CodeInvalid, "script", "%s: %w", cmp.Or(d.Line, p.Name), err)
 		}
 	case failureScript:
 		d.Line = lineOf(p, r.line)
-		where := d.Line
-		if where == "" {
-			where = p.Name
-		}
-		d.Err = core.Errorf(core.CodeInvalid, "script", "%s: %s", where, mask(r.message))
+		d.Err = core.Errorf(core.CodeInvalid, "script", "%s: %s", cmp.Or(d.Line, p.Name), mask(r.message))
 	default:
 		d.Err = core.Errorf(core.CodeInternal, "script", "%s: %s", p.Name, mask(r.message))
 	}

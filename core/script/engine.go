@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -43,7 +44,8 @@ type Options struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	tests *testRequest // for the workers of Engine.Test
+	tests *testRequest           // for the workers of Engine.Test
+	ended func(*os.ProcessState) // told of each worker's end; nil but in tests
 }
 
 const (

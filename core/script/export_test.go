@@ -2,6 +2,8 @@
 
 package script
 
+import "os"
+
 // What tests look at from outside.
 var (
 	LimitResources = limitResources
@@ -25,3 +27,9 @@ func (e *Engine) Workers() int {
 	defer e.mu.Unlock()
 	return e.workers
 }
+
+// TellEnds has a function told of each worker's end.
+func (o *Options) TellEnds(f func(*os.ProcessState)) { o.ended = f }
+
+// CPUTimeOf is the CPU time that a worker has used.
+var CPUTimeOf = cpuTimeOf

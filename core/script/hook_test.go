@@ -91,7 +91,7 @@ func TestHooks_AreToldWhatTheyMayNotReturn(t *testing.T) {
 		{script.OnMessage, `return reply({ template: { name: "a", language: "en", params: [1] } })`, "params are texts"},
 		{script.OnMessage, `return reply({ template: { name: "a", language: "en", params: ["1"], components: [] } })`, "not both"},
 		{script.OnMessage, `return timer("t", { after: "soon" })`, `after is a time such as "30m"`},
-		{script.OnMessage, `return timer("t", {})`, `after is a time such as "30m"`},
+		{script.OnMessage, `return timer("t", {})`, `after is missing: a time such as "30m"`},
 		{script.OnMessage, `return timer("t", { after: -1 })`, `after is a time such as "30m"`},
 		{script.OnMessage, `return timer("t", { after: "400d" })`, "more than a year"},
 		{script.OnMessage, `return timer("", { after: 1 })`, "name is missing"},

@@ -4,8 +4,11 @@ package script_test
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,11 +42,58 @@ func hostile(t *testing.T) []txtar.File {
 	)
 }
 
-// All of these must fail by themselves, soon, and harm nobody.
+// ends keeps how workers ended.
+type ends struct {
+	mu  sync.Mutex
+	all []end
+}
+
+type end struct {
+	cpu  time.Duration
+	peak int64 // bytes of memory in RAM at most; never less than the parent had
+}
+
+func (e *ends) add(s *os.ProcessState) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	usage, _ := s.SysUsage().(*syscall.Rusage)
+	e.all = append(e.all, end{cpu: s.UserTime() + s.SystemTime(), peak: usage.Maxrss << 10})
+}
+
+// take returns the ends since it last did.
+func (e *ends) take() []end {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.all
+	e.all = nil
+	return all
+}
+
+const (
+	// spare is how much later than its limit a script may be stopped, at most.
+	spare = 250 * time.Millisecond
+	// startsWith is how much memory a worker has before its script: the program
+	// itself and the interpreter.
+	startsWith = 48 << 20
+)
+
+// All of these must fail by themselves, soon, within their memory, and harm
+// nobody. Time is CPU time, which a busy machine does not stretch: what a worker
+// used in all its life, its start included, by the time that it was dead.
 func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
-	e := start(t, script.Options{Workers: 2})
+	var ended ends
+	o := script.Options{Workers: 2, Soft: slower * 50 * time.Millisecond, Hard: slower * 250 * time.Millisecond, MemoryLimit: 128 << 20}
+	o.TellEnds(ended.add)
+	e := start(t, o)
 	load(t, e, "neighbour", "good.js", `export function onMessage(e) { return reply(e.message.text) }`)
-	for _, f := range hostile(t) {
+	scripts := hostile(t)
+	if len(scripts) < 300 {
+		t.Errorf("%d scripts", len(scripts))
+	}
+	var latest, interrupted time.Duration
+	var largest int64
+	killed := 0
+	for _, f := range scripts {
 		t.Run(f.Name, func(t *testing.T) {
 			first, _, _ := strings.Cut(string(f.Data), "\n")
 			want, ok := strings.CutPrefix(first, "// want ")
@@ -54,7 +104,8 @@ func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
 			began := time.Now()
 			_, err := e.Load(t.Context(), "hostile", script.Source{Name: f.Name, Code: f.Data})
 			if err == nil {
-				began = time.Now()
+				pid := e.WorkerPIDs("hostile")[0]
+				before, _ := script.CPUTimeOf(pid)
 				good := call(t, "hello")
 				good.Hooks = 0 // the top level only
 				ds := decide(t, e, "hostile", good, call(t, "hello"))
@@ -63,9 +114,11 @@ func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
 					t.Errorf("the harmless call before failed, too: %v", ds[0].Err)
 				}
 				got = outcome(ds[1])
-				// Tried twice, in two workers, with time for a busy machine.
-				if limit := slower * (2*(250+50)*time.Millisecond + 3*time.Second); took > limit {
-					t.Errorf("took %v", took)
+				if after, alive := script.CPUTimeOf(pid); alive {
+					interrupted = max(interrupted, after-before)
+					if after-before > o.Soft+slower*spare {
+						t.Errorf("it was interrupted after %v of CPU time, %v after its limit", after-before, after-before-o.Soft)
+					}
 				}
 				t.Logf("%v: %s", took.Round(time.Millisecond), got)
 			} else {
@@ -79,11 +132,26 @@ func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
 				t.Errorf("ended with %q\nwant            %q", got, want)
 			}
 			e.Unload("hostile")
+			for _, w := range ended.take() {
+				latest, largest = max(latest, w.cpu), max(largest, w.peak)
+				killed++
+				if w.cpu > o.Hard+slower*spare {
+					t.Errorf("its worker was dead after %v of CPU time, more than %v after the limit", w.cpu, spare)
+				}
+				if limit := int64(o.MemoryLimit) + startsWith; w.peak > limit && slower == 1 {
+					t.Errorf("its worker had %d MiB, the cap is %d", w.peak>>20, limit>>20)
+				}
+			}
 			if d := decide(t, e, "neighbour", call(t, "still here"))[0]; d.Err != nil || len(d.Actions) != 1 || d.Actions[0].Text != "still here" {
 				t.Errorf("the neighbour's decision: %+v", d)
 			}
 		})
 	}
+	if slower == 1 && largest < int64(o.MemoryLimit)/2 {
+		t.Errorf("no worker had more than %d MiB: the scripts do not try the cap", largest>>20)
+	}
+	t.Logf("%d scripts, %d workers dead: the last after %v of CPU time in all its life, the largest with %d MiB; interrupted after at most %v",
+		len(scripts), killed, latest, largest>>20, interrupted)
 }
 
 func outcome(d script.Decision) string {

@@ -88,6 +88,9 @@ func (o *Options) startWorker(ctx context.Context, p *program, last bool, done f
 		}
 		_ = cmd.Wait() // how it ended is in the state
 		w.how = cmd.ProcessState
+		if o.ended != nil {
+			o.ended(w.how)
+		}
 		close(w.exited)
 	}()
 	err = <-started

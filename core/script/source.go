@@ -31,8 +31,12 @@ type Source struct {
 // MaxFiles is how many files a script may consist of.
 const MaxFiles = 64
 
-// maxDepth is how deep folders are looked into.
-const maxDepth = 8
+// maxDepth is how deep folders are looked into, maxEntries how many files there
+// may be of any kind: they are looked through twice a second.
+const (
+	maxDepth   = 8
+	maxEntries = 10_000
+)
 
 // Hash is short and the same for the same source.
 func (s *Source) Hash() string {
@@ -96,8 +100,11 @@ func walk(file string, visit func(dir *os.Root, name string, info fs.FileInfo) e
 		return core.Errorf(core.CodeInvalid, "script", "%w", err)
 	}
 	defer func() { _ = dir.Close() }()
-	entry, found, visited := filepath.Base(file), false, 0
+	entry, found, visited, entries := filepath.Base(file), false, 0, 0
 	err = fs.WalkDir(dir.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if entries++; entries > maxEntries {
+			return fmt.Errorf("there are more than %d files in the folder and below: keep what is no script elsewhere", maxEntries)
+		}
 		switch {
 		case err != nil || name == ".":
 			return err

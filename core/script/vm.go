@@ -317,6 +317,7 @@ func (r *run) guard(step func() error) {
 	var exception *goja.Exception
 	var interrupted *goja.InterruptedError
 	var overflow *goja.StackOverflowError
+	var thrown *thrownError
 	var broken *brokenError
 	switch {
 	case errors.As(err, &interrupted):
@@ -332,6 +333,10 @@ func (r *run) guard(step func() error) {
 			message, stopped = "threw what cannot be shown", true
 		}
 		line = r.c.where(exception.Stack())
+	case errors.As(err, &thrown):
+		if try(func() error { message = thrown.value.String(); return nil }) != nil {
+			message, stopped = "threw what cannot be shown", true
+		}
 	case errors.As(err, &broken):
 		f, message, stopped = failureWorker, broken.Error(), true
 	default:
@@ -343,6 +348,12 @@ func (r *run) guard(step func() error) {
 		r.res.answer = ""
 	}
 }
+
+// thrownError is what the virtual machine throws while no script runs: at a value
+// that breaks its rules, such as a proxy.
+type thrownError struct{ value goja.Value }
+
+func (e *thrownError) Error() string { return "the script returned what cannot be read" }
 
 // brokenError is a panic of the virtual machine's: a bug of ours or its.
 type brokenError struct{ value any }
@@ -360,6 +371,8 @@ func try(step func() error) (err error) {
 			err = x
 		case *goja.StackOverflowError:
 			err = x
+		case goja.Value:
+			err = &thrownError{x}
 		default:
 			err = &brokenError{x}
 		}

@@ -85,6 +85,10 @@ func quotes(err *csv.ParseError) string {
 
 // header reads the names of the columns.
 func (p *parser) header(n int, record []string) []string {
+	if len(record) > maxColumns {
+		p.problem(n, "", "has %d columns, at most %d are allowed", len(record), maxColumns)
+		return nil
+	}
 	header := make([]string, len(record))
 	seen := map[string]bool{}
 	known := 0

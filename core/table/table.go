@@ -24,6 +24,7 @@ const (
 	MaxKeyword  = 80     // characters
 	MaxList     = 200    // keywords of a row
 
+	maxColumns = 200  // of a CSV file
 	maxChanges = 24   // tags and fields of a row
 	maxText    = 4096 // characters of a reply or of a field's value
 	maxName    = 100  // characters of a name, a tag, a team
