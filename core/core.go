@@ -446,7 +446,8 @@ type Escalation struct {
 	// Overdue says that nobody answered, and that there is no further level.
 	Overdue bool `json:"overdue,omitempty"`
 	// Outcome is how it ended: "closed" by a person, "released" to the bot,
-	// "expired"; empty while it is open. By says who ended it.
+	// "expired", or "merged" with another that its conversation has now; empty while
+	// it is open. By says who ended it.
 	Outcome string `json:"outcome,omitempty"`
 	By      string `json:"by,omitempty"`
 }

@@ -404,7 +404,7 @@ declare namespace wabridge {
     /** By when a person should have answered. */
     readonly deadline?: string;
     readonly overdue?: boolean;
-    /** "closed", "released" or "expired"; by says who ended it. */
+    /** "closed", "released", "expired" or "merged"; by says who ended it. */
     readonly outcome?: string;
     readonly by?: string;
   }

@@ -26,6 +26,8 @@ func contactCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			contactFindCommand(),
 			contactShowCommand(),
+			contactMergeCommand(),
+			contactUnmergeCommand(),
 		},
 	}
 }

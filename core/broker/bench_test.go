@@ -38,7 +38,7 @@ func BenchmarkDecide(b *testing.B) {
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		if _, err := t.decideFree(context.Background(), ds, map[uint64]int{}); err != nil {
+		if _, err := t.decideFree(context.Background(), ds, looks{rounds: map[uint64]int{}}); err != nil {
 			b.Fatal(err)
 		}
 		n++

@@ -178,6 +178,7 @@ type tenant struct {
 	aliases   aliases
 	templates templates
 	locks     contactLocks
+	undone    atomic.Uint64 // merges taken back since the start
 	numbers   map[string]*lane
 	crm       []*lane
 	desk      *desk

@@ -28,12 +28,12 @@ func (t *tenant) decideLoop(ctx context.Context) {
 		for i := range ds {
 			ds[i].Value = eventOf(ds[i]) // parsed once, whoever looks
 		}
-		for rounds := map[uint64]int{}; len(ds) > 0; {
+		for l := (looks{rounds: map[uint64]int{}, undone: t.undone.Load()}); len(ds) > 0; {
 			free, busy, err := t.locks.take(ctx, ds)
 			if err != nil {
 				return // the leases run out with the process
 			}
-			again, err := t.decideFree(ctx, free, rounds)
+			again, err := t.decideFree(ctx, free, l)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrStale) {
 				t.b.log.Error("decide", "tenant", t.ID, "error", err)
 			}

@@ -123,6 +123,15 @@ func (d *desk) free(team, member string) {
 	d.shares[shareKey(team, member)] = s
 }
 
+// again gives a member back what was taken from them by free.
+func (d *desk) again(team, member string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.shares[shareKey(team, member)]
+	s.Open++
+	d.shares[shareKey(team, member)] = s
+}
+
 // keep takes note of an escalation as it is stored.
 func (d *desk) keep(e Escalation) {
 	d.mu.Lock()

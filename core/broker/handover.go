@@ -286,13 +286,15 @@ func (t *tenant) outsideHours(u *turn, p *handOver) {
 }
 
 // tell tells the CRMs and the team's targets.
-func (t *tenant) tell(u *turn, e *core.Event) {
+func (t *tenant) tell(u *turn, e *core.Event) { t.tellTargets(&u.s, e) }
+
+func (t *tenant) tellTargets(s *store.Settlement, e *core.Event) {
 	data := mustJSON(e)
-	t.toCRM(&u.s, e, data)
+	t.toCRM(s, e, data)
 	team, _ := t.Plan.Team(e.Escalation.Team)
 	for _, name := range team.Targets {
 		if l := t.targets[name]; l != nil {
-			u.s.Add = append(u.s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
+			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
 		}
 	}
 }

@@ -23,6 +23,8 @@ type identity struct {
 	// Claimed is when a webhook last named a phone number beside a user id of
 	// the person: of two who claim a number, it belongs to the later.
 	Claimed time.Time `json:"claimed,omitzero"`
+	// Beside is a key that it was named with when it was seen first.
+	Beside contact.Key `json:"beside,omitzero"`
 }
 
 // lastGrain is how exact identity.Last is: a message every minute is no reason
@@ -83,6 +85,23 @@ func (c *claim) add(k contact.Key, value string) {
 	if !k.IsZero() && !slices.Contains(c.keys, k) {
 		c.keys, c.values = append(c.keys, k), append(c.values, value)
 	}
+}
+
+// beside returns a key that is named with another: of a number a user id, of a
+// user id the number, where there is one.
+func (c *claim) beside(k contact.Key) contact.Key {
+	switch {
+	case k.IsPhone() && len(c.strong) > 0:
+		return c.strong[0]
+	case !k.IsPhone() && !c.phone.IsZero():
+		return c.phone
+	}
+	for _, other := range c.keys {
+		if other != k {
+			return other
+		}
+	}
+	return contact.Key{}
 }
 
 // value returns how the event writes a key.
@@ -152,7 +171,7 @@ func (p *person) take(k contact.Key, c claim, e *core.Event) bool {
 	at := e.Time.UTC()
 	i := p.has(k)
 	if i == nil {
-		p.Identities = append(p.Identities, identity{Key: k, Value: c.value(k), Source: e.Source, First: at, Last: at})
+		p.Identities = append(p.Identities, identity{Key: k, Value: c.value(k), Source: e.Source, First: at, Last: at, Beside: c.beside(k)})
 		slices.SortFunc(p.Identities, func(a, b identity) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 		i = p.has(k)
 		if k == c.phone && c.firm {

@@ -250,6 +250,7 @@ func (b *Broker) ChangeConsent(ctx context.Context, r ConsentRequest) (ConsentSt
 // the turn's policy make is settled at once; nothing else is about the contact
 // meanwhile.
 func (t *tenant) onContact(ctx context.Context, who, number, id string, f func(*turn) error) error {
+	undone := t.undone.Load()
 	c, puts, err := t.identify(ctx, who)
 	if err != nil {
 		return err
@@ -267,8 +268,8 @@ func (t *tenant) onContact(ctx context.Context, who, number, id string, f func(*
 	if err != nil {
 		return err
 	}
-	if len(moved) > 0 {
-		return core.Errorf(core.CodeUnavailable, "contact", "%s is being merged with another: try again", c.ID)
+	if len(moved) > 0 || t.undone.Load() != undone {
+		return core.Errorf(core.CodeUnavailable, "contact", "%s is being merged with another, or taken apart: try again", c.ID)
 	}
 	turns := []turn{{e: e, person: ms[0].person}}
 	u := &turns[0]

@@ -1,18 +1,22 @@
 package broker
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/escalation"
 	"github.com/wabridge/wabridge/core/store"
 )
 
 // Two contacts that turn out to be one person become one: the survivor, who gets
-// everything of the other. How both were before is kept with the merge: nothing
-// undoes one yet, but whatever will can take it from there.
+// everything of the other. How both were before is kept with the merge, so that
+// they can be taken apart again: see split.
 
 // merged is the record of a merge, stored under the contact that went.
 type merged struct {
@@ -24,6 +28,8 @@ type merged struct {
 	Why      string    `json:"why,omitempty"`
 	// Offset is what was added to the generations of the timers of ID.
 	Offset int `json:"offset,omitempty"`
+	// Undone is why it is being undone: never stored.
+	Undone string `json:"-"`
 	// Was is how both were before.
 	Was struct {
 		Survivor dossier `json:"survivor"`
@@ -41,22 +47,37 @@ func mergeKey(tenant, contact string) store.Key {
 	return store.Key{Tenant: tenant, Bucket: bucketMerges, Key: contact}
 }
 
+// union is what two dossiers become.
+type union struct {
+	dossier
+	offset int           // of the timers of the one that goes
+	ended  []*Escalation // open ones that there is no room for
+}
+
 // join returns the survivor's dossier once it has everything of the other's. The
 // arguments are left as they are.
-func join(s, l dossier) (out dossier, offset int) {
+func join(s, l dossier) union {
+	u := union{dossier: dossier{Person: joinPeople(s.Person, l.Person), Conversations: map[string]*conversation{}}}
 	for _, c := range s.Conversations {
-		offset = max(offset, c.LastTimer)
+		u.offset = max(u.offset, c.LastTimer)
 	}
-	out = dossier{Person: joinPeople(s.Person, l.Person), Conversations: map[string]*conversation{}}
-	for n, c := range s.Conversations {
-		out.Conversations[n] = joinConversations(c, l.Conversations[n], offset)
-	}
-	for n, c := range l.Conversations {
-		if s.Conversations[n] == nil {
-			out.Conversations[n] = joinConversations(nil, c, offset)
+	numbers := map[string]bool{}
+	for _, d := range []dossier{s, l} {
+		for n := range d.Conversations {
+			numbers[n] = true
 		}
 	}
-	return out, offset
+	for _, n := range slices.Sorted(maps.Keys(numbers)) {
+		c, ended := joinConversations(s.Conversations[n], l.Conversations[n], u.offset)
+		if ended != nil {
+			u.ended = append(u.ended, ended)
+		}
+		if c.Escalation != nil {
+			c.Escalation.moveTo(u.Person, n)
+		}
+		u.Conversations[n] = c
+	}
+	return u
 }
 
 func joinPeople(s, l *person) *person {
@@ -87,10 +108,10 @@ func joinPeople(s, l *person) *person {
 
 // joinConversations joins what two contacts said on one number; either may be
 // nil. A field that is not named here is the survivor's, or the other's where
-// the survivor has none.
-func joinConversations(s, l *conversation, offset int) *conversation {
+// the survivor has none. Of two open escalations one ends.
+func joinConversations(s, l *conversation, offset int) (c *conversation, ended *Escalation) {
 	if l == nil {
-		return clone(s)
+		return clone(s), nil
 	}
 	b := clone(l)
 	for name, tm := range b.Timers {
@@ -99,9 +120,11 @@ func joinConversations(s, l *conversation, offset int) *conversation {
 	}
 	b.LastTimer += offset
 	if s == nil {
-		return b
+		return b, nil
 	}
 	a := clone(s)
+	kept, ended := joinEscalations(a.Escalation, b.Escalation)
+	joinTimers(a, b, kept)
 	fillIn(reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem())
 	if !b.Started.IsZero() && b.Started.Before(a.Started) {
 		a.Started = b.Started
@@ -117,13 +140,69 @@ func joinConversations(s, l *conversation, offset int) *conversation {
 	a.In, a.Out = s.In+l.In, s.Out+l.Out
 	a.Unattended = s.Unattended + l.Unattended
 	later(&a.LastReply, b.LastReply)
-	for name, tm := range b.Timers {
-		if have, ok := a.Timers[name]; !ok || tm.Due.Before(have.Due) {
-			a.Timers[name] = tm
+	a.LastTimer = max(a.LastTimer, b.LastTimer)
+	a.Escalation = kept
+	return clone(a), ended
+}
+
+// joinTimers adds b's timers to a's. Of two with one name the earlier stays; the
+// bridge's own are those of the escalation that is kept.
+func joinTimers(a, b *conversation, kept *Escalation) {
+	fromB := kept != nil && b.Escalation != nil && kept.ID == b.Escalation.ID
+	for name := range a.Timers {
+		if fromB && strings.HasPrefix(name, timerOwn) {
+			delete(a.Timers, name)
 		}
 	}
-	a.LastTimer = max(a.LastTimer, b.LastTimer)
-	return clone(a)
+	for name, tm := range b.Timers {
+		have, ok := a.Timers[name]
+		if own := strings.HasPrefix(name, timerOwn); own && fromB || !own && (!ok || tm.Due.Before(have.Due)) {
+			setTimerOf(a, name, tm)
+		}
+	}
+}
+
+func setTimerOf(c *conversation, name string, tm timer) {
+	if c.Timers == nil {
+		c.Timers = map[string]timer{}
+	}
+	c.Timers[name] = tm
+}
+
+// joinEscalations says which of two open escalations goes on when their
+// conversations become one: one that nobody has taken before one that somebody
+// has, then the one that is due first. It gets what the other says, which ends.
+func joinEscalations(a, b *Escalation) (kept, ended *Escalation) {
+	switch {
+	case a == nil:
+		return clone(b), nil
+	case b == nil:
+		return clone(a), nil
+	case b.pressesMore(a):
+		a, b = b, a
+	}
+	kept = clone(a)
+	if b.Reason != a.Reason {
+		kept.Note = joined(a.Note, b.Reason, b.Note)
+	} else {
+		kept.Note = joined(a.Note, b.Note)
+	}
+	kept.Priority = escalation.Higher(a.Priority, b.Priority)
+	return kept, clone(b)
+}
+
+func (e *Escalation) pressesMore(o *Escalation) bool {
+	if e.stopped() != o.stopped() {
+		return !e.stopped()
+	}
+	return cmp.Or(e.Deadline.Compare(o.Deadline), strings.Compare(e.ID, o.ID)) < 0
+}
+
+// moveTo makes it one of another contact's conversations, if it is not.
+func (e *Escalation) moveTo(p *person, number string) {
+	if e.ContactID != p.ID {
+		e.ContactID, e.ContactName, e.Conversation = p.ID, p.Name, core.ConversationID(number, p.ID)
+	}
 }
 
 // fillIn sets the fields of a that are zero to b's.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -39,16 +40,20 @@ func (l *lane) stillAllowed(ctx context.Context, ds []store.Delivery) []store.De
 	for j, v := range values {
 		d := ds[of[j]]
 		e := eventOf(d)
-		p, _ := decode[person](v)
+		p, err := l.t.standsFor(ctx, v)
+		if err != nil {
+			l.t.giveBack(ctx, ds)
+			return nil
+		}
 		why := l.t.notAllowed(p, e.Message, now)
 		if why == "" {
 			continue
 		}
-		err := core.Errorf(core.CodeUndeliverable, "policy", "%s", why)
+		refused := core.Errorf(core.CodeUndeliverable, "policy", "%s", why)
 		step := l.step(d, e, now)
-		step.Step, step.Error, step.Notes = "dead", err, []string{"refused while it waited to be sent: " + why}
+		step.Step, step.Error, step.Notes = "dead", refused, []string{"refused while it waited to be sent: " + why}
 		s.Ack, s.Record = append(s.Ack, d), append(s.Record, record(&step, e))
-		l.t.failed(&s, e, err)
+		l.t.failed(&s, e, refused)
 	}
 	if len(s.Ack) == 0 {
 		return ds
@@ -90,4 +95,21 @@ func stoppedAtMeta() *core.Consent {
 // marketing.
 func saysStopped(st *core.Status) bool {
 	return st.Value == core.StatusFailed && slices.ContainsFunc(st.Errors, func(e core.StatusError) bool { return e.Code == codeStopped })
+}
+
+// standsFor returns the person of a stored contact: of one that was merged since,
+// the survivor, whose word counts.
+func (t *tenant) standsFor(ctx context.Context, data []byte) (*person, error) {
+	p, _ := decode[person](data)
+	if p.MergedInto == "" {
+		return p, nil
+	}
+	id, err := contactIDOf(ctx, t.b.o.Store, t.ID, p.MergedInto)
+	if errors.Is(err, store.ErrNotFound) { // erased since
+		return p, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return personAt(ctx, t.b.o.Store, t.ID, id)
 }

@@ -25,6 +25,8 @@ type reunion struct {
 	owners map[contact.Key]string // keys that change hands
 	s      store.Settlement
 	follow int
+	words  []string // what changes, for people
+	after  []func() // called once it is stored
 }
 
 func newReunion(t *tenant, by, cause string) *reunion {
@@ -198,8 +200,9 @@ func (r *reunion) mergeInto(ctx context.Context, a, b *person, why string) (*per
 	m := &merged{ID: b.ID, Survivor: a.ID, At: r.at, By: r.by, Cause: r.cause, Why: why}
 	m.Was.Survivor = dossier{clone(a), r.talks[a.ID]}
 	m.Was.ID = dossier{clone(b), r.talks[b.ID]}
-	var one dossier
-	one, m.Offset = join(m.Was.Survivor, m.Was.ID)
+	one := join(m.Was.Survivor, m.Was.ID)
+	m.Offset = one.offset
+	r.sayMerged(m, one)
 	r.s.Put = append(r.s.Put, store.Put{Key: mergeKey(r.t.ID, b.ID), Value: mustJSON(m)})
 	for n := range r.talks[b.ID] {
 		r.s.Put = append(r.s.Put, store.Put{Key: conversationKey(r.t.ID, b.ID, n)})
@@ -214,9 +217,77 @@ func (r *reunion) mergeInto(ctx context.Context, a, b *person, why string) (*per
 	*b = person{Contact: core.Contact{ID: b.ID}, MergedInto: a.ID}
 	r.talks[a.ID], r.talks[b.ID] = one.Conversations, nil
 	r.dirty[a.ID], r.dirty[b.ID] = true, true
+	r.joinDesk(m, one, a)
 	r.record("merged", fmt.Sprintf("%s is %s: %s", b.ID, a.ID, why), a.ID, b.ID)
 	r.tell(a)
 	return a, nil
+}
+
+// part takes the contacts of a merge apart again. They are in people.
+func (r *reunion) part(ctx context.Context, m *merged) error {
+	a, b := r.people[m.Survivor], r.people[m.ID]
+	r.t.undone.Add(1) // before the contacts are given free
+	talks, err := r.t.conversationsOf(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	p := split(dossier{clone(a), talks}, m.Was.Survivor, m.Was.ID, r.at)
+	if err := r.sayParted(ctx, m, talks, p); err != nil {
+		return err
+	}
+	r.s.Put = append(r.s.Put, store.Put{Key: mergeKey(r.t.ID, b.ID)})
+	for n := range talks {
+		put := store.Put{Key: conversationKey(r.t.ID, a.ID, n)}
+		if c := p.s.Conversations[n]; c != nil {
+			put.Value = mustJSON(c)
+		}
+		r.s.Put = append(r.s.Put, put)
+	}
+	for n, c := range p.l.Conversations {
+		r.s.Put = append(r.s.Put, store.Put{Key: conversationKey(r.t.ID, b.ID, n), Value: mustJSON(c)})
+	}
+	*a, *b = *p.s.Person, *p.l.Person
+	a.keepApart(b.ID)
+	b.keepApart(a.ID)
+	for _, q := range []*person{a, b} {
+		for _, i := range q.Identities {
+			r.owners[i.Key] = q.ID
+		}
+		r.dirty[q.ID] = true
+	}
+	r.partDesk(p)
+	for _, again := range p.again {
+		r.setTimer(again)
+	}
+	r.record("unmerged", fmt.Sprintf("%s is a contact of its own again, and not %s%s", b.ID, a.ID, because(m.Undone)), a.ID, b.ID)
+	r.tell(a)
+	r.tell(b)
+	return nil
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+// keepApart sees to it that webhooks never merge the person with another.
+func (p *person) keepApart(id string) {
+	if !slices.Contains(p.Apart, id) {
+		p.Apart = append(p.Apart, id)
+	}
+}
+
+// setTimer sets a timer anew for another contact's conversation.
+func (r *reunion) setTimer(a setAgain) {
+	r.follow++
+	e := &core.Event{
+		ID: core.FollowID(r.cause+"#identity", r.follow), Kind: core.KindTimer, Tenant: r.t.ID, Number: a.number,
+		Conversation: core.ConversationID(a.number, a.person.ID), Time: a.timer.Due, Accepted: r.at, Source: "bridge", Cause: r.cause,
+		Contact: &core.Contact{ID: a.person.ID}, Timer: &core.Timer{Name: a.name, Generation: a.timer.Generation},
+	}
+	r.t.later(&r.s, e, a.timer.Due)
 }
 
 // tell tells the CRMs of a contact that changed.
@@ -261,5 +332,8 @@ func (r *reunion) settle(ctx context.Context) error {
 	}
 	r.t.b.failpoint("identity-after-commit")
 	r.t.aliases.set(r.owners)
+	for _, f := range r.after {
+		f()
+	}
 	return nil
 }

@@ -28,15 +28,25 @@ type meeting struct {
 	attach, claims []contact.Key
 }
 
+// looks is how the events of a batch have been looked at so far.
+type looks struct {
+	rounds map[uint64]int // by their places in the queue
+	// undone is tenant.undone when the batch was taken.
+	undone uint64
+}
+
 // maxRounds is how often an event is led to another contact before it is decided
 // where it is: merges that go on for ever would be a mistake of ours.
 const maxRounds = 8
 
 // decideFree decides a batch whose contacts wait for nobody, and returns those of
 // it that belong elsewhere, to be decided anew.
-func (t *tenant) decideFree(ctx context.Context, free []store.Delivery, rounds map[uint64]int) (again []store.Delivery, err error) {
+func (t *tenant) decideFree(ctx context.Context, free []store.Delivery, l looks) (again []store.Delivery, err error) {
 	defer t.locks.release(contactsOf(free)...)
-	meetings, again, err := t.recognise(ctx, free, rounds)
+	if t.undone.Load() != l.undone {
+		free = t.anew(ctx, free, l)
+	}
+	meetings, again, err := t.recognise(ctx, free, l.rounds)
 	if err != nil {
 		t.giveBack(ctx, free)
 		return nil, err
@@ -45,6 +55,21 @@ func (t *tenant) decideFree(ctx context.Context, free []store.Delivery, rounds m
 		err = t.decide(ctx, meetings)
 	}
 	return again, err
+}
+
+// anew gives back those events that were led to another contact, because a merge
+// that they may have been led by was undone since. They come again as they were.
+func (t *tenant) anew(ctx context.Context, ds []store.Delivery, l looks) []store.Delivery {
+	var led, stay []store.Delivery
+	for _, d := range ds {
+		if l.rounds[d.Seq] > 0 {
+			led = append(led, d)
+		} else {
+			stay = append(stay, d)
+		}
+	}
+	t.giveBack(ctx, led)
+	return stay
 }
 
 // recognise finds the contacts of a batch. It returns those events that may be

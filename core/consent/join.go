@@ -21,7 +21,7 @@ func (s *Summary) Join(o Summary) Summary {
 		out.MetaStop = o.MetaStop
 	}
 	for _, p := range o.Suppressed {
-		i := slices.IndexFunc(out.Suppressed, func(q Suppression) bool { return q.Reason == p.Reason && q.Scope == p.Scope })
+		i := slices.IndexFunc(out.Suppressed, p.same)
 		switch {
 		case i < 0:
 			out.Suppressed = append(out.Suppressed, p)
@@ -29,9 +29,49 @@ func (s *Summary) Join(o Summary) Summary {
 			out.Suppressed[i] = p
 		}
 	}
+	slices.SortFunc(out.Suppressed, Suppression.compare)
 	out.Seen = slices.Clone(s.Seen)
 	for _, id := range o.Seen {
 		if !slices.Contains(out.Seen, id) {
+			out.Seen = append(out.Seen, id)
+		}
+	}
+	if n := len(out.Seen) - maxSeen; n > 0 {
+		out.Seen = out.Seen[n:]
+	}
+	return out
+}
+
+// Part returns where one of two persons stands who were taken for one: s is where
+// they stood before, joined where both did then, now where both do by now. What
+// was said meanwhile, one of them said, and nobody knows which: what forbids holds
+// for both, and what allows for neither.
+func (s *Summary) Part(joined, now Summary) Summary {
+	out := Summary{Levels: maps.Clone(s.Levels), MetaStop: s.MetaStop, Suppressed: slices.Clone(s.Suppressed), Seen: slices.Clone(s.Seen)}
+	for level, st := range now.Levels {
+		if st != joined.Levels[level] && st.State == Withdrawn {
+			if out.Levels == nil {
+				out.Levels = map[Level]Standing{}
+			}
+			out.Levels[level] = st
+		}
+	}
+	if m, was := now.MetaStop, joined.MetaStop; m != nil && m.State == Withdrawn && (was == nil || *m != *was) {
+		out.MetaStop = m
+	}
+	for _, p := range now.Suppressed {
+		if p.Lifted || slices.Contains(joined.Suppressed, p) {
+			continue
+		}
+		if i := slices.IndexFunc(out.Suppressed, p.same); i >= 0 {
+			out.Suppressed[i] = p
+		} else {
+			out.Suppressed = append(out.Suppressed, p)
+		}
+	}
+	slices.SortFunc(out.Suppressed, Suppression.compare)
+	for _, id := range now.Seen {
+		if !slices.Contains(joined.Seen, id) && !slices.Contains(out.Seen, id) {
 			out.Seen = append(out.Seen, id)
 		}
 	}

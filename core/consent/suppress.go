@@ -65,13 +65,19 @@ type Suppression struct {
 	Entry  string    `json:"entry"`
 }
 
+func (s Suppression) same(o Suppression) bool { return s.Reason == o.Reason && s.Scope == o.Scope }
+
+func (s Suppression) compare(o Suppression) int {
+	return cmp.Or(cmp.Compare(s.Reason, o.Reason), cmp.Compare(s.Scope, o.Scope))
+}
+
 // maxSuppressions bounds the reasons of one person.
 const maxSuppressions = 64
 
 // suppress takes over an entry about a suppression.
 func (s *Summary) suppress(e Entry) bool {
 	next := Suppression{Reason: e.Reason, Scope: cmp.Or(e.Scope, ScopeAll), Since: e.At, Lifted: e.Lifted, Source: e.Source, Entry: e.ID}
-	i := slices.IndexFunc(s.Suppressed, func(o Suppression) bool { return o.Reason == next.Reason && o.Scope == next.Scope })
+	i := slices.IndexFunc(s.Suppressed, next.same)
 	if i < 0 {
 		if len(s.Suppressed) >= maxSuppressions {
 			next.Scope = ScopeAll // rather too much than too little
@@ -82,9 +88,7 @@ func (s *Summary) suppress(e Entry) bool {
 			return true
 		}
 		s.Suppressed = append(s.Suppressed, next)
-		slices.SortFunc(s.Suppressed, func(a, b Suppression) int {
-			return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Scope, b.Scope))
-		})
+		slices.SortFunc(s.Suppressed, Suppression.compare)
 		return !next.Lifted
 	}
 	now := s.Suppressed[i]

@@ -11,6 +11,8 @@ import (
 type Contacts interface {
 	FindContacts(ctx context.Context, q broker.ContactQuery) (broker.ContactPage, error)
 	Contact(ctx context.Context, tenant, who string) (broker.ContactView, error)
+	MergeContacts(ctx context.Context, q broker.MergeRequest) (broker.MergeReport, error)
+	UnmergeContact(ctx context.Context, q broker.UnmergeRequest) (broker.MergeReport, error)
 }
 
 const contactsPath = "/api/v1/contacts"
@@ -20,6 +22,8 @@ const contactsPath = "/api/v1/contacts"
 func (s *Server) contactRoutes(mux *http.ServeMux) {
 	mux.Handle("GET "+contactsPath, s.need(s.findContacts))
 	mux.Handle("GET "+contactsPath+"/{who}", s.need(s.contact))
+	mux.Handle("POST "+contactsPath+"/{who}/merge", s.need(s.mergeContacts))
+	mux.Handle("POST "+contactsPath+"/{who}/unmerge", s.need(s.unmergeContact))
 }
 
 func (s *Server) findContacts(w http.ResponseWriter, r *http.Request, t token) {
@@ -49,4 +53,43 @@ func (s *Server) contact(w http.ResponseWriter, r *http.Request, t token) {
 		return
 	}
 	writeJSON(w, http.StatusOK, c)
+}
+
+// mergeContacts makes one contact of two; with "preview" it says what would
+// change.
+func (s *Server) mergeContacts(w http.ResponseWriter, r *http.Request, t token) {
+	var req broker.MergeRequest
+	if !read(w, r, &req) {
+		return
+	}
+	var ok bool
+	if req.Tenant, ok = s.tenantOf(w, req.Tenant, t); !ok {
+		return
+	}
+	req.Contact = r.PathValue("who")
+	answer(w)(s.o.Bridge.MergeContacts(r.Context(), req))
+}
+
+// unmergeContact takes a merge back.
+func (s *Server) unmergeContact(w http.ResponseWriter, r *http.Request, t token) {
+	var req broker.UnmergeRequest
+	if !read(w, r, &req) {
+		return
+	}
+	var ok bool
+	if req.Tenant, ok = s.tenantOf(w, req.Tenant, t); !ok {
+		return
+	}
+	req.Contact = r.PathValue("who")
+	answer(w)(s.o.Bridge.UnmergeContact(r.Context(), req))
+}
+
+func answer(w http.ResponseWriter) func(rep broker.MergeReport, err error) {
+	return func(rep broker.MergeReport, err error) {
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, rep)
+	}
 }

@@ -36,6 +36,7 @@ type bridge struct {
 	consents []broker.ConsentRequest
 	released []string
 	asked    []broker.ContactQuery
+	regroups []string
 }
 
 func (b *bridge) Ready() error { return b.ready }
