@@ -53,6 +53,42 @@ type Token struct {
 	Expires time.Time
 }
 
+// Poller is a Connector that can tell what happened at the CRM.
+type Poller interface {
+	Connector
+	// Poll returns what happened at the CRM after cursor: each as an event of kind
+	//
+	//   - contact.changed: Contact says who it is, by Phone or BSUID, and holds the
+	//     tags and fields that the CRM gives them; Fields holds the CRM's own
+	//     properties, for the tenant's script,
+	//   - consent.changed: Contact says who, Consent what,
+	//   - message.send: somebody at the CRM asks for a message: Message.To says who
+	//     gets it, Author and By who wrote it, Number from which number (empty
+	//     where the tenant has one only).
+	//
+	// An event's ID is the same whenever the same change is told, so that it
+	// counts once. Number, phone and time are untrusted and checked by the bridge.
+	// What the account itself wrote is left out, where the CRM tells.
+	//
+	// It is called for an account every quarter of an hour, unless the owner says
+	// otherwise, and never twice at a time. The cursor is the connector's own, a
+	// JSON value of at most 64 KiB that begins as nil; it is stored with the events
+	// or not at all, so that a process may die at any time and nothing is skipped.
+	Poll(ctx context.Context, account Account, cursor json.RawMessage) (Polled, error)
+}
+
+// Polled is what a Poll found: at most [MaxPolled] events.
+type Polled struct {
+	Events []Event
+	// Cursor is where the next Poll begins.
+	Cursor json.RawMessage
+	// More says that there is more to fetch at once.
+	More bool
+}
+
+// MaxPolled is how many events a Poll may return.
+const MaxPolled = 2000
+
 // ConnectorInfo describes a connector.
 type ConnectorInfo struct {
 	// Name is the connector's, in the form of [TenantPattern].
@@ -75,6 +111,8 @@ type ConnectorInfo struct {
 	// Authorizes says that the connector is an [Authorizer]. It is filled in by
 	// the plugin's Serve.
 	Authorizes bool `json:"authorizes,omitempty"`
+	// Polls says that the connector is a [Poller]; filled in likewise.
+	Polls bool `json:"polls,omitempty"`
 }
 
 // Account is one tenant's account at a CRM, as the owner configured it.

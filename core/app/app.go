@@ -178,7 +178,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		a.hosts = append(a.hosts, host)
 		out.Lanes = append(out.Lanes, broker.Lane{
 			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate,
-			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry,
+			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull,
 		})
 	}
 	return out, nil

@@ -22,13 +22,14 @@ const maxQuarantine = 100_000
 // error, if any, is for all of them: none was accepted. Accept takes over the
 // events: the caller must not use them afterwards.
 func (b *Broker) Accept(ctx context.Context, events []core.Event) error {
-	_, err := b.accept(ctx, events)
+	_, err := b.accept(ctx, events, store.Settlement{})
 	return err
 }
 
-func (b *Broker) accept(ctx context.Context, events []core.Event) (store.Outcome, error) {
+// accept is Accept, with what else is to be stored in the same settlement.
+func (b *Broker) accept(ctx context.Context, events []core.Event, with store.Settlement) (store.Outcome, error) {
 	now := time.Now().UTC()
-	s := store.Settlement{Ingest: true, Add: make([]store.Item, 0, len(events))}
+	s := store.Settlement{Ingest: true, Add: make([]store.Item, 0, len(events)), Record: with.Record}
 	placed := make([]placing, 0, len(events))
 	for i := range events {
 		e := &events[i]
@@ -67,7 +68,7 @@ func (b *Broker) accept(ctx context.Context, events []core.Event) (store.Outcome
 	if err != nil {
 		return store.Outcome{}, err
 	}
-	s.Put = puts
+	s.Put = append(puts, with.Put...)
 	for _, p := range placed {
 		data, err := json.Marshal(p.e)
 		if err != nil {
@@ -172,7 +173,7 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 		ID: "api-" + hex.EncodeToString(sum[:16]), Kind: core.KindMessageSend, Tenant: t.ID, Number: r.Number,
 		Time: time.Now().UTC(), Source: "api", Author: r.Author, By: r.By, Contact: contactAt(m.To), Message: &m,
 	}
-	out, err := b.accept(ctx, []core.Event{e})
+	out, err := b.accept(ctx, []core.Event{e}, store.Settlement{})
 	if err != nil {
 		return SendReceipt{}, err
 	}

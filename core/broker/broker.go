@@ -140,6 +140,9 @@ type Lane struct {
 	// Retry are the waits before the second, third, … attempt; nil is 1 s, 30 s.
 	// When they are used up, the delivery becomes a dead letter.
 	Retry []time.Duration
+	// Pull is how often the CRM is asked what happened there, where the sink is a
+	// [Poller]; 0 is never.
+	Pull time.Duration
 }
 
 // Names of queues and buckets.

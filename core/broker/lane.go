@@ -45,9 +45,12 @@ type lane struct {
 	retried   atomic.Uint64
 	dead      atomic.Uint64
 	calling   atomic.Int64 // deliveries at the sink now
+	pull      time.Duration
+	polls     bool // the connector can be asked what happened at the CRM
 
 	mu        sync.Mutex
 	lastError *LaneError
+	pulledAt  time.Time                // when the CRM last said what happened there
 	alone     map[string]bool          // events to deliver alone: a batch with them killed the plugin
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
 	started   map[[16]byte]*intent     // sends that were begun and not settled
@@ -62,7 +65,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 	l := &lane{
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
-		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, alone: map[string]bool{},
+		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, alone: map[string]bool{}, pull: c.Pull,
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l
@@ -107,6 +110,9 @@ func (l *lane) run(ctx context.Context) {
 	if l.held != nil {
 		l.runSends(ctx, &calls)
 		return
+	}
+	if p, ok := l.sink.(Poller); ok && l.polls && l.pull > 0 {
+		calls.Go(func() { l.pullLoop(ctx, p) })
 	}
 	for ctx.Err() == nil {
 		if _, err := l.gate.enter(ctx, 1); err != nil {
@@ -214,6 +220,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 		idem = l.ownIdem
 	}
 	l.safe = idem.Safe()
+	l.polls = info.Polls
 	if len(info.Kinds) > 0 {
 		kinds := make(map[core.Kind]bool, len(info.Kinds))
 		for _, k := range info.Kinds {
@@ -523,6 +530,6 @@ func (l *lane) status(q store.QueueStats) LaneStatus {
 	s.InFlight = int(l.calling.Load())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.LastError, s.Held = l.lastError, len(l.held)
+	s.LastError, s.Held, s.Pulled = l.lastError, len(l.held), l.pulledAt
 	return s
 }

@@ -127,6 +127,7 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 			u.hooks = script.OnStatus
 		}
 	case core.KindContactChanged:
+		t.takeOver(u)
 		u.hooks = script.OnContactChange
 	case core.KindTimer:
 		u.tell = nil
@@ -192,10 +193,11 @@ func (t *tenant) close(u *turn) {
 	}
 }
 
-// toCRM adds the event to every CRM lane that wants it. data may be nil.
+// toCRM adds the event to every CRM lane that wants it; a CRM does not get its
+// own change of a contact. data may be nil.
 func (t *tenant) toCRM(s *store.Settlement, e *core.Event, data []byte) {
 	for _, l := range t.crm {
-		if !l.wants(e.Kind) {
+		if !l.wants(e.Kind) || e.Kind == core.KindContactChanged && e.Source == l.crmName() {
 			continue
 		}
 		if data == nil {

@@ -213,6 +213,9 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		if lane.Linger > time.Minute {
 			d.problem(key+".linger", "%v is too long: at most 1m", lane.Linger)
 		}
+		if lane.Pull != 0 && (lane.Pull < time.Minute || lane.Pull > 24*time.Hour) {
+			d.problem(key+".pull", "%v is not between 1m and 24h, nor 0, which is never", lane.Pull)
+		}
 		if lane.Idempotency != "" {
 			d.oneOf(key+".idempotency", string(lane.Idempotency),
 				string(core.IdempotencyUpsert), string(core.IdempotencyKey), string(core.IdempotencyNone))

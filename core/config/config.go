@@ -203,6 +203,9 @@ type Lane struct {
 	Linger time.Duration `koanf:"linger"`
 	// Idempotency, when set, replaces what the connector says of itself.
 	Idempotency core.Idempotency `koanf:"idempotency"`
+	// Pull is how often the CRM is asked what happened there, where the connector
+	// can be; 0 is never.
+	Pull time.Duration `koanf:"pull"`
 }
 
 // Default returns the settings before any file is read.
@@ -232,5 +235,5 @@ var defaultRetry = []any{"1s", "30s"}
 var elementDefaults = map[reflect.Type]map[string]any{
 	reflect.TypeFor[Number](): {"rate": 80.0, "retry": defaultRetry},
 	reflect.TypeFor[Target](): {"retry": defaultRetry},
-	reflect.TypeFor[Lane]():   {"retry": defaultRetry, "linger": "20ms", "settings": map[string]any{}},
+	reflect.TypeFor[Lane]():   {"retry": defaultRetry, "linger": "20ms", "pull": "15m", "settings": map[string]any{}},
 }

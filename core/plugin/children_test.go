@@ -33,6 +33,7 @@ import (
 var children = map[string]func(args []string){
 	"actor":   func([]string) { Serve(actor{}) },
 	"visitor": func([]string) { Serve(visitor{}) },
+	"poller":  func([]string) { Serve(poller{}) },
 
 	// What authors do before Serve.
 	"printing": func(args []string) {
@@ -153,6 +154,10 @@ func (e evil) Check(context.Context, *connectorpb.CheckRequest) (*connectorpb.Ch
 
 func (e evil) Authorize(context.Context, *connectorpb.AuthorizeRequest) (*connectorpb.AuthorizeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "evil has no tokens")
+}
+
+func (e evil) Poll(context.Context, *connectorpb.PollRequest) (*connectorpb.PollResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "evil has no Poll")
 }
 
 func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {

@@ -53,25 +53,8 @@ func (h *Host) cachedInfo() (core.ConnectorInfo, bool) {
 // Check asks the connector whether the account's settings and secrets work,
 // getting a token for it first if it needs one.
 func (h *Host) Check(ctx context.Context) error {
-	account := h.account()
-	token, err := h.keeper.current(ctx, nil)
-	if err != nil {
-		return err
-	}
-	account.Token = token
-	checked := h.check(ctx, account)
-	if token == nil || core.CodeOf(checked) != core.CodeUnauthenticated {
-		return checked
-	}
-	fresh, err := h.keeper.current(ctx, token)
-	switch {
-	case err != nil:
-		return err
-	case fresh == token:
-		return checked
-	}
-	account.Token = fresh
-	return h.check(ctx, account)
+	_, err := withToken(ctx, h, func(a core.Account) (struct{}, *core.Error) { return struct{}{}, h.check(ctx, a) })
+	return plain(err)
 }
 
 // Deliver implements [core.Sink]. Each event gets exactly one result, whatever
@@ -148,40 +131,48 @@ func (c connector) Info() core.ConnectorInfo {
 	return i
 }
 
-func (c connector) Check(ctx context.Context, a core.Account) error { return c.h.check(ctx, a) }
+func (c connector) Check(ctx context.Context, a core.Account) error { return plain(c.h.check(ctx, a)) }
 
 func (c connector) Deliver(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
 	return c.h.deliver(ctx, a, batch)
 }
 
-func (h *Host) check(ctx context.Context, account core.Account) error {
+func (h *Host) check(ctx context.Context, account core.Account) *core.Error {
 	h.learn(account)
+	res, err := askPlugin(ctx, h, "check", func(ctx context.Context, c connectorpb.Client) (*connectorpb.CheckResponse, error) {
+		return c.Check(ctx, &connectorpb.CheckRequest{Account: accountToWire(account)})
+	})
+	if err != nil {
+		return err
+	}
+	return h.redacted(cleanError(errorFromWire(res.GetError())))
+}
+
+// askPlugin makes a call that writes nothing: when it fails, nothing happened.
+func askPlugin[Res any](ctx context.Context, h *Host, what string, call func(context.Context, connectorpb.Client) (*Res, error)) (*Res, *core.Error) {
 	ctx, cancel := context.WithTimeout(ctx, h.o.CallTimeout)
 	defer cancel()
 	for range maxRefusals {
 		in, notReady := h.acquire(ctx)
 		if notReady != nil {
-			return notReady
+			return nil, notReady
 		}
-		res, err := in.client.Check(ctx, &connectorpb.CheckRequest{Account: accountToWire(account)})
+		res, err := call(ctx, in.client)
 		in.calls.Done()
 		switch {
 		case h.refused(in, err):
 			continue
 		case err != nil:
 			e := h.explainCall(ctx, in, err)
-			e.Op = "plugin check"
-			if e.Code == core.CodeUnknownOutcome { // it wrote nothing
+			e.Op = "plugin " + what
+			if e.Code == core.CodeUnknownOutcome {
 				e.Code = core.CodeUnavailable
 			}
-			return e
+			return nil, e
 		}
-		if e := h.redacted(cleanError(errorFromWire(res.GetError()))); e != nil {
-			return e
-		}
-		return nil
+		return res, nil
 	}
-	return h.notReady(h.State())
+	return nil, h.notReady(h.State())
 }
 
 // maxRefusals is how often a call that was refused by a process about to stop is

@@ -139,7 +139,7 @@ func TestHost_RefusesAHugeReply(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	r := act(t, h, "ok")
 	runtime.ReadMemStats(&after)
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || !strings.Contains(r.Err.Message, "too large") {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || !strings.Contains(r.Err.Message, "too large") {
 		t.Errorf("got %v, want an unknown outcome", r.Err)
 	}
 	if grew := after.TotalAlloc - before.TotalAlloc; grew > 50<<20 {
@@ -152,7 +152,7 @@ func TestHost_RefusesAHugeReply(t *testing.T) {
 
 func TestHost_RunsAnotherProcessWhenOneRefusesEveryCall(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("evil", "aborted"), CrashBudget: 10})
-	if r := act(t, h, "ok"); core.CodeOf(asError(r.Err)) != core.CodeUnavailable {
+	if r := act(t, h, "ok"); core.CodeOf(plain(r.Err)) != core.CodeUnavailable {
 		t.Errorf("got %v, want unavailable: nothing happened", r.Err)
 	}
 	if s := await(t, h, "replaced", func(s State) bool { return s.Starts >= 3 }); s.Crashes < 2 {
@@ -163,7 +163,7 @@ func TestHost_RunsAnotherProcessWhenOneRefusesEveryCall(t *testing.T) {
 func TestHost_DoesNotTrustOtherErrors(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("evil", "status")})
 	r := act(t, h, "ok")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || !strings.Contains(r.Err.Message, "my dog ate [secret]") {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || !strings.Contains(r.Err.Message, "my dog ate [secret]") {
 		t.Errorf("got %v, want an unknown outcome without the secret", r.Err)
 	}
 	if err := h.Check(t.Context()); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "does not have this call") {
@@ -175,7 +175,7 @@ func TestHost_QuarantinesAPluginThatAPoisonEventKills(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("crashy"), CrashBudget: 3})
 	for i := range 3 {
 		r := act(t, h, "ok")
-		if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
+		if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
 			t.Errorf("crash %d: got %v", i+1, r.Err)
 		}
 	}
@@ -195,7 +195,7 @@ func TestServe_TurnsAPanicIntoResults(t *testing.T) {
 		results := h.Deliver(t.Context(), does("ok", text))
 		for _, r := range results {
 			switch {
-			case core.CodeOf(asError(r.Err)) != core.CodeInternal || r.Err.Vendor != "panic":
+			case core.CodeOf(plain(r.Err)) != core.CodeInternal || r.Err.Vendor != "panic":
 				t.Errorf("%s: %s: %v, want internal", text, r.ID, r.Err)
 			case !strings.HasPrefix(r.Err.Message, want), !strings.HasSuffix(r.Err.Message, "(github.com/wabridge/wabridge/core/plugin.actor.deliver)"):
 				t.Errorf("%s: the message is %q, want %q and the function", text, r.Err.Message, want)
@@ -218,7 +218,7 @@ func TestServe_DiesOfAPanicInAGoroutineWithoutTellingSecrets(t *testing.T) {
 	h, j := run(t, HostOptions{Launch: child("actor")})
 	await(t, h, "running", running)
 	r := act(t, h, "crash")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
 		t.Fatalf("got %v, want an unknown outcome by a crash", r.Err)
 	}
 	for _, want := range []string{"exit status 2", "plugin/main_test.go:", "actor.deliver"} {

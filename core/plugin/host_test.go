@@ -161,18 +161,11 @@ func TestHost_LimitsTheProcess(t *testing.T) {
 		t.Errorf("limits of core files and data are %s, want %s", got, want)
 	}
 	r := act(t, h, "hog")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
 		t.Errorf("a hog ends in %v, want an unknown outcome by a crash", r.Err)
 	}
 	j.wait(t, "plugin crashed", "out of memory")
 	mustAct(t, h, "ok")
-}
-
-func asError(e *core.Error) error {
-	if e == nil {
-		return nil
-	}
-	return e
 }
 
 func TestHost_SplitsWhatIsTooLarge(t *testing.T) {
@@ -190,7 +183,7 @@ func TestHost_SplitsWhatIsTooLarge(t *testing.T) {
 		switch {
 		case r.ID != fmt.Sprint("wamid.", i):
 			t.Fatalf("result %d is of %s", i, r.ID)
-		case i == 7 && core.CodeOf(asError(r.Err)) != core.CodeInvalid:
+		case i == 7 && core.CodeOf(plain(r.Err)) != core.CodeInvalid:
 			t.Errorf("an event of 8 MiB: %v, want invalid", r.Err)
 		case i != 7 && r.Err != nil:
 			t.Errorf("event %d: %v", i, r.Err)
@@ -207,7 +200,7 @@ func TestHost_TellsTheConnectorItsDeadline(t *testing.T) {
 	// The connector gives up a little before the bridge does, so that its own
 	// error gets through.
 	r := act(t, h, "ask")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnavailable || !strings.Contains(r.Err.Message, "deadline") {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnavailable || !strings.Contains(r.Err.Message, "deadline") {
 		t.Errorf("got %v, want the connector's error", r.Err)
 	}
 }
@@ -239,7 +232,7 @@ func TestHost_StartsAnotherProcessWhenOneIsKilled(t *testing.T) {
 	}()
 	began := time.Now()
 	r := act(t, h, "ask")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || r.Err.Op != "plugin" || r.Err.Vendor != VendorCrashed {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || r.Err.Op != "plugin" || r.Err.Vendor != VendorCrashed {
 		t.Errorf("got %v, want an unknown outcome by a crash", r.Err)
 	}
 	if !strings.Contains(r.Err.Message, killedStatus) {
@@ -260,7 +253,7 @@ func TestHost_KillsAProcessThatHangs(t *testing.T) {
 	pid := await(t, h, "running", running).PID
 	old := watch(t, pid)
 	r := act(t, h, "freeze")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorCrashed {
 		t.Errorf("got %v, want an unknown outcome by a crash", r.Err)
 	}
 	old.gone(t, "the stopped process")
@@ -274,7 +267,7 @@ func TestHost_GivesUpOnAHangingCall(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("actor"), CallTimeout: 300 * time.Millisecond})
 	await(t, h, "running", running)
 	r := act(t, h, "freeze")
-	if core.CodeOf(asError(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorTimeout {
+	if core.CodeOf(plain(r.Err)) != core.CodeUnknownOutcome || r.Err.Vendor != VendorTimeout {
 		t.Errorf("got %v, want an unknown outcome by a timeout", r.Err)
 	}
 	// And when the Host stops, the stopped process does not hold it up: see run.
@@ -315,13 +308,13 @@ func TestHost_QuarantinesAPluginThatKeepsCrashing(t *testing.T) {
 func TestHost_WaitsOnlySoLongForAProcess(t *testing.T) {
 	l := child("silent")
 	h, _ := run(t, HostOptions{Launch: l, StartWait: 50 * time.Millisecond})
-	if r := act(t, h, "ok"); core.CodeOf(asError(r.Err)) != core.CodeUnavailable || r.Err.Scope != core.ScopeLane {
+	if r := act(t, h, "ok"); core.CodeOf(plain(r.Err)) != core.CodeUnavailable || r.Err.Scope != core.ScopeLane {
 		t.Errorf("got %v, want unavailable", r.Err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	h.o.StartWait = patience
-	if r := h.Deliver(ctx, does("ok")); core.CodeOf(asError(r[0].Err)) != core.CodeUnavailable {
+	if r := h.Deliver(ctx, does("ok")); core.CodeOf(plain(r[0].Err)) != core.CodeUnavailable {
 		t.Errorf("with an ended context: %v, want unavailable", r[0].Err)
 	}
 }
@@ -401,7 +394,7 @@ func TestHost_FinishesCallsInFlightWhenItStops(t *testing.T) {
 	c.waitAsked(t)
 	cancel()
 	await(t, h, "out of service", func(s State) bool { return s.Phase != PhaseRunning })
-	if r := act(t, h, "ok"); core.CodeOf(asError(r.Err)) != core.CodeUnavailable {
+	if r := act(t, h, "ok"); core.CodeOf(plain(r.Err)) != core.CodeUnavailable {
 		t.Errorf("a call while stopping: %v, want unavailable", r.Err)
 	}
 	select {
@@ -419,7 +412,7 @@ func TestHost_FinishesCallsInFlightWhenItStops(t *testing.T) {
 	if !process.ends(0) {
 		t.Error("Run returned before the process was gone")
 	}
-	if r := act(t, h, "ok"); core.CodeOf(asError(r.Err)) != core.CodeUnavailable || h.State().Phase != PhaseStopped {
+	if r := act(t, h, "ok"); core.CodeOf(plain(r.Err)) != core.CodeUnavailable || h.State().Phase != PhaseStopped {
 		t.Errorf("after Run: %v in %+v, want unavailable, stopped", r.Err, h.State())
 	}
 }
@@ -523,7 +516,7 @@ func TestHost_RefusesAnEventThatThePluginCannotRead(t *testing.T) {
 		t.Errorf("the neighbour: %v", results[0].Err)
 	}
 	for _, r := range results[1:] {
-		if core.CodeOf(asError(r.Err)) != core.CodeInvalid {
+		if core.CodeOf(plain(r.Err)) != core.CodeInvalid {
 			t.Errorf("%s: %v, want invalid", r.ID, r.Err)
 		}
 	}
@@ -542,7 +535,7 @@ func TestHost_CallsNoProcessThatHasEnded(t *testing.T) {
 	ended := make(chan struct{})
 	close(ended)
 	h.current = &instance{process: &process{ended: ended}} // and Run has not seen it yet
-	if r := act(t, h, "ok"); core.CodeOf(asError(r.Err)) != core.CodeUnavailable {
+	if r := act(t, h, "ok"); core.CodeOf(plain(r.Err)) != core.CodeUnavailable {
 		t.Errorf("got %v, want unavailable: nothing happened", r.Err)
 	}
 	if s := h.State(); s.Phase != PhaseBackoff {

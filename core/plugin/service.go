@@ -32,6 +32,7 @@ func (s *service) Info(context.Context, *connectorpb.InfoRequest) (res *connecto
 	}()
 	info := s.connector.Info()
 	_, info.Authorizes = s.connector.(core.Authorizer)
+	_, info.Polls = s.connector.(core.Poller)
 	return infoToWire(info), nil
 }
 
@@ -62,6 +63,33 @@ func (s *service) Authorize(ctx context.Context, req *connectorpb.AuthorizeReque
 		return &connectorpb.AuthorizeResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
 	return &connectorpb.AuthorizeResponse{Token: tokenToWire(&token)}, nil
+}
+
+func (s *service) Poll(ctx context.Context, req *connectorpb.PollRequest) (res *connectorpb.PollResponse, err error) {
+	poller, ok := s.connector.(core.Poller)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the connector has no Poll")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			res, err = &connectorpb.PollResponse{Error: errorToWire(panicked("Poll", r, core.CodeInternal))}, nil
+		}
+	}()
+	ctx, cancel := leaveTime(ctx)
+	defer cancel()
+	polled, err := poller.Poll(ctx, accountFromWire(req.GetAccount()), req.GetCursor())
+	if err != nil {
+		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
+	}
+	res = &connectorpb.PollResponse{Cursor: polled.Cursor, More: polled.More}
+	for i := range polled.Events {
+		data, err := json.Marshal(&polled.Events[i])
+		if err != nil {
+			return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
+		}
+		res.Events = append(res.Events, data)
+	}
+	return res, nil
 }
 
 func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {

@@ -160,43 +160,64 @@ func (k *keeper) failure(err *core.Error) *core.Error {
 	return &e
 }
 
+// withToken makes a call with the account's token, if it needs one, and once
+// more with a new one when the CRM refuses it.
+func withToken[T any](ctx context.Context, h *Host, call func(core.Account) (T, *core.Error)) (none T, _ *core.Error) {
+	account := h.account()
+	token, err := h.keeper.current(ctx, nil)
+	if err != nil {
+		return none, err
+	}
+	account.Token = token
+	answer, failed := call(account)
+	if token == nil || failed == nil || failed.Code != core.CodeUnauthenticated {
+		return answer, failed
+	}
+	fresh, err := h.keeper.current(ctx, token)
+	switch {
+	case err != nil:
+		return none, err
+	case fresh == token:
+		return none, failed
+	}
+	account.Token = fresh
+	return call(account)
+}
+
+// plain keeps a nil *core.Error from becoming an error that is not nil.
+func plain(e *core.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
 // authorize asks the plugin for a token.
 func (h *Host) authorize(ctx context.Context, account core.Account) (*core.Token, *core.Error) {
 	h.learn(account)
-	ctx, cancel := context.WithTimeout(ctx, h.o.CallTimeout)
-	defer cancel()
-	for range maxRefusals {
-		in, notReady := h.acquire(ctx)
-		if notReady != nil {
-			return nil, notReady
-		}
-		res, err := in.client.Authorize(ctx, &connectorpb.AuthorizeRequest{Account: accountToWire(account)})
-		in.calls.Done()
-		switch {
-		case h.refused(in, err):
-			continue
-		case err != nil:
-			e := h.explainCall(ctx, in, err)
-			e.Op = "plugin authorize"
-			if e.Code == core.CodeUnknownOutcome {
-				e.Code = core.CodeUnavailable
-			}
-			return nil, e
-		}
-		token := tokenFromWire(res.GetToken())
-		h.learn(core.Account{Token: token})
-		if e := h.redacted(cleanError(errorFromWire(res.GetError()))); e != nil {
-			return nil, e
-		}
-		if why := oddToken(token); why != "" {
-			return nil, &core.Error{
-				Code: core.CodeInternal, Op: "plugin authorize", Source: core.SourcePlugin,
-				Message: "plugin " + h.o.Name + ": " + why, Hint: "this is for the plugin's author to mend",
-			}
-		}
-		return token, nil
+	res, err := askPlugin(ctx, h, "authorize", func(ctx context.Context, c connectorpb.Client) (*connectorpb.AuthorizeResponse, error) {
+		return c.Authorize(ctx, &connectorpb.AuthorizeRequest{Account: accountToWire(account)})
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, h.notReady(h.State())
+	token := tokenFromWire(res.GetToken())
+	h.learn(core.Account{Token: token})
+	if err := h.redacted(cleanError(errorFromWire(res.GetError()))); err != nil {
+		return nil, err
+	}
+	if why := oddToken(token); why != "" {
+		return nil, h.odd("authorize", why)
+	}
+	return token, nil
+}
+
+// odd is the error of a plugin that does not keep to the contract.
+func (h *Host) odd(call, why string) *core.Error {
+	return &core.Error{
+		Code: core.CodeInternal, Op: "plugin " + call, Source: core.SourcePlugin,
+		Message: "plugin " + h.o.Name + ": " + why, Hint: "this is for the plugin's author to mend",
+	}
 }
 
 // oddToken says what is wrong with a token that a plugin made.

@@ -11,7 +11,7 @@ import (
 func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	w := &connectorpb.InfoResponse{
 		Name: i.Name, Version: clean(i.Version, 100), MaxBatch: int32(i.MaxBatch), Idempotency: string(i.Idempotency),
-		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes,
+		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls,
 	}
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
@@ -23,7 +23,7 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 	i := core.ConnectorInfo{
 		Name: w.GetName(), Version: clean(w.GetVersion(), 100), MaxBatch: int(w.GetMaxBatch()),
 		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(), Secrets: w.GetSecrets(),
-		Authorizes: w.GetAuthorizes(),
+		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(),
 	}
 	for _, k := range w.GetKinds() {
 		i.Kinds = append(i.Kinds, core.Kind(k))

@@ -107,7 +107,9 @@ type InfoResponse struct {
 	// The names of the secrets that an account must have.
 	Secrets []string `protobuf:"bytes,7,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	// The connector has Authorize.
-	Authorizes    bool `protobuf:"varint,8,opt,name=authorizes,proto3" json:"authorizes,omitempty"`
+	Authorizes bool `protobuf:"varint,8,opt,name=authorizes,proto3" json:"authorizes,omitempty"`
+	// The connector has Poll.
+	Polls         bool `protobuf:"varint,9,opt,name=polls,proto3" json:"polls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,6 +196,13 @@ func (x *InfoResponse) GetSecrets() []string {
 func (x *InfoResponse) GetAuthorizes() bool {
 	if x != nil {
 		return x.Authorizes
+	}
+	return false
+}
+
+func (x *InfoResponse) GetPolls() bool {
+	if x != nil {
+		return x.Polls
 	}
 	return false
 }
@@ -531,6 +540,132 @@ func (x *AuthorizeResponse) GetError() *Error {
 	return nil
 }
 
+type PollRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Where to begin: what the last Poll said, empty at first.
+	Cursor        []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PollRequest) Reset() {
+	*x = PollRequest{}
+	mi := &file_connector_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PollRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PollRequest) ProtoMessage() {}
+
+func (x *PollRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PollRequest.ProtoReflect.Descriptor instead.
+func (*PollRequest) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PollRequest) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *PollRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+type PollResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 2000 events, each the JSON of core.Event; see core.Poller for what is
+	// in them.
+	Events [][]byte `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Where the next Poll begins: a JSON value of at most 64 KiB.
+	Cursor []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// There is more to fetch at once.
+	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// Absent when all went well; the rest then counts for nothing.
+	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PollResponse) Reset() {
+	*x = PollResponse{}
+	mi := &file_connector_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PollResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PollResponse) ProtoMessage() {}
+
+func (x *PollResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PollResponse.ProtoReflect.Descriptor instead.
+func (*PollResponse) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PollResponse) GetEvents() [][]byte {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *PollResponse) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *PollResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *PollResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type DeliverRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -542,7 +677,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_connector_proto_msgTypes[8]
+	mi := &file_connector_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +689,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[8]
+	mi := &file_connector_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +702,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{8}
+	return file_connector_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeliverRequest) GetAccount() *Account {
@@ -598,7 +733,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_connector_proto_msgTypes[9]
+	mi := &file_connector_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +745,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[9]
+	mi := &file_connector_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +758,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{9}
+	return file_connector_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Delivery) GetId() string {
@@ -658,7 +793,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_connector_proto_msgTypes[10]
+	mi := &file_connector_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +805,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[10]
+	mi := &file_connector_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +818,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{10}
+	return file_connector_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeliverResponse) GetResults() []*Result {
@@ -707,7 +842,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_connector_proto_msgTypes[11]
+	mi := &file_connector_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +854,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[11]
+	mi := &file_connector_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +867,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{11}
+	return file_connector_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Result) GetId() string {
@@ -782,7 +917,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_connector_proto_msgTypes[12]
+	mi := &file_connector_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +929,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[12]
+	mi := &file_connector_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +942,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{12}
+	return file_connector_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Error) GetCode() string {
@@ -871,7 +1006,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\xf5\x01\n" +
+	"\vInfoRequest\"\x8b\x02\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -882,7 +1017,8 @@ const file_connector_proto_rawDesc = "" +
 	"\asecrets\x18\a \x03(\tR\asecrets\x12\x1e\n" +
 	"\n" +
 	"authorizes\x18\b \x01(\bR\n" +
-	"authorizes\"\x82\x02\n" +
+	"authorizes\x12\x14\n" +
+	"\x05polls\x18\t \x01(\bR\x05polls\"\x82\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
@@ -911,7 +1047,15 @@ const file_connector_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\"u\n" +
 	"\x11AuthorizeResponse\x12/\n" +
 	"\x05token\x18\x01 \x01(\v2\x19.wabridge.plugin.v1.TokenR\x05token\x12/\n" +
-	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
+	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\\\n" +
+	"\vPollRequest\x125\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\x83\x01\n" +
+	"\fPollResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x03(\fR\x06events\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12/\n" +
+	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
 	"\x0eDeliverRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
@@ -935,12 +1079,13 @@ const file_connector_proto_rawDesc = "" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n" +
 	"\x06vendor\x18\x06 \x01(\tR\x06vendor\x12$\n" +
 	"\x0eretry_after_ms\x18\a \x01(\x03R\fretryAfterMs\x12\x14\n" +
-	"\x05scope\x18\b \x01(\tR\x05scope2\xd2\x02\n" +
+	"\x05scope\x18\b \x01(\tR\x05scope2\x9d\x03\n" +
 	"\tConnector\x12I\n" +
 	"\x04Info\x12\x1f.wabridge.plugin.v1.InfoRequest\x1a .wabridge.plugin.v1.InfoResponse\x12L\n" +
 	"\x05Check\x12 .wabridge.plugin.v1.CheckRequest\x1a!.wabridge.plugin.v1.CheckResponse\x12R\n" +
 	"\aDeliver\x12\".wabridge.plugin.v1.DeliverRequest\x1a#.wabridge.plugin.v1.DeliverResponse\x12X\n" +
-	"\tAuthorize\x12$.wabridge.plugin.v1.AuthorizeRequest\x1a%.wabridge.plugin.v1.AuthorizeResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
+	"\tAuthorize\x12$.wabridge.plugin.v1.AuthorizeRequest\x1a%.wabridge.plugin.v1.AuthorizeResponse\x12I\n" +
+	"\x04Poll\x12\x1f.wabridge.plugin.v1.PollRequest\x1a .wabridge.plugin.v1.PollResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
 
 var (
 	file_connector_proto_rawDescOnce sync.Once
@@ -954,7 +1099,7 @@ func file_connector_proto_rawDescGZIP() []byte {
 	return file_connector_proto_rawDescData
 }
 
-var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_connector_proto_goTypes = []any{
 	(*InfoRequest)(nil),       // 0: wabridge.plugin.v1.InfoRequest
 	(*InfoResponse)(nil),      // 1: wabridge.plugin.v1.InfoResponse
@@ -964,42 +1109,48 @@ var file_connector_proto_goTypes = []any{
 	(*CheckResponse)(nil),     // 5: wabridge.plugin.v1.CheckResponse
 	(*AuthorizeRequest)(nil),  // 6: wabridge.plugin.v1.AuthorizeRequest
 	(*AuthorizeResponse)(nil), // 7: wabridge.plugin.v1.AuthorizeResponse
-	(*DeliverRequest)(nil),    // 8: wabridge.plugin.v1.DeliverRequest
-	(*Delivery)(nil),          // 9: wabridge.plugin.v1.Delivery
-	(*DeliverResponse)(nil),   // 10: wabridge.plugin.v1.DeliverResponse
-	(*Result)(nil),            // 11: wabridge.plugin.v1.Result
-	(*Error)(nil),             // 12: wabridge.plugin.v1.Error
-	nil,                       // 13: wabridge.plugin.v1.Account.SecretsEntry
-	nil,                       // 14: wabridge.plugin.v1.Token.SecretsEntry
-	nil,                       // 15: wabridge.plugin.v1.Token.ValuesEntry
+	(*PollRequest)(nil),       // 8: wabridge.plugin.v1.PollRequest
+	(*PollResponse)(nil),      // 9: wabridge.plugin.v1.PollResponse
+	(*DeliverRequest)(nil),    // 10: wabridge.plugin.v1.DeliverRequest
+	(*Delivery)(nil),          // 11: wabridge.plugin.v1.Delivery
+	(*DeliverResponse)(nil),   // 12: wabridge.plugin.v1.DeliverResponse
+	(*Result)(nil),            // 13: wabridge.plugin.v1.Result
+	(*Error)(nil),             // 14: wabridge.plugin.v1.Error
+	nil,                       // 15: wabridge.plugin.v1.Account.SecretsEntry
+	nil,                       // 16: wabridge.plugin.v1.Token.SecretsEntry
+	nil,                       // 17: wabridge.plugin.v1.Token.ValuesEntry
 }
 var file_connector_proto_depIdxs = []int32{
-	13, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
+	15, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
 	3,  // 1: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
-	14, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
-	15, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
+	16, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
+	17, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
 	2,  // 4: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
-	12, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
+	14, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
 	2,  // 6: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
 	3,  // 7: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
-	12, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 9: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
-	9,  // 10: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
-	11, // 11: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
-	12, // 12: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
-	0,  // 13: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
-	4,  // 14: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
-	8,  // 15: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
-	6,  // 16: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
-	1,  // 17: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
-	5,  // 18: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
-	10, // 19: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
-	7,  // 20: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	14, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 9: wabridge.plugin.v1.PollRequest.account:type_name -> wabridge.plugin.v1.Account
+	14, // 10: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 11: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
+	11, // 12: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
+	13, // 13: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
+	14, // 14: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
+	0,  // 15: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
+	4,  // 16: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
+	10, // 17: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
+	6,  // 18: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
+	8,  // 19: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
+	1,  // 20: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
+	5,  // 21: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
+	12, // 22: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
+	7,  // 23: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
+	9,  // 24: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }
@@ -1013,7 +1164,7 @@ func file_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_proto_rawDesc), len(file_connector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

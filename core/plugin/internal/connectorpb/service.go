@@ -21,6 +21,7 @@ const (
 	MethodDeliver = "/" + Service + "/Deliver"
 
 	MethodAuthorize = "/" + Service + "/Authorize"
+	MethodPoll      = "/" + Service + "/Poll"
 )
 
 // Server is what a plugin serves.
@@ -29,6 +30,7 @@ type Server interface {
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
 	Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error)
+	Poll(context.Context, *PollRequest) (*PollResponse, error)
 }
 
 // Register adds s to a gRPC server.
@@ -41,6 +43,7 @@ func Register(r grpc.ServiceRegistrar, s Server) {
 			unary("Check", Server.Check),
 			unary("Deliver", Server.Deliver),
 			unary("Authorize", Server.Authorize),
+			unary("Poll", Server.Poll),
 		},
 		Metadata: "connector.proto",
 	}, s)
@@ -87,6 +90,11 @@ func (c Client) Deliver(ctx context.Context, req *DeliverRequest) (*DeliverRespo
 // Authorize calls [Server].Authorize.
 func (c Client) Authorize(ctx context.Context, req *AuthorizeRequest) (*AuthorizeResponse, error) {
 	return invoke[AuthorizeResponse](ctx, c.Conn, MethodAuthorize, req)
+}
+
+// Poll calls [Server].Poll.
+func (c Client) Poll(ctx context.Context, req *PollRequest) (*PollResponse, error) {
+	return invoke[PollResponse](ctx, c.Conn, MethodPoll, req)
 }
 
 func invoke[Res any](ctx context.Context, conn grpc.ClientConnInterface, method string, req any) (*Res, error) {
