@@ -300,7 +300,7 @@ func TestPull_SkipsNothingWhenTheBridgeDies(t *testing.T) {
 						}
 					}
 				}
-				crm := b.pulling(func(n int, cursor string) (core.Polled, error) {
+				crm := b.pulling(func(_ int, cursor string) (core.Polled, error) {
 					at := 0
 					_ = json.Unmarshal([]byte(cursor), &at)
 					if at == 3 {

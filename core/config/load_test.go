@@ -95,7 +95,7 @@ func TestLoad_FillsInDefaults(t *testing.T) {
 		Record: true, Escalation: config.Escalation{Team: "support", HandOver: 20 * time.Second, AfterMessages: 6}, Policy: defaultPolicy,
 		Numbers: []config.Number{{ID: "106540352242922", AccessToken: "an access token", Rate: 80, Retry: retry}},
 		Lanes: []config.Lane{{Name: "hubspot", Connector: "hubspot", Settings: json.RawMessage("{}"),
-			Retry: retry, Linger: 20 * time.Millisecond}},
+			Retry: retry, Linger: 20 * time.Millisecond, Pull: 15 * time.Minute}},
 	}}
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
@@ -170,6 +170,7 @@ max_in_flight = 2
 max_batch = 50
 linger = "5ms"
 idempotency = "key"
+pull = "30m"
 settings = { base_url = "http://127.0.0.1:1", nested = { n = 1 } }
 secrets = { password = "file:password" }
 `,
@@ -208,7 +209,7 @@ secrets = { password = "file:password" }
 					Settings: json.RawMessage(`{"base_url":"http://127.0.0.1:1","nested":{"n":1}}`),
 					Secrets:  map[string]core.Secret{"password": "hunter2"},
 					Retry:    []time.Duration{5 * time.Second}, Rate: 2.5, MaxInFlight: 2, MaxBatch: 50,
-					Linger: 5 * time.Millisecond, Idempotency: core.IdempotencyKey}},
+					Linger: 5 * time.Millisecond, Idempotency: core.IdempotencyKey, Pull: 30 * time.Minute}},
 			},
 		},
 	}
