@@ -106,6 +106,7 @@ type Event struct {
 	Consent *Consent        `json:"consent,omitempty"`
 	// TemplateChange is set on KindTemplateChanged.
 	TemplateChange *TemplateChange `json:"template_change,omitempty"`
+	Correction     *Correction     `json:"correction,omitempty"`
 	// Author is AuthorHuman on a message of ours that a person wrote: the bot keeps
 	// silent then. By says who, if known.
 	Author string `json:"author,omitempty"`

@@ -272,6 +272,7 @@ declare namespace wabridge {
     readonly consent?: Consent;
     readonly template_change?: TemplateChange;
     readonly identity_change?: any;
+    readonly correction?: any;
     /** "human" on a message of ours that a person wrote; by says who, if known. */
     readonly author?: string;
     readonly by?: string;

@@ -24,6 +24,7 @@ type looker interface {
 	FindContacts(ctx context.Context, q broker.ContactQuery) (broker.ContactPage, error)
 	Contact(ctx context.Context, tenant, who string) (broker.ContactView, error)
 	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
+	Correct(ctx context.Context, r broker.CorrectionRequest) ([]broker.CorrectionReceipt, error)
 	Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error)
 	Items(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
 	Dead(ctx context.Context, tenant, after string, limit int) ([]broker.DeadLetter, error)

@@ -60,7 +60,7 @@ func (t *tenant) decide(ctx context.Context, ms []meeting) error {
 		return err
 	}
 	for i, m := range ms {
-		if u := &turns[i]; m.person != nil {
+		if u := &turns[i]; m.person != nil && !u.ofNobody() {
 			u.contactChanged = u.person.meet(u.e, m.claim, m.attach)
 			t.own(&u.s, u.contact.ID, m.claims)
 		}

@@ -33,8 +33,9 @@ type turn struct {
 	sends     []*send
 	handOvers []*handOver
 	timers    []script.Action
-	changed   bool // tags or fields of the contact: the CRMs are told
-	rang      bool // the timer is due
+	changed   bool        // tags or fields of the contact: the CRMs are told
+	corrected *core.Event // what the CRMs are told of a correction
+	rang      bool        // the timer is due
 
 	consents  []*core.Consent // what changed of them, for the CRMs
 	request   bool            // the person asked for a person
@@ -136,6 +137,9 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		}
 	case core.KindEscalationHanded:
 		u.tell = nil
+	case core.KindCorrection:
+		u.tell = nil
+		t.corrects(u)
 	}
 }
 
@@ -186,6 +190,9 @@ func (t *tenant) close(u *turn) {
 	}
 	for _, a := range u.timers {
 		t.sets(u, a)
+	}
+	if u.corrected != nil {
+		t.toCRM(&u.s, u.corrected, nil)
 	}
 	if u.changed {
 		u.contactChanged = true

@@ -45,6 +45,9 @@ type Options struct {
 	After uint64
 	// By asks only about the decisions of this version; empty asks about all.
 	By string
+	// Others passes the decisions of other versions, too, in their order: with what
+	// was decided as both Old and New.
+	Others bool
 	// Old is the version to compare with; nil compares with what was decided at
 	// the time.
 	Old Decider
@@ -214,29 +217,34 @@ func (o *Options) read(ctx context.Context, give func(*batch) bool) error {
 func (o *Options) decide(ctx context.Context, b *batch) error {
 	b.seen, b.pairs = len(b.raw), make([]Pair, 0, len(b.raw))
 	calls := make([]script.Call, 0, len(b.raw))
+	of := make([]int, 0, len(b.raw)) // the pairs that they are about
 	for _, raw := range b.raw {
 		var p Pair
 		if err := json.Unmarshal(raw, &p.Step); err != nil || p.Step.Recorded == nil {
 			continue // of another version of the bridge
 		}
-		if o.By != "" && p.Step.Script != o.By {
+		asked := o.By == "" || p.Step.Script == o.By
+		if !asked && !o.Others {
 			continue
 		}
 		p.Old = Recorded(p.Step.Recorded)
+		p.New = p.Old
 		_ = json.Unmarshal(p.Step.Recorded.Context, &p.given)
 		b.pairs = append(b.pairs, p)
-		calls = append(calls, p.Step.Recorded.Call())
+		if asked {
+			calls, of = append(calls, p.Step.Recorded.Call()), append(of, len(b.pairs)-1)
+		}
 	}
 	b.raw = nil
 	if len(calls) == 0 {
 		return nil
 	}
 	if o.Old != nil {
-		if err := ask(ctx, o.Old, calls, func(i int, out Outcome) { b.pairs[i].Old = out }); err != nil {
+		if err := ask(ctx, o.Old, calls, func(i int, out Outcome) { b.pairs[of[i]].Old = out }); err != nil {
 			return fmt.Errorf("the old version: %w", err)
 		}
 	}
-	return ask(ctx, o.New, calls, func(i int, out Outcome) { b.pairs[i].New = out })
+	return ask(ctx, o.New, calls, func(i int, out Outcome) { b.pairs[of[i]].New = out })
 }
 
 func ask(ctx context.Context, d Decider, calls []script.Call, take func(int, Outcome)) error {

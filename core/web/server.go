@@ -46,6 +46,7 @@ type Bridge interface {
 	Replay(ctx context.Context, ids ...string) error
 	Resolve(ctx context.Context, note string, ids ...string) error
 	Contacts
+	Corrections
 	Escalations(tenant string) []broker.Escalation
 	Escalation(ctx context.Context, tenant, id string) (broker.Escalation, error)
 	TakeEscalation(ctx context.Context, tenant, id, by string) (broker.Escalation, error)
@@ -217,6 +218,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /api/v1/why", s.need(s.why))
 	mux.Handle("GET /api/v1/why/{id...}", s.need(s.why))
 	mux.Handle("GET /api/v1/decisions", s.need(s.decisions))
+	mux.Handle("POST /api/v1/corrections", s.need(s.correct))
 	mux.Handle("GET /api/v1/queues", s.need(s.queues))
 	mux.Handle("GET /api/v1/queues/items", s.need(s.items))
 	mux.Handle("GET /api/v1/dead", s.need(s.dead))

@@ -139,7 +139,9 @@ func (s *settings) lay(p *plan, st *step) {
 			st.message = s.layStatus(p, e)
 		}
 	case core.KindContactChanged:
-		s.layContact(&p.contacts, st)
+		if s.layContact(&p.contacts, st) && e.Escalation != nil { // corrected: nothing was escalated now
+			st.contact.set(s.EscalationProperty, clip(e.Escalation.Reason))
+		}
 	case core.KindConsentChanged:
 		if e.Consent == nil || s.ConsentProperty == "" && s.SuppressedProperty == "" {
 			return // not mapped: the bridge's ledger has it
