@@ -77,7 +77,8 @@ declare function cancelTimer(name: wabridge.TimerName): wabridge.Action;
 
 /**
  * Take down that the contact agreed to marketing messages, or does not any
- * longer. Words such as STOP are understood without it.
+ * longer. Words such as STOP are understood without it. What the person ended
+ * themselves, only they can take back.
  */
 declare function consent(change: { level?: "marketing"; state: "granted" | "withdrawn"; /** What shows it. */ evidence?: string }): wabridge.Action;
 

@@ -302,7 +302,10 @@ func scriptListCommand() *cli.Command {
 			}
 			place := t.inPlace()
 			if c.Bool("json") {
-				printJSON(c.App.Writer, map[string]any{"running": info.Script, "in_place": place, "versions": append([]versions.Version{}, all...)})
+				printJSON(c.App.Writer, map[string]any{
+					"running": info.Script, "state": info.ScriptState, "error": info.ScriptError,
+					"in_place": place, "versions": append([]versions.Version{}, all...),
+				})
 				return nil
 			}
 			if len(all) == 0 {
@@ -314,13 +317,21 @@ func scriptListCommand() *cli.Command {
 				state := ""
 				switch v.Hash {
 				case info.Script:
-					state = "decides now"
+					if state = "decides now"; info.ScriptState == "off" {
+						state = "switched off"
+					}
 				case place:
 					state = "in place"
 				}
 				tab.row(v.Hash, v.Name, v.First.Local().Format(time.DateTime), v.Last.Local().Format(time.DateTime), state)
 			}
 			tab.flush()
+			switch info.ScriptState {
+			case "off":
+				fmt.Fprintf(c.App.Writer, "\nThe script was switched off after three kills: %s.\nEvery message goes to a person until it is changed, or saved again.\n", printable(info.ScriptError))
+			case "refused":
+				fmt.Fprintf(c.App.Writer, "\nThe newest files were refused, the version before goes on: %s\n", printable(info.ScriptError))
+			}
 			return nil
 		},
 	}

@@ -156,8 +156,14 @@ func (t *tenant) changeConsent(u *turn, c core.Consent, source consent.Source) e
 	return nil
 }
 
-// scriptConsent is the script's action consent(…).
+// scriptConsent is the script's action consent(…). A script may take down that a
+// person agreed, but not take back what they ended themselves: for that, there
+// are their own words, or somebody of the business who answers for it.
 func (t *tenant) scriptConsent(u *turn, c core.Consent) {
+	if c.State == string(consent.Granted) && u.person.Consent.EndedThemselves() {
+		u.note("consent refused: the person ended marketing themselves: only their own word takes that back, such as START or SUBSCRIBE")
+		return
+	}
 	if err := t.changeConsent(u, c, consent.Script); err != nil {
 		u.note("consent refused: " + err.Error())
 	}

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"sort"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
 )
 
@@ -106,6 +108,8 @@ type conversation struct {
 	// generation given out last.
 	Timers    map[string]timer `json:"timers,omitempty"`
 	LastTimer int              `json:"last_timer,omitempty"`
+	// Rings is how often a script's timers rang since a person last wrote.
+	Rings int `json:"rings,omitempty"`
 }
 
 func (c *conversation) human(now time.Time) bool { return now.Before(c.HumanUntil) }
@@ -119,6 +123,39 @@ func (p *person) repliesSince(t time.Time) int {
 
 // window is how long after the person's last message free text may be sent.
 const window = 24 * time.Hour
+
+// Bounds of what a contact carries: it goes along with each of its events.
+const (
+	maxContactTags   = 200
+	maxContactFields = 200
+	maxContactBytes  = 64 << 10 // names and values of the fields
+)
+
+// overfull says why a contact takes no further tag or field, or "".
+func overfull(c *core.Contact, a *script.Action) string {
+	switch a.Type {
+	case script.ActionTag:
+		if len(c.Tags) >= maxContactTags {
+			return fmt.Sprintf("the contact has %d tags, as many as there may be", len(c.Tags))
+		}
+	case script.ActionSetField:
+		if a.Value == "" {
+			return ""
+		}
+		now, known := c.Fields[a.Name]
+		if !known && len(c.Fields) >= maxContactFields {
+			return fmt.Sprintf("the contact has %d fields, as many as there may be", len(c.Fields))
+		}
+		bytes := len(a.Value) - len(now)
+		for name, value := range c.Fields {
+			bytes += len(name) + len(value)
+		}
+		if len(a.Value) > len(now) && bytes > maxContactBytes {
+			return fmt.Sprintf("the contact's fields would have %d bytes, at most %d are allowed", bytes, maxContactBytes)
+		}
+	}
+	return ""
+}
 
 func addTag(c *core.Contact, tag string) bool {
 	i := sort.SearchStrings(c.Tags, tag)

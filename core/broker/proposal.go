@@ -43,6 +43,10 @@ type handOver struct {
 // propose takes what the script asked for.
 func (t *tenant) propose(u *turn, actions []script.Action) {
 	for _, a := range actions {
+		if why := overfull(u.contact, &a); why != "" {
+			u.note(a.String() + " refused: " + why)
+			continue
+		}
 		switch a.Type {
 		case script.ActionReply:
 			m := a.Message

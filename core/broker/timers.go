@@ -28,6 +28,8 @@ const (
 	timersLease = time.Minute
 
 	maxTimers       = 20                   // of one conversation at once
+	maxRings        = 1000                 // of one conversation while nobody writes
+	minTimerAhead   = time.Second          // of what a timer sets
 	maxTenantTimers = 200_000              // waiting of one tenant
 	maxTimerAhead   = 366 * 24 * time.Hour // how far ahead
 	maxTimerName    = 100                  // bytes
@@ -51,6 +53,9 @@ func (t *tenant) later(s *store.Settlement, e *core.Event, due time.Time) {
 // replaced. The error says which bound it would break.
 func (t *tenant) setTimer(u *turn, name string, due time.Time, data json.RawMessage) error {
 	now := u.step.Time
+	if earliest := now.Add(minTimerAhead); u.e.Kind == core.KindTimer && due.Before(earliest) {
+		due = earliest // a timer that sets a timer goes round slowly
+	}
 	_, replaces := u.conv.Timers[name]
 	switch {
 	case name == "" || len(name) > maxTimerName:
@@ -61,6 +66,8 @@ func (t *tenant) setTimer(u *turn, name string, due time.Time, data json.RawMess
 		return fmt.Errorf("timer %q: %s is more than a year ahead", name, due.Format(time.DateOnly))
 	case !replaces && len(u.conv.Timers) >= maxTimers && !strings.HasPrefix(name, timerOwn):
 		return fmt.Errorf("timer %q: the conversation has %d timers already, as many as there may be", name, len(u.conv.Timers))
+	case u.conv.Rings >= maxRings && !strings.HasPrefix(name, timerOwn):
+		return fmt.Errorf("timer %q: timers rang %d times since the person last wrote, as often as they may", name, maxRings)
 	case t.waiting.Load() >= maxTenantTimers && !strings.HasPrefix(name, timerOwn):
 		return fmt.Errorf("timer %q: the tenant has %d timers already, as many as there may be", name, maxTenantTimers)
 	}
@@ -71,6 +78,11 @@ func (t *tenant) setTimer(u *turn, name string, due time.Time, data json.RawMess
 	u.conv.Timers[name] = timer{Generation: u.conv.LastTimer, Due: due.UTC()}
 	u.convChanged = true
 	e := u.follow(core.KindTimer)
+	if u.e.Kind == core.KindTimer {
+		// Of timers that set timers no id grows with each of them.
+		e.ID = fmt.Sprintf("%s#t%d", core.RootID(u.e.ID), u.conv.LastTimer)
+		u.step.Follows[len(u.step.Follows)-1] = e.ID
+	}
 	e.Time, e.Contact = due.UTC(), &core.Contact{ID: u.contact.ID}
 	e.Timer = &core.Timer{Name: name, Data: data, Generation: u.conv.LastTimer}
 	t.later(&u.s, e, due)
@@ -100,6 +112,9 @@ func (t *tenant) rings(u *turn) bool {
 		return false
 	}
 	u.note("the timer " + tm.Name + " is due")
+	if !isOwnTimer(u.e) {
+		u.conv.Rings++
+	}
 	u.rang = t.cancelTimer(u, tm.Name)
 	return u.rang
 }

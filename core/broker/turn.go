@@ -149,6 +149,7 @@ func (t *tenant) received(u *turn) {
 		u.conv.Started = u.e.Time
 	}
 	u.conv.In++
+	u.conv.Rings = 0
 	if u.e.Message != nil {
 		if l := phrase.Language(u.e.Message.Text); l != "" {
 			u.conv.Language = l

@@ -46,6 +46,10 @@ func (s *Summary) StoppedByWord() bool {
 	return s.Stopped() || m.State == Withdrawn && (m.Source == Word || m.Source == Button)
 }
 
+// EndedThemselves reports whether the person ended marketing by a word, a button
+// or in WhatsApp, and did not take it back.
+func (s *Summary) EndedThemselves() bool { return s.metaStopped() || s.StoppedByWord() }
+
 // Stopped reports whether the person wrote STOP and did not take it back.
 func (s *Summary) Stopped() bool {
 	for _, p := range s.Live() {
