@@ -50,7 +50,7 @@ var shippedTexts = map[string]Texts{
 	"it": {
 		Stop:          "Non riceverà più messaggi da noi. Scriva RIATTIVA per ricevere di nuovo messaggi e offerte.",
 		StopMarketing: "Non riceverà più offerte da noi. Scriva ISCRIVIMI per riceverle di nuovo.",
-		Start:         "Grazie: riceverà i nostri messaggi e le nostre offerte. Scriva STOP in qualsiasi momento per interromperli.",
+		Start:         "Grazie: riceverà i nostri messaggi e le nostre offerte. Scriva STOP quando vuole per interromperli.",
 		Ask:           "Accetta di ricevere qui le nostre offerte? Risponda ACCETTO per confermare.",
 	},
 }
