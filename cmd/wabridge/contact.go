@@ -28,6 +28,7 @@ func contactCommand() *cli.Command {
 			contactShowCommand(),
 			contactMergeCommand(),
 			contactUnmergeCommand(),
+			contactEraseCommand(),
 		},
 	}
 }

@@ -79,6 +79,11 @@ func (s *stored) Why(ctx context.Context, tenant, id string) (broker.Story, erro
 		if err != nil {
 			return broker.Story{}, err
 		}
+		if len(story.Steps) == 0 {
+			if err := s.toldErased(ctx, t.ID, &story); err != nil {
+				return broker.Story{}, err
+			}
+		}
 		if err := s.waiting(ctx, t.ID, &story); err != nil {
 			return broker.Story{}, err
 		}

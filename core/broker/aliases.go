@@ -2,10 +2,8 @@ package broker
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/base64"
 	"strconv"
 	"sync"
 	"time"
@@ -135,8 +133,8 @@ func (a *aliases) look(ctx context.Context, t *tenant, keys []contact.Key, known
 		switch {
 		case v == nil:
 		case of[j] < 0:
-			if at, err := time.Parse(time.RFC3339Nano, string(v)); err == nil && at.After(erased) {
-				erased = at
+			if gone, ok := decode[tombstone](v); ok && gone.At.After(erased) {
+				erased = gone.At
 			}
 		case known[of[j]] == "":
 			known[of[j]] = string(v)
@@ -170,13 +168,13 @@ func founding(keys []contact.Key) contact.Key {
 	return keys[0]
 }
 
-// freshContactID derives an ID that no contact has: a key may outlive the
-// contact that was named after it.
+// freshContactID derives an ID that no contact has, or had before it was erased: a
+// key may outlive the contact that was named after it.
 func (t *tenant) freshContactID(ctx context.Context, k contact.Key) (string, error) {
 	for n := 0; ; n++ {
 		id := contactID(t.ID, k, n)
-		v, err := t.b.o.Store.Get(ctx, contactKey(t.ID, id))
-		if err != nil || v[0] == nil {
+		v, err := t.b.o.Store.Get(ctx, contactKey(t.ID, id), t.erasedID(id))
+		if err != nil || v[0] == nil && v[1] == nil {
 			return id, err
 		}
 	}
@@ -197,12 +195,4 @@ func contactID(tenant string, k contact.Key, n int) string {
 
 func aliasKey(tenant, key string) store.Key {
 	return store.Key{Tenant: tenant, Bucket: bucketAlias, Key: key}
-}
-
-// erasedKey is where it is written that whoever had the key was erased: a keyed
-// hash, which says nothing to those who do not have the key already.
-func (t *tenant) erasedKey(k contact.Key) store.Key {
-	h := hmac.New(sha256.New, t.b.o.OpaqueKey)
-	_, _ = h.Write([]byte("erased\x00" + t.ID + "\x00" + k.String()))
-	return store.Key{Tenant: t.ID, Bucket: bucketErased, Key: base64.RawURLEncoding.EncodeToString(h.Sum(nil))}
 }

@@ -152,7 +152,6 @@ const (
 	bucketAlias     = "alias"
 	bucketPeople    = "people"
 	bucketMerges    = "merges" // contacts that went, and how they were
-	bucketErased    = "erased"
 	bucketIntents   = "intents"
 )
 
@@ -182,6 +181,7 @@ type tenant struct {
 	templates templates
 	locks     contactLocks
 	undone    atomic.Uint64 // merges taken back since the start
+	erasures  sync.Mutex    // one at a time is worked on
 	numbers   map[string]*lane
 	crm       []*lane
 	desk      *desk
@@ -270,6 +270,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.decideLoop)
 		run(t.decideLoop)
 		run(t.timersLoop)
+		run(t.eraseLoop)
 		for _, l := range t.lanes() {
 			run(l.run)
 		}

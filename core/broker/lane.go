@@ -94,10 +94,10 @@ func targetQueue(name string) string   { return "notify/" + name }
 func numberQueue(number string) string { return "wa/" + number }
 
 // wants reports whether the connector wants events of a kind. Until it has said
-// so, they are all queued for it.
+// so, they are all queued for it. To erase is wanted by those only that say so.
 func (l *lane) wants(k core.Kind) bool {
 	kinds := l.kinds.Load()
-	return kinds == nil || (*kinds)[k]
+	return kinds == nil || (*kinds)[k] || len(*kinds) == 0 && k != core.KindContactErased
 }
 
 // run runs the lane until ctx ends and its last call has been settled.
@@ -221,13 +221,11 @@ func (l *lane) informed(info core.ConnectorInfo) {
 	}
 	l.safe = idem.Safe()
 	l.polls = info.Polls
-	if len(info.Kinds) > 0 {
-		kinds := make(map[core.Kind]bool, len(info.Kinds))
-		for _, k := range info.Kinds {
-			kinds[k] = true
-		}
-		l.kinds.Store(&kinds)
+	kinds := make(map[core.Kind]bool, len(info.Kinds))
+	for _, k := range info.Kinds {
+		kinds[k] = true
 	}
+	l.kinds.Store(&kinds)
 	l.gate.open()
 }
 
@@ -263,18 +261,22 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery) {
 }
 
 // wanted drops the deliveries that were queued before the connector said that it
-// does not want their kind: for it they are done.
+// does not want their kind: for it they are done, but for erasures, which then are
+// a person's to do.
 func (l *lane) wanted(ctx context.Context, ds []store.Delivery) []store.Delivery {
 	var s store.Settlement
 	keep := ds[:0:0]
 	for _, d := range ds {
-		if l.wants(eventOf(d).Kind) {
+		switch e := eventOf(d); {
+		case l.wants(e.Kind):
 			keep = append(keep, d)
-		} else {
+		case e.Kind == core.KindContactErased:
+			l.cannotErase(&s, d, e)
+		default:
 			s.Ack = append(s.Ack, d)
 		}
 	}
-	if len(s.Ack) > 0 {
+	if len(keep) < len(ds) {
 		_, _ = l.b.settle(ctx, s) // else the leases bring them back
 	}
 	return keep

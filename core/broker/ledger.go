@@ -270,9 +270,12 @@ func (t *tenant) onContact(ctx context.Context, who, number, id string, f func(*
 	if number != "" {
 		e.Conversation = core.ConversationID(number, c.ID)
 	}
-	ms, moved, err := t.recognise(ctx, []store.Delivery{{ID: id, Value: e}}, map[uint64]int{0: 1})
+	ms, moved, gone, err := t.recognise(ctx, []store.Delivery{{ID: id, Value: e}}, map[uint64]int{0: 1})
 	if err != nil {
 		return err
+	}
+	if len(gone) > 0 {
+		return noContact(c.ID)
 	}
 	if len(moved) > 0 || t.undone.Load() != undone {
 		return core.Errorf(core.CodeUnavailable, "contact", "%s is being merged with another, or taken apart: try again", c.ID)
@@ -349,7 +352,11 @@ func contactIDOf(ctx context.Context, s store.Store, tenant, who string) (string
 		}
 		id = p.MergedInto
 	}
-	return "", core.Errorf(core.CodeInvalid, "contact", "no contact %q: %w", core.MaskAddress(who), store.ErrNotFound)
+	return "", noContact(who)
+}
+
+func noContact(who string) error {
+	return core.Errorf(core.CodeInvalid, "contact", "no contact %q: %w", core.MaskAddress(who), store.ErrNotFound)
 }
 
 func consentStatus(tenant string, p *person) ConsentStatus {
@@ -380,27 +387,4 @@ func ConsentOf(ctx context.Context, s store.Store, tenant, who string) (ConsentS
 	}
 	p, _ := decode[person](values[0])
 	return consentStatus(tenant, p), nil
-}
-
-// forgetConsent deletes what might name a person in their entries. The entries
-// stay, about nobody, and the chain whole.
-func (t *tenant) forgetConsent(ctx context.Context, contact string) ([]store.Put, error) {
-	var puts []store.Put
-	for after := contact + "/"; ; {
-		const page = 256
-		entries, err := t.b.o.Store.Range(ctx, t.ID, bucketConsent, after, page)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if len(e.Key) <= len(contact) || e.Key[:len(contact)+1] != contact+"/" {
-				return puts, nil
-			}
-			puts = append(puts, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketConsent, Key: e.Key}})
-			after = e.Key
-		}
-		if len(entries) < page {
-			return puts, nil
-		}
-	}
 }

@@ -550,10 +550,9 @@ func TestConsent_IsProvenAndForgotten(t *testing.T) {
 		if !e.Genuine || e.Details.Evidence != "subscribe" || e.Details.Event != "wamid.2" || e.State != consent.Granted || e.Seq != 2 {
 			t.Errorf("entry %+v, details %+v", e, e.Details)
 		}
-		tn := b.tenants["acme"]
-		puts, err := tn.forgetConsent(context.Background(), proof.Status.Contact)
-		if err != nil || len(puts) != 3 {
-			t.Fatalf("%d to delete, %v", len(puts), err)
+		puts := b.detailsOf(proof.Status.Contact)
+		if len(puts) != 3 {
+			t.Fatalf("%d to delete", len(puts))
 		}
 		if _, err := b.store.Settle(context.Background(), store.Settlement{Put: puts}); err != nil {
 			t.Fatal(err)

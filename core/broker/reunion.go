@@ -150,6 +150,11 @@ func (r *reunion) rule(ctx context.Context, e *core.Event, c claim, owners map[c
 		} else if p != nil && p != target && p.MergedInto == "" && p.has(k) != nil {
 			continue // stays theirs
 		}
+		if target.has(k) == nil {
+			if err := r.t.inherit(ctx, target, []contact.Key{k}); err != nil {
+				return "", err
+			}
+		}
 		if target.take(k, c, e) {
 			r.dirty[target.ID] = true
 		}

@@ -12,7 +12,7 @@ import (
 
 // record makes the history's entry of a step. It is found by the root event's
 // ID, by the event's own, by the wamid or the CRM's record that the step learned,
-// and by the contact's ID.
+// and by the contact's ID, unless it tells of an erasure.
 func record(step *Step, e *core.Event) store.Record {
 	ids := []string{core.RootID(step.Event)}
 	if step.Event != ids[0] {
@@ -24,7 +24,7 @@ func record(step *Step, e *core.Event) store.Record {
 	case step.Ref != "":
 		ids = append(ids, step.Ref)
 	}
-	if e.Contact != nil && e.Contact.ID != "" {
+	if e.Contact != nil && e.Contact.ID != "" && step.Kind != core.KindContactErased {
 		ids = append(ids, e.Contact.ID)
 	}
 	if step.Recorded != nil {
@@ -56,6 +56,11 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 	story, err := History(ctx, t.b.o.Store, t.ID, id)
 	if err != nil {
 		return Story{}, err
+	}
+	if len(story.Steps) == 0 {
+		if err := t.toldErased(ctx, &story); err != nil {
+			return Story{}, err
+		}
 	}
 	queues := []store.QueueID{t.queue, queueOf(t.ID, queueTimers)}
 	for _, l := range t.lanes() {

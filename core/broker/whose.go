@@ -46,7 +46,10 @@ func (t *tenant) decideFree(ctx context.Context, free []store.Delivery, l looks)
 	if t.undone.Load() != l.undone {
 		free = t.anew(ctx, free, l)
 	}
-	meetings, again, err := t.recognise(ctx, free, l.rounds)
+	meetings, again, gone, err := t.recognise(ctx, free, l.rounds)
+	if err == nil {
+		err = t.dropErased(ctx, gone)
+	}
 	if err != nil {
 		t.giveBack(ctx, free)
 		return nil, err
@@ -73,9 +76,10 @@ func (t *tenant) anew(ctx context.Context, ds []store.Delivery, l looks) []store
 }
 
 // recognise finds the contacts of a batch. It returns those events that may be
-// decided, and those that must be looked at again: of a contact that was merged
-// into another, and those whose keys are several contacts'.
-func (t *tenant) recognise(ctx context.Context, ds []store.Delivery, rounds map[uint64]int) (ok []meeting, again []store.Delivery, err error) {
+// decided; those that must be looked at again, of a contact that was merged into
+// another or erased since, or whose keys are several contacts'; and what is left
+// of people who were erased.
+func (t *tenant) recognise(ctx context.Context, ds []store.Delivery, rounds map[uint64]int) (ok []meeting, again, gone []store.Delivery, err error) {
 	var ask []store.Key
 	for _, d := range ds {
 		if id := contactOf(d); id != "" {
@@ -84,7 +88,11 @@ func (t *tenant) recognise(ctx context.Context, ds []store.Delivery, rounds map[
 	}
 	people, err := t.b.o.Store.Get(ctx, ask...)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	erased, err := t.erasedAmong(ctx, ask, people)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	ok = make([]meeting, 0, len(ds))
 	for _, d := range ds {
@@ -94,9 +102,18 @@ func (t *tenant) recognise(ctx context.Context, ds []store.Delivery, rounds map[
 		}
 		m := meeting{d: d, person: personOf(people[0])}
 		people = people[1:]
+		if at, is := erased[contactOf(d)]; is {
+			if rounds[d.Seq] < maxRounds && isAnew(eventOf(d), at) {
+				rounds[d.Seq]++
+				again = append(again, d)
+			} else {
+				gone = append(gone, d)
+			}
+			continue
+		}
 		verdict, err := t.belongs(ctx, &m, rounds[d.Seq] > 0)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if verdict || rounds[d.Seq] >= maxRounds {
 			ok = append(ok, m)
@@ -105,7 +122,7 @@ func (t *tenant) recognise(ctx context.Context, ds []store.Delivery, rounds map[
 		rounds[d.Seq]++
 		again = append(again, d)
 	}
-	return ok, again, nil
+	return ok, again, gone, nil
 }
 
 // belongs reports whether an event is the person's that it names, and finds the
@@ -136,6 +153,11 @@ func (t *tenant) belongs(ctx context.Context, m *meeting, settled bool) (bool, e
 			}
 		case !settled && e.Kind != core.KindMessageStatus:
 			return false, nil
+		}
+	}
+	if len(m.attach) > 0 {
+		if err := t.inherit(ctx, m.person, m.attach); err != nil {
+			return false, err
 		}
 	}
 	if !settled && m.person.hasUserID() && slices.ContainsFunc(m.attach, contact.Key.IsBSUID) && !c.linked(m.person) {
@@ -233,6 +255,12 @@ func (t *tenant) settleIdentity(ctx context.Context, d store.Delivery) (store.De
 		home, offset, err := t.survivor(ctx, e.Contact.ID)
 		if err != nil {
 			return d, err
+		}
+		if d, err = t.leaveErased(ctx, d, home, keys); err != nil {
+			return d, err
+		}
+		if e = eventOf(d); e.Contact.ID != home {
+			home, offset = e.Contact.ID, 0
 		}
 		if e.Kind == core.KindMessageStatus || len(keys) == 0 {
 			return redirect(d, home, offset), nil

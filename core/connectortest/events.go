@@ -50,6 +50,10 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 	case core.KindConsentChanged:
 		e.Message = nil
 		e.Consent = &core.Consent{Level: "marketing", State: "withdrawn", Source: "word", Evidence: "STOP", Marketing: "withdrawn", Suppressed: []string{"stop"}}
+	case core.KindContactErased:
+		e.Message, e.Conversation, e.Number, e.Source = nil, "", "", "bridge"
+		e.Contact = &core.Contact{ID: e.Contact.ID, Phone: e.Contact.Phone, BSUID: e.Contact.BSUID}
+		e.Fields = map[string]any{"records": []string{"1001"}}
 	case core.KindEscalation:
 		e.Escalation = &core.Escalation{Reason: "complaint", Team: "support", Note: "asks for a person", Priority: "high"}
 		e.Message = nil
@@ -61,7 +65,7 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 
 // kinds are the events that a CRM gets.
 var kinds = []core.Kind{
-	core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindUnknown,
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased, core.KindUnknown,
 }
 
 func (s *session) events(n int) []*core.Event {

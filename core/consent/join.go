@@ -80,3 +80,26 @@ func (s *Summary) Part(joined, now Summary) Summary {
 	}
 	return out
 }
+
+// Stops returns what of the summary keeps messages from being sent: the rest may
+// be forgotten with the person, this must outlast them.
+func (s *Summary) Stops() Summary {
+	out := Summary{Suppressed: s.Live()}
+	for level, st := range s.Levels {
+		if st.State == Withdrawn {
+			if out.Levels == nil {
+				out.Levels = map[Level]Standing{}
+			}
+			out.Levels[level] = st
+		}
+	}
+	if s.metaStopped() {
+		out.MetaStop = s.MetaStop
+	}
+	return out
+}
+
+// Silent reports whether nothing was ever said.
+func (s *Summary) Silent() bool {
+	return len(s.Levels)+len(s.Suppressed)+len(s.Seen) == 0 && s.MetaStop == nil
+}

@@ -273,6 +273,11 @@ type Store interface {
 	// it, wherever they are, and returns how many there were. When it is
 	// interrupted, some may be left: ask again.
 	Forget(ctx context.Context, tenant string, ids ...string) (int, error)
+	// Scrub returns once nothing that was deleted, dropped or forgotten before is
+	// left in the files, where it may stay until something else is written over
+	// it. It takes as long as writing what is free in them. ErrFull: there is no
+	// room to do it in.
+	Scrub(ctx context.Context) error
 
 	Stats() Stats
 

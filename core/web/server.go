@@ -47,6 +47,7 @@ type Bridge interface {
 	Resolve(ctx context.Context, note string, ids ...string) error
 	Contacts
 	Corrections
+	ContactData
 	Escalations(tenant string) []broker.Escalation
 	Escalation(ctx context.Context, tenant, id string) (broker.Escalation, error)
 	TakeEscalation(ctx context.Context, tenant, id, by string) (broker.Escalation, error)
@@ -226,6 +227,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("POST /api/v1/dead/replay", s.need(s.replay))
 	mux.Handle("POST /api/v1/dead/resolve", s.need(s.resolve))
 	s.contactRoutes(mux)
+	s.contactDataRoutes(mux)
 	mux.Handle("GET /api/v1/escalations", s.need(s.escalations))
 	mux.Handle("GET /api/v1/escalations/{id}", s.need(s.escalation))
 	mux.Handle("POST /api/v1/escalations/{id}/{what}", s.need(s.settleEscalation))

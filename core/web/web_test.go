@@ -35,6 +35,7 @@ type bridge struct {
 	replayed []string
 	consents []broker.ConsentRequest
 	released []string
+	erased   []broker.EraseRequest
 	asked    []broker.ContactQuery
 	regroups []string
 }

@@ -16,6 +16,9 @@
 // the event a dead letter, unless absence is asked for: {{.x | default ""}},
 // {{if .x}}, {{with .x}}. See functions for what templates may call.
 //
+// An operation for contact.erased is how `wabridge contact erase` reaches the API.
+// Without it the event becomes a dead letter, for a person to erase by hand.
+//
 // # Batches
 //
 // With a batch, the bodies of up to max_items events become an array in one
@@ -58,6 +61,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/wabridge/wabridge/core"
@@ -88,6 +92,8 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Version:     "0.1.0",
 		MaxBatch:    maxBatch,
 		Idempotency: core.IdempotencyNone, // see the package's documentation
+		// Named one by one, so that the bridge knows that it may ask for erasures.
+		Kinds: slices.Clone(kinds),
 	}
 }
 

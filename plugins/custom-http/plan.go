@@ -76,6 +76,21 @@ type batch struct {
 	results            *results
 }
 
+// kinds are the events that there can be operations for.
+var kinds = []core.Kind{
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged,
+	core.KindContactErased, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,
+}
+
+// cannotErase reports whether the settings say nothing of how a contact is erased.
+// An operation for all kinds is told of it like of everything else.
+func (p *plan) cannotErase(kind core.Kind) bool {
+	if kind != core.KindContactErased {
+		return false
+	}
+	return p.operations[kind] == nil && p.operations["*"] == nil
+}
+
 // operationFor returns nil when there is nothing to do.
 func (p *plan) operationFor(kind core.Kind) *operation {
 	op, ok := p.operations[kind]
@@ -130,14 +145,15 @@ func (c *planner) plan() *plan {
 		p.health.response = compileResponse(h.Response, "settings.health.response", c.problems)
 		p.health.errors = c.rules("settings.errors", c.Errors)
 	}
-	kinds := []string{
-		string(core.KindMessageReceived), string(core.KindMessageSent), string(core.KindMessageStatus),
-		string(core.KindContactChanged), string(core.KindConsentChanged), string(core.KindEscalation), string(core.KindUnknown), "*",
+	names := make([]string, 0, len(kinds)+1)
+	for _, k := range kinds {
+		names = append(names, string(k))
 	}
+	names = append(names, "*")
 	for _, kind := range sortedKeys(c.Operations) {
 		where := "settings.operations." + quoteKey(kind)
-		if !slices.Contains(kinds, kind) {
-			c.addf(where, `unknown kind of event%s (want %s or "*")`, suggest(kind, kinds), strings.Join(kinds[:len(kinds)-1], ", "))
+		if !slices.Contains(names, kind) {
+			c.addf(where, `unknown kind of event%s (want %s or "*")`, suggest(kind, names), strings.Join(names[:len(names)-1], ", "))
 			continue
 		}
 		p.operations[core.Kind(kind)] = c.operation(where, kind, c.Operations[kind])

@@ -8,7 +8,7 @@ import (
 
 // Deliver implements [core.Connector]. First the contacts, then the communications
 // of those whose contact is written, then the associations between them. A row that
-// fails ends only the events that share it.
+// fails ends only the events that share it. Erasures are done last, one by one.
 func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []core.Delivery) []core.Result {
 	x, err := c.open(account)
 	if err != nil {
@@ -27,6 +27,11 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.writeContacts(ctx, p)
 	x.writeMessages(ctx, p)
 	x.link(ctx, p)
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && st.event.Kind == core.KindContactErased {
+			x.erase(ctx, st)
+		}
+	}
 
 	results := make([]core.Result, len(batch))
 	for i := range p.steps {

@@ -62,7 +62,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Idempotency: core.IdempotencyUpsert,
 		Kinds: []core.Kind{
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus,
-			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation,
+			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased,
 		},
 		Secrets: []string{"token"},
 	}

@@ -54,6 +54,10 @@ type settings struct {
 	// value that a script mapped (its email, as a rule): "adopt" that contact if
 	// it is not another WhatsApp contact's already, or "refuse".
 	OnConflict string `json:"on_conflict"`
+	// Erase says how a person is erased: "gdpr" deletes the contact for good, and
+	// archives the communications logged for it; "archive" archives both, to be
+	// restored for 90 days; "keep" leaves HubSpot as it is.
+	Erase string `json:"erase"`
 
 	// LogMessages is "communications" or "none".
 	LogMessages string `json:"log_messages"`
@@ -85,6 +89,7 @@ func defaultSettings() *settings {
 		TagsProperty:        "wabridge_tags",
 		EscalationProperty:  "wabridge_escalation",
 		OnConflict:          "adopt",
+		Erase:               "gdpr",
 		LogMessages:         "communications",
 		MessageKey:          "wa_message_id",
 		DirectionProperty:   "wa_direction",
@@ -149,6 +154,9 @@ func (s *settings) check() *core.Error {
 	}
 	if !slices.Contains([]string{"adopt", "refuse"}, s.OnConflict) {
 		return badSetting("on_conflict", `want "adopt" or "refuse"`)
+	}
+	if !slices.Contains([]string{"gdpr", "archive", "keep"}, s.Erase) {
+		return badSetting("erase", `want "gdpr", "archive" or "keep"`)
 	}
 	if !ownerID.MatchString(s.OwnerID) {
 		return badSetting("owner_id", "want a HubSpot owner id: digits")

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -259,6 +260,25 @@ func (s *Sim) putContact(c *call, id string) (int, any, *refusal) {
 type note struct {
 	Ref  string `json:"ref"`
 	Text string `json:"text"`
+}
+
+// eraseContact forgets a contact and the messages that name it.
+func (s *Sim) eraseContact(_ *call, id string) (int, any, *refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.ledger)
+	s.ledger = slices.DeleteFunc(s.ledger, func(r *Record) bool {
+		contact, _ := r.Fields["contact"].(map[string]any)
+		gone := r.Object == "contact" && r.ExternalID == id || r.Object == "message" && contact["external_id"] == id
+		if gone {
+			delete(s.records[r.Object], r.ExternalID)
+		}
+		return gone
+	})
+	if len(s.ledger) == n {
+		return 0, nil, refuse(http.StatusNotFound, "not_found", "there is no contact with this external_id")
+	}
+	return http.StatusOK, map[string]any{"ok": true, "id": id, "erased": n - len(s.ledger)}, nil
 }
 
 func (s *Sim) createNote(c *call, _ string) (int, any, *refusal) {

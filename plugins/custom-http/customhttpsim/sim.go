@@ -8,6 +8,7 @@
 //	PATCH /v1/messages/{external_id}  changes its status
 //	POST  /v1/messages/bulk           {"items":[…]}, makes or changes messages, a result for each
 //	PUT   /v1/contacts/{external_id}  makes or changes a contact
+//	DELETE /v1/contacts/{external_id} erases a contact and its messages; 404 when it has neither
 //	POST  /v1/notes                   makes a note, each time
 //	POST  /v1/events                  takes any event with an id, and drops it when it has it
 //	POST  /v1/events/bulk             {"events":[…]}, all or nothing
@@ -205,7 +206,10 @@ func (s *Sim) answer(c *call, route, id string) (status int, answer any, refused
 	if !ok {
 		return 0, nil, refuse(http.StatusNotFound, "no_such_endpoint", "%s is not an endpoint", route)
 	}
-	if c.r.Method != http.MethodGet {
+	if c.r.Method == http.MethodDelete && len(c.body) > 0 {
+		return 0, nil, refuse(http.StatusBadRequest, "malformed", "DELETE takes no body")
+	}
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodDelete {
 		if media := c.r.Header.Get("Content-Type"); media != "application/json" {
 			return 0, nil, refuse(http.StatusUnsupportedMediaType, "media_type", "want application/json, not %q", media)
 		}
@@ -217,15 +221,16 @@ var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
 	"GET /v1/me": func(*Sim, *call, string) (int, any, *refusal) {
 		return http.StatusOK, map[string]any{"ok": true, "account": "demo"}, nil
 	},
-	"POST /v1/messages":       (*Sim).createMessage,
-	"PUT /v1/messages/{id}":   (*Sim).putMessage,
-	"PATCH /v1/messages/{id}": (*Sim).patchMessage,
-	"POST /v1/messages/bulk":  (*Sim).bulkMessages,
-	"PUT /v1/contacts/{id}":   (*Sim).putContact,
-	"POST /v1/notes":          (*Sim).createNote,
-	"POST /v1/rpc":            (*Sim).rpc,
-	"POST /v1/events":         (*Sim).takeEvent,
-	"POST /v1/events/bulk":    (*Sim).takeEvents,
+	"POST /v1/messages":        (*Sim).createMessage,
+	"PUT /v1/messages/{id}":    (*Sim).putMessage,
+	"PATCH /v1/messages/{id}":  (*Sim).patchMessage,
+	"POST /v1/messages/bulk":   (*Sim).bulkMessages,
+	"PUT /v1/contacts/{id}":    (*Sim).putContact,
+	"DELETE /v1/contacts/{id}": (*Sim).eraseContact,
+	"POST /v1/notes":           (*Sim).createNote,
+	"POST /v1/rpc":             (*Sim).rpc,
+	"POST /v1/events":          (*Sim).takeEvent,
+	"POST /v1/events/bulk":     (*Sim).takeEvents,
 }
 
 // routeOf returns the endpoint, and the id in the path.

@@ -190,6 +190,9 @@ func (s *Sim) readAssociations(c *call, from, to string, typeID int) {
 		}
 		var ends []any
 		for _, id := range r.associated[to] {
+			if s.state.tables[to].live(id) == nil {
+				continue
+			}
 			ends = append(ends, map[string]any{"toObjectId": id, "associationTypes": []any{map[string]any{
 				"category": "HUBSPOT_DEFINED", "typeId": typeID, "label": nil}}})
 		}

@@ -24,6 +24,8 @@ type Record struct {
 	// Associated are the ids of records associated, by object, in order.
 	Associated map[string][]string `json:"associated,omitempty"`
 	Archived   bool                `json:"archived,omitempty"`
+	// Erased says that the record was deleted for good: only its id is left.
+	Erased bool `json:"erased,omitempty"`
 }
 
 // Write is one write of one property.

@@ -56,6 +56,13 @@ func (s *Sim) objects(c *call) {
 			s.batchWrite(c, t, c.rest[2])
 		}
 		return
+	case "POST gdpr-delete":
+		if t.name != "contacts" {
+			c.notFound()
+		} else if s.may(c, ScopeWrite) {
+			s.gdprDelete(c, t)
+		}
+		return
 	case "POST ":
 		if s.may(c, ScopeWrite) {
 			s.single(c, t, "", "create")
@@ -355,7 +362,7 @@ func (s *Sim) list(c *call, t *table) {
 	s.state.mu.Lock()
 	answer, n, next := []byte(`{"results":[`), 0, ""
 	for _, r := range t.records {
-		if id, _ := strconv.Atoi(r.id); id <= after || r.archived != archived {
+		if id, _ := strconv.Atoi(r.id); id <= after || r.archived != archived || r.erased {
 			continue
 		}
 		if n == limit {

@@ -43,6 +43,7 @@ type record struct {
 	history          []Write
 	associated       map[string][]string
 	archived         bool
+	erased           bool // for good
 	// indexed is what search sees until the lag after stale has passed.
 	indexed []value
 	stale   time.Time
@@ -103,7 +104,7 @@ func (s *state) page(object string, from, n int) []Record {
 	page := make([]Record, 0, n)
 	for _, r := range t.records[from:min(from+n, len(t.records))] {
 		out := Record{ID: r.id, Properties: make(map[string]string, len(r.values)), Created: r.createSeq, Updated: r.updateSeq,
-			Writes: r.writes, History: slices.Clone(r.history), Archived: r.archived}
+			Writes: r.writes, History: slices.Clone(r.history), Archived: r.archived, Erased: r.erased}
 		for _, v := range r.values {
 			out.Properties[v.p.Name] = v.v
 		}

@@ -1,0 +1,120 @@
+package hubspot
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// maxRounds bounds how many pages of communications one erasure reads: 500 at
+// least in each.
+const maxRounds = 200
+
+// erase erases a contact and what is logged of its messages. What is not there
+// any more is erased.
+func (x *session) erase(ctx context.Context, st *step) {
+	if st.event.Contact == nil || st.event.Contact.ID == "" {
+		st.err = invalid("erase", "the event has no contact id")
+		return
+	}
+	if x.Erase == "keep" {
+		return
+	}
+	id, err := x.recordOf(ctx, st.event.Contact.ID)
+	if err != nil || id == "" {
+		st.err = err
+		return
+	}
+	if st.err = x.eraseMessages(ctx, id); st.err != nil {
+		return
+	}
+	if x.Erase == "archive" {
+		st.err = x.gone(x.call(ctx, "contact archive", http.MethodDelete, x.path("objects", "contacts/"+id), nil, ignore))
+		return
+	}
+	body, _ := json.Marshal(map[string]string{"objectId": id}) //nolint:errchkjson // texts
+	st.err = x.gone(x.call(ctx, "contact erase", http.MethodPost, x.path("objects", "contacts/gdpr-delete"), body, ignore))
+}
+
+// gone takes what is not there for what was erased.
+func (x *session) gone(r *refusal) *core.Error {
+	switch {
+	case r == nil, r.notThere():
+		return nil
+	case r.Code == core.CodeForbidden && r.Hint != "":
+		r.Hint += `, or set settings.erase to "archive"`
+	}
+	return r.Error
+}
+
+func (r *refusal) notThere() bool {
+	return r.status == http.StatusNotFound && r.answer.Category == "OBJECT_NOT_FOUND"
+}
+
+// recordOf finds the record of a contact by its key, "" when there is none.
+func (x *session) recordOf(ctx context.Context, contact string) (string, *core.Error) {
+	var found struct {
+		ID string `json:"id"`
+	}
+	path := x.path("objects", "contacts/"+url.PathEscape(contact)) + "?idProperty=" + url.QueryEscape(x.ContactKey)
+	r := x.call(ctx, "contact read", http.MethodGet, path, nil, func(b []byte) error { return decode(b, &found) })
+	switch {
+	case r != nil && r.notThere():
+		return "", nil
+	case r != nil:
+		return "", r.Error
+	}
+	return found.ID, nil
+}
+
+// eraseMessages archives the communications of a contact: GDPR deletion takes the
+// contact along, and nobody says with what.
+func (x *session) eraseMessages(ctx context.Context, contact string) *core.Error {
+	type end struct {
+		ID    string `json:"id"`
+		After string `json:"after,omitempty"`
+	}
+	type inputs struct {
+		Inputs []end `json:"inputs"`
+	}
+	from := end{ID: contact}
+	for range maxRounds {
+		var page struct {
+			Results []struct {
+				To []struct {
+					ID json.Number `json:"toObjectId"`
+				} `json:"to"`
+				Paging struct{ Next struct{ After string } }
+			} `json:"results"`
+		}
+		body, _ := json.Marshal(inputs{[]end{from}}) //nolint:errchkjson // texts
+		r := x.call(ctx, "communications read", http.MethodPost, x.path("associations", "contacts/communications/batch/read"), body,
+			func(b []byte) error { return json.Unmarshal(b, &page) })
+		if r != nil && !r.notThere() {
+			return r.Error
+		}
+		var messages inputs
+		from.After = ""
+		for _, res := range page.Results {
+			from.After = res.Paging.Next.After
+			for _, to := range res.To {
+				messages.Inputs = append(messages.Inputs, end{ID: to.ID.String()})
+			}
+		}
+		for rest := messages.Inputs; len(rest) > 0; {
+			n := min(len(rest), maxBatch)
+			body, _ := json.Marshal(inputs{rest[:n]}) //nolint:errchkjson // texts
+			if r := x.call(ctx, "communications archive", http.MethodPost, x.path("objects", "communications/batch/archive"), body, ignore); r != nil {
+				return r.Error
+			}
+			rest = rest[n:]
+		}
+		if from.After == "" {
+			return nil
+		}
+	}
+	return &core.Error{Code: core.CodeUnavailable, Op: "erase", Source: core.SourcePlugin, Message: "the contact has very many messages: the next attempt goes on"}
+}
