@@ -89,6 +89,52 @@ type Polled struct {
 // MaxPolled is how many events a Poll may return.
 const MaxPolled = 2000
 
+// Receiver is a Connector whose CRM calls the bridge when something happens, at
+// <web.public_url>/webhooks/crm/<tenant>/<lane>.
+type Receiver interface {
+	Connector
+	// Webhook reads a request of the CRM's. It verifies, as the CRM prescribes and
+	// in constant time, that it comes from there and is not an old one, and returns
+	// CodeUnauthenticated where it does not; CodeInvalid is for what the CRM need
+	// not send again. The events are as [Poller].Poll returns them. They are stored
+	// before the CRM gets the answer.
+	Webhook(ctx context.Context, account Account, r WebhookRequest) (WebhookAnswer, error)
+}
+
+// WebhookRequest is a request that came for a lane. Everything in it is
+// untrusted.
+type WebhookRequest struct {
+	Method string
+	// URL is what the CRM called, as the owner says that the bridge is reached:
+	// some CRMs sign it.
+	URL string
+	// Header are the header fields, by their canonical names; cookies are left out.
+	Header map[string][]string
+	// Body is as it came, at most [MaxWebhookBody].
+	Body []byte
+}
+
+// Get returns the first value of a header field; name is canonical.
+func (r *WebhookRequest) Get(name string) string {
+	if v := r.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// WebhookAnswer is what comes of a request.
+type WebhookAnswer struct {
+	Events []Event
+	// Status, ContentType and Body are what the CRM gets, once the events are
+	// stored; the zero Status is 200. Body has at most 64 KiB.
+	Status      int
+	ContentType string
+	Body        []byte
+}
+
+// MaxWebhookBody is how large a CRM's request may be.
+const MaxWebhookBody = 2 << 20
+
 // ConnectorInfo describes a connector.
 type ConnectorInfo struct {
 	// Name is the connector's, in the form of [TenantPattern].
@@ -114,6 +160,8 @@ type ConnectorInfo struct {
 	Authorizes bool `json:"authorizes,omitempty"`
 	// Polls says that the connector is a [Poller]; filled in likewise.
 	Polls bool `json:"polls,omitempty"`
+	// Receives says that the connector is a [Receiver]; filled in likewise.
+	Receives bool `json:"receives,omitempty"`
 }
 
 // Account is one tenant's account at a CRM, as the owner configured it.

@@ -135,7 +135,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Accept:      a.accept, MaxInFlight: cfg.Web.MaxInFlight, Log: a.o.Log, Registerer: reg,
 	})
 	a.web = web.New(web.Options{
-		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, Tokens: cfg.Web.APITokens,
+		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, PublicURL: cfg.Web.PublicURL, Tokens: cfg.Web.APITokens,
 		Gatherer: reg, Version: a.o.Version, Log: a.o.Log,
 	})
 	return a.web.Listen()

@@ -46,7 +46,9 @@ type lane struct {
 	dead      atomic.Uint64
 	calling   atomic.Int64 // deliveries at the sink now
 	pull      time.Duration
-	polls     bool // the connector can be asked what happened at the CRM
+	polls     bool          // the connector can be asked what happened at the CRM
+	receives  atomic.Bool   // and takes the CRM's requests
+	hooks     chan struct{} // places for those being read
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -65,7 +67,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 	l := &lane{
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
-		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, alone: map[string]bool{}, pull: c.Pull,
+		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l
@@ -221,6 +223,8 @@ func (l *lane) informed(info core.ConnectorInfo) {
 	}
 	l.safe = idem.Safe()
 	l.polls = info.Polls
+	_, takes := l.sink.(Receiver)
+	l.receives.Store(takes && info.Receives)
 	kinds := make(map[core.Kind]bool, len(info.Kinds))
 	for _, k := range info.Kinds {
 		kinds[k] = true

@@ -11,7 +11,7 @@ type metrics struct {
 	delivered, held                                          *prometheus.CounterVec // by tenant and lane
 	dead, errors                                             *prometheus.CounterVec // by tenant, lane and code
 	calls, latency                                           *prometheus.HistogramVec
-	pulled                                                   *prometheus.CounterVec   // by tenant, lane and result
+	told                                                     *prometheus.CounterVec   // by tenant, lane and result
 	overdue, moved                                           *prometheus.CounterVec   // by tenant
 	handOver, answer                                         *prometheus.HistogramVec // by tenant and topic
 }
@@ -51,7 +51,7 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		answer:       histogram("escalation_answer_seconds", "From accepting a message to a person's answer.", "tenant", "topic"),
 		doubleSends:  counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
 		delivered:    counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
-		pulled:       counter("pulled_total", "Events that CRMs told of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
+		told:         counter("crm_told_total", "Events that CRMs told of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
 		held:         counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:         counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
 		errors:       counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),

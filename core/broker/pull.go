@@ -15,8 +15,8 @@ import (
 	"github.com/wabridge/wabridge/core/store"
 )
 
-// What happens at a CRM comes in by asking its connector for it now and then.
-// The events of one answer and the place to go on from are stored together, so
+// What happens at a CRM comes in by asking its connector for it now and then, or
+// by the CRM's own calls: see crmhook.go. The events of one answer and the place to go on from are stored together, so
 // that nothing is skipped when the bridge dies, and what is told twice counts
 // once.
 
@@ -33,6 +33,7 @@ const (
 	// pullRetry how long a Poll that failed waits at first.
 	pullDown  = 30 * time.Second
 	pullRetry = 10 * time.Second
+	hookRetry = time.Second
 
 	// Bounds on what a CRM may say of a contact at once.
 	maxPulledTags   = 100
@@ -65,7 +66,7 @@ func (l *lane) pullLoop(ctx context.Context, p Poller) {
 		case err != nil:
 			e := core.AsError(err)
 			l.sawError("", e)
-			l.b.m.pulled.WithLabelValues(l.t.ID, l.crmName(), "failed").Inc()
+			l.told("failed", 1)
 			l.b.log.Warn("a CRM could not be asked what happened", "tenant", l.t.ID, "lane", l.name, "error", e)
 			if e.Code == core.CodeUnauthenticated {
 				l.gate.refuse(e)
@@ -100,19 +101,33 @@ func (l *lane) pullOnce(ctx context.Context, p Poller) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	with := store.Settlement{Put: []store.Put{{Key: at, Value: polled.Cursor}}}
-	var events []core.Event
-	for i := range polled.Events {
-		e, err := l.pulledEvent(&polled.Events[i])
+	if err := l.tell(ctx, polled.Events, store.Settlement{Put: []store.Put{{Key: at, Value: polled.Cursor}}}); err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	l.pulledAt = time.Now().UTC()
+	l.mu.Unlock()
+	return polled.More, nil
+}
+
+// tell accepts what the CRM told of, and stores with it what else belongs
+// together. What cannot be used is noted in the trace.
+func (l *lane) tell(ctx context.Context, from []core.Event, with store.Settlement) error {
+	events := make([]core.Event, 0, len(from))
+	for i := range from {
+		e, err := l.pulledEvent(&from[i])
 		if err != nil {
-			l.refusePulled(&with, &polled.Events[i], err)
+			l.refusePulled(&with, &from[i], err)
 			continue
 		}
 		events = append(events, e)
 	}
+	if len(events)+len(with.Put)+len(with.Record) == 0 {
+		return nil
+	}
 	out, err := l.b.accept(ctx, events, with)
 	if err != nil {
-		return false, err
+		return err
 	}
 	taken := 0
 	for _, added := range out.Added {
@@ -120,12 +135,13 @@ func (l *lane) pullOnce(ctx context.Context, p Poller) (more bool, err error) {
 			taken++
 		}
 	}
-	l.b.m.pulled.WithLabelValues(l.t.ID, l.crmName(), "taken").Add(float64(taken))
-	l.b.m.pulled.WithLabelValues(l.t.ID, l.crmName(), "known").Add(float64(len(events) - taken))
-	l.mu.Lock()
-	l.pulledAt = time.Now().UTC()
-	l.mu.Unlock()
-	return polled.More, nil
+	l.told("taken", taken)
+	l.told("known", len(events)-taken)
+	return nil
+}
+
+func (l *lane) told(result string, n int) {
+	l.b.m.told.WithLabelValues(l.t.ID, l.crmName(), result).Add(float64(n))
 }
 
 // pulledID is the ID of an event that a CRM told of.
@@ -136,7 +152,7 @@ func (l *lane) pulledID(e *core.Event) string {
 
 // refusePulled takes note of what a CRM told that cannot be used.
 func (l *lane) refusePulled(with *store.Settlement, e *core.Event, why error) {
-	l.b.m.pulled.WithLabelValues(l.t.ID, l.crmName(), "refused").Inc()
+	l.told("refused", 1)
 	step := Step{
 		Time: time.Now().UTC(), Event: l.pulledID(e), Kind: e.Kind, Tenant: l.t.ID, Step: "refused", Lane: l.name,
 		Error: core.AsError(why),

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,12 +13,14 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/script"
+	"github.com/wabridge/wabridge/core/store"
 )
 
 // source is a sink that can be asked what happened at the CRM.
 type source struct {
 	*sink
 	poll func(n int, cursor string) (core.Polled, error)
+	hook func(core.WebhookRequest) (core.WebhookAnswer, error)
 
 	mu    sync.Mutex
 	asked []asking
@@ -29,7 +32,7 @@ type asking struct {
 }
 
 func (s *source) Info(context.Context) (core.ConnectorInfo, error) {
-	return core.ConnectorInfo{Name: "test", MaxBatch: 100, Idempotency: core.IdempotencyUpsert, Polls: true}, nil
+	return core.ConnectorInfo{Name: "test", MaxBatch: 100, Idempotency: core.IdempotencyUpsert, Polls: s.poll != nil, Receives: s.hook != nil}, nil
 }
 
 func (s *source) Poll(_ context.Context, cursor json.RawMessage) (core.Polled, error) {
@@ -38,6 +41,10 @@ func (s *source) Poll(_ context.Context, cursor json.RawMessage) (core.Polled, e
 	s.asked = append(s.asked, asking{time.Now(), string(cursor)})
 	s.mu.Unlock()
 	return s.poll(n, string(cursor))
+}
+
+func (s *source) Webhook(_ context.Context, r core.WebhookRequest) (core.WebhookAnswer, error) {
+	return s.hook(r)
 }
 
 func (s *source) cursors() (out []string) {
@@ -113,7 +120,7 @@ func TestPull_TakesOverWhatTheCRMSaysOnce(t *testing.T) {
 		b.start()
 		b.accept(received("wamid.1", "+886912345678", "hi"))
 		settled(time.Hour)
-		got, err := b.Contact(t.Context(), "acme", "+886912345678")
+		got, err := b.Contact(b.Context(), "acme", "+886912345678")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +160,7 @@ func TestPull_LetsTheScriptHaveTheLastWord(t *testing.T) {
 		}
 		b.start()
 		settled(time.Minute)
-		got, err := b.Contact(t.Context(), "acme", "+886912345678")
+		got, err := b.Contact(b.Context(), "acme", "+886912345678")
 		if err != nil || got.Fields["city"] != "Tainan!" {
 			t.Errorf("the contact is %+v, %v", got, err)
 		}
@@ -224,7 +231,7 @@ func TestPull_TakesNothingElseOnTrust(t *testing.T) {
 				if e.ID == "" {
 					return
 				}
-				story, err := b.Why(t.Context(), "", e.ID)
+				story, err := b.Why(b.Context(), "", e.ID)
 				if err != nil || len(story.Steps) == 0 || story.Steps[0].Step != "refused" || story.Steps[0].Error == nil {
 					t.Errorf("nobody can say why it was refused: %+v, %v", story, err)
 				}
@@ -314,7 +321,7 @@ func TestPull_SkipsNothingWhenTheBridgeDies(t *testing.T) {
 				b.start()
 				settled(time.Minute)
 				for i := range 3 {
-					got, err := b.Contact(t.Context(), "acme", fmt.Sprintf("+1415555010%d", i))
+					got, err := b.Contact(b.Context(), "acme", fmt.Sprintf("+1415555010%d", i))
 					if err != nil || got.Fields["n"] != fmt.Sprint(i) {
 						t.Errorf("contact %d is %+v, %v (asked from %q)", i, got, err, crm.cursors())
 					}
@@ -322,4 +329,46 @@ func TestPull_SkipsNothingWhenTheBridgeDies(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestCRMWebhook_StoresBeforeItAnswers(t *testing.T) {
+	run(t, func(b *bridge) {
+		crm := b.pulling(nil)
+		crm.hook = func(r core.WebhookRequest) (core.WebhookAnswer, error) {
+			if string(r.Body) == "forged" {
+				return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "no")
+			}
+			return core.WebhookAnswer{Events: []core.Event{
+				contactAtCRM(string(r.Body), "+14155550100", map[string]string{"n": string(r.Body)}), {ID: "odd", Kind: "odd"},
+			}, Status: 200, Body: []byte("ok")}, nil
+		}
+		b.start()
+		settled(time.Second)
+		ask := func(tenant, lane, body string) (core.WebhookAnswer, error) {
+			return b.CRMWebhook(b.Context(), tenant, lane, core.WebhookRequest{Body: []byte(body)})
+		}
+		for range 2 {
+			if got, err := ask("acme", "crm", "one"); err != nil || string(got.Body) != "ok" {
+				t.Fatalf("%+v, %v", got, err)
+			}
+		}
+		if total := b.Snapshot().Totals; total.Accepted != 1 || total.Duplicates != 1 {
+			t.Errorf("accepted %d, known %d: want the same request to count once", total.Accepted, total.Duplicates)
+		}
+		if _, err := ask("acme", "crm", "forged"); core.CodeOf(err) != core.CodeUnauthenticated {
+			t.Error(err)
+		}
+		if s := b.Snapshot().Lanes[1]; s.State != LaneRunning {
+			t.Errorf("a forged request stops the lane: %+v", s)
+		}
+		for _, at := range [][2]string{{"acme", "other"}, {"nobody", "crm"}} {
+			if _, err := ask(at[0], at[1], "two"); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("%v: %v", at, err)
+			}
+		}
+		settled(time.Second)
+		if got, err := b.Contact(b.Context(), "acme", "+14155550100"); err != nil || got.Fields["n"] != "one" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
 }

@@ -160,6 +160,10 @@ func (e evil) Poll(context.Context, *connectorpb.PollRequest) (*connectorpb.Poll
 	return nil, status.Error(codes.Unimplemented, "evil has no Poll")
 }
 
+func (e evil) Webhook(context.Context, *connectorpb.WebhookRequest) (*connectorpb.WebhookResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "evil has no Webhook")
+}
+
 func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {
 	res := new(connectorpb.DeliverResponse)
 	for _, d := range req.Deliveries {

@@ -33,6 +33,7 @@ func (s *service) Info(context.Context, *connectorpb.InfoRequest) (res *connecto
 	info := s.connector.Info()
 	_, info.Authorizes = s.connector.(core.Authorizer)
 	_, info.Polls = s.connector.(core.Poller)
+	_, info.Receives = s.connector.(core.Receiver)
 	return infoToWire(info), nil
 }
 
@@ -81,15 +82,36 @@ func (s *service) Poll(ctx context.Context, req *connectorpb.PollRequest) (res *
 	if err != nil {
 		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
-	res = &connectorpb.PollResponse{Cursor: polled.Cursor, More: polled.More}
-	for i := range polled.Events {
-		data, err := json.Marshal(&polled.Events[i])
-		if err != nil {
-			return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
-		}
-		res.Events = append(res.Events, data)
+	events, err := eventsToWire(polled.Events)
+	if err != nil {
+		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
-	return res, nil
+	return &connectorpb.PollResponse{Events: events, Cursor: polled.Cursor, More: polled.More}, nil
+}
+
+func (s *service) Webhook(ctx context.Context, req *connectorpb.WebhookRequest) (res *connectorpb.WebhookResponse, err error) {
+	receiver, ok := s.connector.(core.Receiver)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the connector has no Webhook")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			res, err = &connectorpb.WebhookResponse{Error: errorToWire(panicked("Webhook", r, core.CodeInternal))}, nil
+		}
+	}()
+	ctx, cancel := leaveTime(ctx)
+	defer cancel()
+	answer, err := receiver.Webhook(ctx, accountFromWire(req.GetAccount()), webhookFromWire(req))
+	if err != nil {
+		return &connectorpb.WebhookResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
+	}
+	events, err := eventsToWire(answer.Events)
+	if err != nil {
+		return &connectorpb.WebhookResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
+	}
+	return &connectorpb.WebhookResponse{
+		Events: events, Status: int32(answer.Status), ContentType: strings.ToValidUTF8(answer.ContentType, ""), Body: answer.Body,
+	}, nil
 }
 
 func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {

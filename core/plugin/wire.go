@@ -2,6 +2,9 @@ package plugin
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -11,7 +14,7 @@ import (
 func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	w := &connectorpb.InfoResponse{
 		Name: i.Name, Version: clean(i.Version, 100), MaxBatch: int32(i.MaxBatch), Idempotency: string(i.Idempotency),
-		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls,
+		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives,
 	}
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
@@ -23,7 +26,7 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 	i := core.ConnectorInfo{
 		Name: w.GetName(), Version: clean(w.GetVersion(), 100), MaxBatch: int(w.GetMaxBatch()),
 		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(), Secrets: w.GetSecrets(),
-		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(),
+		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(), Receives: w.GetReceives(),
 	}
 	for _, k := range w.GetKinds() {
 		i.Kinds = append(i.Kinds, core.Kind(k))
@@ -86,6 +89,36 @@ func tokenFromWire(w *connectorpb.Token) *core.Token {
 		t.Expires = time.UnixMilli(ms).UTC()
 	}
 	return t
+}
+
+func eventsToWire(events []core.Event) ([][]byte, error) {
+	out := make([][]byte, len(events))
+	for i := range events {
+		data, err := json.Marshal(&events[i])
+		if err != nil {
+			return nil, err
+		}
+		out[i] = data
+	}
+	return out, nil
+}
+
+func webhookToWire(r core.WebhookRequest) *connectorpb.WebhookRequest {
+	w := &connectorpb.WebhookRequest{Method: r.Method, Url: r.URL, Body: r.Body}
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, v := range r.Header[name] {
+			w.Header = append(w.Header, &connectorpb.Header{Name: name, Value: strings.ToValidUTF8(v, "�")})
+		}
+	}
+	return w
+}
+
+func webhookFromWire(w *connectorpb.WebhookRequest) core.WebhookRequest {
+	r := core.WebhookRequest{Method: w.GetMethod(), URL: w.GetUrl(), Body: w.GetBody(), Header: map[string][]string{}}
+	for _, h := range w.GetHeader() {
+		r.Header[h.GetName()] = append(r.Header[h.GetName()], h.GetValue())
+	}
+	return r
 }
 
 func errorToWire(e *core.Error) *connectorpb.Error {

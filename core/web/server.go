@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 )
@@ -48,6 +49,7 @@ type Bridge interface {
 	Contacts
 	Corrections
 	ContactData
+	CRMWebhook(ctx context.Context, tenant, lane string, r core.WebhookRequest) (core.WebhookAnswer, error)
 	Escalations(tenant string) []broker.Escalation
 	Escalation(ctx context.Context, tenant, id string) (broker.Escalation, error)
 	TakeEscalation(ctx context.Context, tenant, id, by string) (broker.Escalation, error)
@@ -65,11 +67,13 @@ type Options struct {
 	Listener net.Listener
 	Bridge   Bridge
 	// Webhook takes WhatsApp's webhooks.
-	Webhook  http.Handler
-	Tokens   []config.APIToken
-	Gatherer prometheus.Gatherer
-	Version  string
-	Log      *slog.Logger
+	Webhook http.Handler
+	// PublicURL is how the world reaches the bridge; CRMs sign it.
+	PublicURL string
+	Tokens    []config.APIToken
+	Gatherer  prometheus.Gatherer
+	Version   string
+	Log       *slog.Logger
 }
 
 // Limits of the server. A client that is slow, or that sends nothing, is shown
@@ -90,6 +94,7 @@ type Server struct {
 	tokens   []token
 	loopback bool
 	live     *live
+	crmHooks chan struct{} // places for requests of CRMs
 	http     *http.Server
 
 	mu sync.Mutex
@@ -104,7 +109,7 @@ type token struct {
 
 // New makes a Server. Nothing listens yet.
 func New(o Options) *Server {
-	s := &Server{o: o, log: o.Log, ln: o.Listener}
+	s := &Server{o: o, log: o.Log, ln: o.Listener, crmHooks: make(chan struct{}, maxCRMHooks)}
 	for _, t := range o.Tokens {
 		if t.Token != "" {
 			s.tokens = append(s.tokens, token{sha256.Sum256([]byte(t.Token.Reveal())), t.Name, t.Tenant})
@@ -245,6 +250,10 @@ func (s *Server) Handler() http.Handler {
 		// trusted for its signature alone.
 		if r.URL.Path == webhookPath {
 			s.o.Webhook.ServeHTTP(w, r)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, crmPath) {
+			s.crmWebhook(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)

@@ -38,6 +38,11 @@ type bridge struct {
 	erased   []broker.EraseRequest
 	asked    []broker.ContactQuery
 	regroups []string
+	crm      func(tenant, lane string, r core.WebhookRequest) (core.WebhookAnswer, error)
+}
+
+func (b *bridge) CRMWebhook(_ context.Context, tenant, lane string, r core.WebhookRequest) (core.WebhookAnswer, error) {
+	return b.crm(tenant, lane, r)
 }
 
 func (b *bridge) Ready() error { return b.ready }

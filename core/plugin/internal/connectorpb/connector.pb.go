@@ -109,7 +109,9 @@ type InfoResponse struct {
 	// The connector has Authorize.
 	Authorizes bool `protobuf:"varint,8,opt,name=authorizes,proto3" json:"authorizes,omitempty"`
 	// The connector has Poll.
-	Polls         bool `protobuf:"varint,9,opt,name=polls,proto3" json:"polls,omitempty"`
+	Polls bool `protobuf:"varint,9,opt,name=polls,proto3" json:"polls,omitempty"`
+	// The connector has Webhook.
+	Receives      bool `protobuf:"varint,10,opt,name=receives,proto3" json:"receives,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -203,6 +205,13 @@ func (x *InfoResponse) GetAuthorizes() bool {
 func (x *InfoResponse) GetPolls() bool {
 	if x != nil {
 		return x.Polls
+	}
+	return false
+}
+
+func (x *InfoResponse) GetReceives() bool {
+	if x != nil {
+		return x.Receives
 	}
 	return false
 }
@@ -666,6 +675,216 @@ func (x *PollResponse) GetError() *Error {
 	return nil
 }
 
+type WebhookRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Method  string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// What the CRM called, as the owner says that the bridge is reached.
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// In the order in which they came, names in canonical form; no cookies.
+	Header []*Header `protobuf:"bytes,4,rep,name=header,proto3" json:"header,omitempty"`
+	// As it came.
+	Body          []byte `protobuf:"bytes,5,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookRequest) Reset() {
+	*x = WebhookRequest{}
+	mi := &file_connector_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookRequest) ProtoMessage() {}
+
+func (x *WebhookRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookRequest.ProtoReflect.Descriptor instead.
+func (*WebhookRequest) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WebhookRequest) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *WebhookRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *WebhookRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *WebhookRequest) GetHeader() []*Header {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *WebhookRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+type Header struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_connector_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Header) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type WebhookResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As of PollResponse.
+	Events [][]byte `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// What the CRM gets once they are stored: 0 is 200; at most 64 KiB.
+	Status      int32  `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	ContentType string `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	Body        []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	// unauthenticated: the request is not the CRM's. Absent when all went well.
+	Error         *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookResponse) Reset() {
+	*x = WebhookResponse{}
+	mi := &file_connector_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookResponse) ProtoMessage() {}
+
+func (x *WebhookResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookResponse.ProtoReflect.Descriptor instead.
+func (*WebhookResponse) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WebhookResponse) GetEvents() [][]byte {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *WebhookResponse) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *WebhookResponse) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *WebhookResponse) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *WebhookResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type DeliverRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -677,7 +896,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_connector_proto_msgTypes[10]
+	mi := &file_connector_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +908,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[10]
+	mi := &file_connector_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +921,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{10}
+	return file_connector_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeliverRequest) GetAccount() *Account {
@@ -733,7 +952,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_connector_proto_msgTypes[11]
+	mi := &file_connector_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +964,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[11]
+	mi := &file_connector_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +977,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{11}
+	return file_connector_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Delivery) GetId() string {
@@ -793,7 +1012,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_connector_proto_msgTypes[12]
+	mi := &file_connector_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +1024,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[12]
+	mi := &file_connector_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +1037,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{12}
+	return file_connector_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeliverResponse) GetResults() []*Result {
@@ -842,7 +1061,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_connector_proto_msgTypes[13]
+	mi := &file_connector_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1073,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[13]
+	mi := &file_connector_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1086,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{13}
+	return file_connector_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Result) GetId() string {
@@ -917,7 +1136,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_connector_proto_msgTypes[14]
+	mi := &file_connector_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1148,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[14]
+	mi := &file_connector_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1161,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{14}
+	return file_connector_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Error) GetCode() string {
@@ -1006,7 +1225,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\x8b\x02\n" +
+	"\vInfoRequest\"\xa7\x02\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -1018,7 +1237,9 @@ const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"authorizes\x18\b \x01(\bR\n" +
 	"authorizes\x12\x14\n" +
-	"\x05polls\x18\t \x01(\bR\x05polls\"\x82\x02\n" +
+	"\x05polls\x18\t \x01(\bR\x05polls\x12\x1a\n" +
+	"\breceives\x18\n" +
+	" \x01(\bR\breceives\"\x82\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
@@ -1055,7 +1276,22 @@ const file_connector_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\fR\x06events\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12/\n" +
-	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\xb9\x01\n" +
+	"\x0eWebhookRequest\x125\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\x122\n" +
+	"\x06header\x18\x04 \x03(\v2\x1a.wabridge.plugin.v1.HeaderR\x06header\x12\x12\n" +
+	"\x04body\x18\x05 \x01(\fR\x04body\"2\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xa9\x01\n" +
+	"\x0fWebhookResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x03(\fR\x06events\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\x05R\x06status\x12!\n" +
+	"\fcontent_type\x18\x03 \x01(\tR\vcontentType\x12\x12\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\x12/\n" +
+	"\x05error\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
 	"\x0eDeliverRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
@@ -1079,13 +1315,14 @@ const file_connector_proto_rawDesc = "" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n" +
 	"\x06vendor\x18\x06 \x01(\tR\x06vendor\x12$\n" +
 	"\x0eretry_after_ms\x18\a \x01(\x03R\fretryAfterMs\x12\x14\n" +
-	"\x05scope\x18\b \x01(\tR\x05scope2\x9d\x03\n" +
+	"\x05scope\x18\b \x01(\tR\x05scope2\xf1\x03\n" +
 	"\tConnector\x12I\n" +
 	"\x04Info\x12\x1f.wabridge.plugin.v1.InfoRequest\x1a .wabridge.plugin.v1.InfoResponse\x12L\n" +
 	"\x05Check\x12 .wabridge.plugin.v1.CheckRequest\x1a!.wabridge.plugin.v1.CheckResponse\x12R\n" +
 	"\aDeliver\x12\".wabridge.plugin.v1.DeliverRequest\x1a#.wabridge.plugin.v1.DeliverResponse\x12X\n" +
 	"\tAuthorize\x12$.wabridge.plugin.v1.AuthorizeRequest\x1a%.wabridge.plugin.v1.AuthorizeResponse\x12I\n" +
-	"\x04Poll\x12\x1f.wabridge.plugin.v1.PollRequest\x1a .wabridge.plugin.v1.PollResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
+	"\x04Poll\x12\x1f.wabridge.plugin.v1.PollRequest\x1a .wabridge.plugin.v1.PollResponse\x12R\n" +
+	"\aWebhook\x12\".wabridge.plugin.v1.WebhookRequest\x1a#.wabridge.plugin.v1.WebhookResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
 
 var (
 	file_connector_proto_rawDescOnce sync.Once
@@ -1099,7 +1336,7 @@ func file_connector_proto_rawDescGZIP() []byte {
 	return file_connector_proto_rawDescData
 }
 
-var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_connector_proto_goTypes = []any{
 	(*InfoRequest)(nil),       // 0: wabridge.plugin.v1.InfoRequest
 	(*InfoResponse)(nil),      // 1: wabridge.plugin.v1.InfoResponse
@@ -1111,46 +1348,54 @@ var file_connector_proto_goTypes = []any{
 	(*AuthorizeResponse)(nil), // 7: wabridge.plugin.v1.AuthorizeResponse
 	(*PollRequest)(nil),       // 8: wabridge.plugin.v1.PollRequest
 	(*PollResponse)(nil),      // 9: wabridge.plugin.v1.PollResponse
-	(*DeliverRequest)(nil),    // 10: wabridge.plugin.v1.DeliverRequest
-	(*Delivery)(nil),          // 11: wabridge.plugin.v1.Delivery
-	(*DeliverResponse)(nil),   // 12: wabridge.plugin.v1.DeliverResponse
-	(*Result)(nil),            // 13: wabridge.plugin.v1.Result
-	(*Error)(nil),             // 14: wabridge.plugin.v1.Error
-	nil,                       // 15: wabridge.plugin.v1.Account.SecretsEntry
-	nil,                       // 16: wabridge.plugin.v1.Token.SecretsEntry
-	nil,                       // 17: wabridge.plugin.v1.Token.ValuesEntry
+	(*WebhookRequest)(nil),    // 10: wabridge.plugin.v1.WebhookRequest
+	(*Header)(nil),            // 11: wabridge.plugin.v1.Header
+	(*WebhookResponse)(nil),   // 12: wabridge.plugin.v1.WebhookResponse
+	(*DeliverRequest)(nil),    // 13: wabridge.plugin.v1.DeliverRequest
+	(*Delivery)(nil),          // 14: wabridge.plugin.v1.Delivery
+	(*DeliverResponse)(nil),   // 15: wabridge.plugin.v1.DeliverResponse
+	(*Result)(nil),            // 16: wabridge.plugin.v1.Result
+	(*Error)(nil),             // 17: wabridge.plugin.v1.Error
+	nil,                       // 18: wabridge.plugin.v1.Account.SecretsEntry
+	nil,                       // 19: wabridge.plugin.v1.Token.SecretsEntry
+	nil,                       // 20: wabridge.plugin.v1.Token.ValuesEntry
 }
 var file_connector_proto_depIdxs = []int32{
-	15, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
+	18, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
 	3,  // 1: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
-	16, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
-	17, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
+	19, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
+	20, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
 	2,  // 4: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
-	14, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
+	17, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
 	2,  // 6: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
 	3,  // 7: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
-	14, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
+	17, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
 	2,  // 9: wabridge.plugin.v1.PollRequest.account:type_name -> wabridge.plugin.v1.Account
-	14, // 10: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 11: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
-	11, // 12: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
-	13, // 13: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
-	14, // 14: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
-	0,  // 15: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
-	4,  // 16: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
-	10, // 17: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
-	6,  // 18: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
-	8,  // 19: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
-	1,  // 20: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
-	5,  // 21: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
-	12, // 22: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
-	7,  // 23: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
-	9,  // 24: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	17, // 10: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 11: wabridge.plugin.v1.WebhookRequest.account:type_name -> wabridge.plugin.v1.Account
+	11, // 12: wabridge.plugin.v1.WebhookRequest.header:type_name -> wabridge.plugin.v1.Header
+	17, // 13: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 14: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
+	14, // 15: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
+	16, // 16: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
+	17, // 17: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
+	0,  // 18: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
+	4,  // 19: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
+	13, // 20: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
+	6,  // 21: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
+	8,  // 22: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
+	10, // 23: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
+	1,  // 24: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
+	5,  // 25: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
+	15, // 26: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
+	7,  // 27: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
+	9,  // 28: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
+	12, // 29: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
+	24, // [24:30] is the sub-list for method output_type
+	18, // [18:24] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }
@@ -1164,7 +1409,7 @@ func file_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_proto_rawDesc), len(file_connector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

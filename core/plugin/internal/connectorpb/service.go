@@ -22,6 +22,7 @@ const (
 
 	MethodAuthorize = "/" + Service + "/Authorize"
 	MethodPoll      = "/" + Service + "/Poll"
+	MethodWebhook   = "/" + Service + "/Webhook"
 )
 
 // Server is what a plugin serves.
@@ -31,6 +32,7 @@ type Server interface {
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
 	Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error)
 	Poll(context.Context, *PollRequest) (*PollResponse, error)
+	Webhook(context.Context, *WebhookRequest) (*WebhookResponse, error)
 }
 
 // Register adds s to a gRPC server.
@@ -44,6 +46,7 @@ func Register(r grpc.ServiceRegistrar, s Server) {
 			unary("Deliver", Server.Deliver),
 			unary("Authorize", Server.Authorize),
 			unary("Poll", Server.Poll),
+			unary("Webhook", Server.Webhook),
 		},
 		Metadata: "connector.proto",
 	}, s)
@@ -95,6 +98,11 @@ func (c Client) Authorize(ctx context.Context, req *AuthorizeRequest) (*Authoriz
 // Poll calls [Server].Poll.
 func (c Client) Poll(ctx context.Context, req *PollRequest) (*PollResponse, error) {
 	return invoke[PollResponse](ctx, c.Conn, MethodPoll, req)
+}
+
+// Webhook calls [Server].Webhook.
+func (c Client) Webhook(ctx context.Context, req *WebhookRequest) (*WebhookResponse, error) {
+	return invoke[WebhookResponse](ctx, c.Conn, MethodWebhook, req)
 }
 
 func invoke[Res any](ctx context.Context, conn grpc.ClientConnInterface, method string, req any) (*Res, error) {

@@ -18,7 +18,10 @@ import (
 // poller is a connector that finds at the CRM what its cursor says.
 type poller struct{ visitor }
 
-var _ core.Poller = poller{}
+var (
+	_ core.Poller   = poller{}
+	_ core.Receiver = poller{}
+)
 
 func (p poller) Poll(ctx context.Context, a core.Account, cursor json.RawMessage) (core.Polled, error) {
 	if a.Token == nil {
@@ -53,6 +56,24 @@ func (p poller) Poll(ctx context.Context, a core.Account, cursor json.RawMessage
 		return core.Polled{Cursor: next}, nil
 	}
 	return core.Polled{}, core.Errorf(core.CodeRateLimited, "poll", "%s", do)
+}
+
+func (p poller) Webhook(_ context.Context, a core.Account, r core.WebhookRequest) (core.WebhookAnswer, error) {
+	switch do := string(r.Body); {
+	case r.Get("X-Signature") != a.Secrets["token"].Reveal():
+		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "%s is not signed with %s", r.URL, a.Secrets["token"].Reveal())
+	case do == "changes":
+		return core.WebhookAnswer{Events: []core.Event{changed}, Status: 202, ContentType: "text/plain", Body: []byte(r.Method + " " + r.Header["X-Many"][1])}, nil
+	case do == "too many":
+		return core.WebhookAnswer{Events: make([]core.Event, core.MaxPolled+1)}, nil
+	case do == "large":
+		return core.WebhookAnswer{Body: make([]byte, maxAnswer+1)}, nil
+	case do == "odd status":
+		return core.WebhookAnswer{Status: 42}, nil
+	case do == "panic":
+		panic("no")
+	}
+	return core.WebhookAnswer{}, nil
 }
 
 var changed = core.Event{
@@ -113,14 +134,50 @@ func TestHost_PollsOnceMoreWhenATokenWasRefused(t *testing.T) {
 	}
 }
 
+func TestHost_HasARequestOfTheCRMRead(t *testing.T) {
+	d := newDesk(t)
+	a := core.Account{Settings: json.RawMessage(`{"url":"` + d.URL + `"}`), Secrets: account.Secrets}
+	h, _ := run(t, HostOptions{Launch: child("poller"), Account: func() core.Account { return a }})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ask := func(do, signature string) (core.WebhookAnswer, error) {
+		return h.Webhook(ctx, core.WebhookRequest{
+			Method: "POST", URL: "https://bridge.example/webhooks/crm/shop/crm", Body: []byte(do),
+			Header: map[string][]string{"X-Signature": {signature}, "X-Many": {"one", "two"}},
+		})
+	}
+	got, err := ask("changes", "s3cr3t-token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := core.WebhookAnswer{Events: []core.Event{changed}, Status: 202, ContentType: "text/plain", Body: []byte("POST two")}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, err = ask("nothing", "s3cr3t-token"); err != nil || got.Status != 200 || len(got.Events) != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err = ask("changes", "forged"); core.CodeOf(err) != core.CodeUnauthenticated || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("a forged request ends in %v", err)
+	}
+	for _, do := range []string{"too many", "large", "odd status", "panic"} {
+		if got, err := ask(do, "s3cr3t-token"); core.CodeOf(err) != core.CodeInternal || len(got.Events) > 0 {
+			t.Errorf("%s: got %+v, %v", do, got, err)
+		}
+	}
+}
+
 func TestHost_SaysWhatAPluginCannotDo(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("actor")})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if info, err := h.Info(ctx); err != nil || info.Polls || info.Authorizes {
+	if info, err := h.Info(ctx); err != nil || info.Polls || info.Authorizes || info.Receives {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if _, err := h.Poll(ctx, nil); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "does not have this call") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := h.Webhook(ctx, core.WebhookRequest{}); core.CodeOf(err) != core.CodeInternal {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,0 +1,94 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
+)
+
+const (
+	crmPath = "/webhooks/crm/"
+	// maxCRMHooks is how many requests of CRMs are held at once, bodies included.
+	maxCRMHooks = 64
+)
+
+// crmWebhook takes what a CRM calls, for /webhooks/crm/<tenant>/<lane>. Whoever
+// calls: the lane's connector finds out whether it is the CRM.
+func (s *Server) crmWebhook(w http.ResponseWriter, r *http.Request) {
+	tenant, lane, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, crmPath), "/")
+	if !ok || !core.TenantPattern.MatchString(tenant) || !core.TenantPattern.MatchString(lane) {
+		writeError(w, http.StatusNotFound, "not_found", "no lane takes requests here", "see the lane's README for the address")
+		return
+	}
+	select {
+	case s.crmHooks <- struct{}{}:
+		defer func() { <-s.crmHooks }()
+	default:
+		s.writeHookError(w, tenant, lane, &core.Error{Code: core.CodeRateLimited, Message: "too many requests at once"})
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, core.MaxWebhookBody))
+	if err != nil {
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			writeError(w, http.StatusRequestEntityTooLarge, "too_large", "the body is larger than 2 MiB", "")
+		}
+		return // or the caller is gone
+	}
+	header := r.Header.Clone()
+	header.Del("Cookie")
+	req := core.WebhookRequest{Method: r.Method, URL: s.publicURL(r), Header: header, Body: body}
+	answer, err := s.o.Bridge.CRMWebhook(r.Context(), tenant, lane, req)
+	if err != nil {
+		s.writeHookError(w, tenant, lane, core.AsError(err))
+		return
+	}
+	// The CRM reads it, no browser does: what a plugin says must not become a page
+	// of ours.
+	kind := "text/plain; charset=utf-8"
+	if strings.HasPrefix(answer.ContentType, "application/json") {
+		kind = "application/json"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer.Body)))
+	w.WriteHeader(answer.Status)
+	_, _ = w.Write(answer.Body)
+}
+
+// publicURL is what a caller called, as the owner says that the bridge is
+// reached.
+func (s *Server) publicURL(r *http.Request) string {
+	base := strings.TrimSuffix(s.o.PublicURL, "/")
+	if base == "" {
+		base = "http://" + s.address()
+	}
+	return base + r.URL.RequestURI()
+}
+
+// writeHookError answers a CRM in a few words: who may not ask is told nothing.
+func (s *Server) writeHookError(w http.ResponseWriter, tenant, lane string, e *core.Error) {
+	status, text, level := http.StatusServiceUnavailable, "try again later", slog.LevelWarn
+	switch {
+	case errors.Is(e, store.ErrNotFound):
+		status, text, level = http.StatusNotFound, "no lane takes requests here", slog.LevelDebug
+	case e.Code == core.CodeUnauthenticated, e.Code == core.CodeForbidden:
+		// Anybody can send such: the lane's last error tells of it, not the log.
+		status, text, level = http.StatusUnauthorized, "the request is not signed as it must be", slog.LevelDebug
+	case e.Code == core.CodeInvalid:
+		status, text = http.StatusBadRequest, "the request cannot be used"
+	case e.Code == core.CodeRateLimited:
+		status, text, level = http.StatusTooManyRequests, "too many requests at once", slog.LevelDebug
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.RetryAfter.Seconds())))))
+	case e.Code == core.CodeInternal:
+		status, text = http.StatusInternalServerError, "the connector failed"
+	}
+	s.log.Log(context.Background(), level, "a CRM's request was refused", "tenant", tenant, "lane", lane, "status", status, "error", e)
+	writeError(w, status, strings.ToLower(strings.ReplaceAll(http.StatusText(status), " ", "_")), text, "")
+}
