@@ -37,7 +37,7 @@ func scriptCommand() *cli.Command {
 		Action: group("script"),
 		Subcommands: []*cli.Command{
 			scriptNewCommand(), scriptCheckCommand(), scriptTestCommand(), scriptRunCommand(), scriptDiffCommand(),
-			scriptDeployCommand(), scriptRollbackCommand(), scriptListCommand(), scriptTraceCommand(), scriptTypesCommand(), scriptFixCommand(),
+			scriptDeployCommand(), scriptRollbackCommand(), scriptListCommand(), scriptTraceCommand(), scriptTypesCommand(), scriptFixCommand(), scriptShadowCommand(),
 		},
 	}
 }

@@ -28,9 +28,15 @@ func scriptDeployCommand() *cli.Command {
 		Name: "deploy", Usage: "put a changed script to work", ArgsUsage: "[FILE]",
 		Description: "Checks it, runs its tests, shows which decisions since then would be others, asks, and puts it in the place of\n" +
 			"the tenant's script, all files at once. A running bridge takes it up within a second: each event is decided by one\n" +
-			"version, whole.\n\n" +
-			"Example:\n   wabridge script deploy drafts/demo --since 7d --yes",
-		Flags:  append([]cli.Flag{sinceFlag, &cli.BoolFlag{Name: "yes", Usage: "do not ask"}}, scriptFlags...),
+			"version, whole. With --shadow it first decides beside the script at work for that long, and nothing comes of it:\n" +
+			"wabridge script shadow shows what it would have done. Then deploy again; with --then deploy the bridge does it when the\n" +
+			"time is over, unless the version failed more often, or was too slow.\n\n" +
+			"Examples:\n   wabridge script deploy drafts/demo --since 7d --yes\n   wabridge script deploy --shadow 2h --then deploy",
+		Flags: append([]cli.Flag{
+			sinceFlag, &cli.BoolFlag{Name: "yes", Usage: "do not ask"},
+			&cli.StringFlag{Name: "shadow", Usage: "let it decide in the shadow for so `LONG`: 30m, 2h, 1d"},
+			&cli.StringFlag{Name: "then", Value: versions.ThenAsk, Usage: "what to do after the shadow: `ask`, or deploy"},
+		}, scriptFlags...),
 		Action: scriptDeploy,
 	}
 }
@@ -51,6 +57,15 @@ func scriptDeploy(c *cli.Context) error {
 	}
 	if t.live {
 		return &exitError{code: exitFailed, message: show(t.file) + " is what the bridge runs already", hint: "change a copy: wabridge script new makes one"}
+	}
+	if then := c.String("then"); then != versions.ThenAsk && then != versions.ThenDeploy {
+		return misused("--then %s: want ask or deploy", then)
+	}
+	var shadow time.Duration
+	if c.IsSet("shadow") {
+		if shadow, err = shadowFor(c.String("shadow")); err != nil {
+			return err
+		}
 	}
 	out := c.App.Writer
 	if c.Bool("json") {
@@ -83,6 +98,12 @@ func scriptDeploy(c *cli.Context) error {
 		fmt.Fprintln(out, "3. diff: there is no traffic yet")
 	default:
 		return err
+	}
+	if shadow > 0 {
+		if err := confirmed(c, "let version "+src.Hash()+" decide in the shadow for tenant "+t.tenant.ID); err != nil {
+			return err
+		}
+		return t.deployShadow(c, src, shadow)
 	}
 	if err := confirmed(c, "put version "+src.Hash()+" to work for tenant "+t.tenant.ID); err != nil {
 		return err
@@ -133,6 +154,9 @@ func (t *target) putToWork(c *cli.Context, src script.Source) (deployed, error) 
 		return done, err
 	}
 	if err := t.archive.Swap(src.Hash(), filepath.Dir(place), before); err != nil {
+		return done, err
+	}
+	if err := t.archive.EndShadow(); err != nil { // it was compared with what is gone now
 		return done, err
 	}
 	running, err := t.awaitVersion(c, src.Hash())
@@ -331,6 +355,10 @@ func scriptListCommand() *cli.Command {
 				fmt.Fprintf(c.App.Writer, "\nThe script was switched off after three kills: %s.\nEvery message goes to a person until it is changed, or saved again.\n", printable(info.ScriptError))
 			case "refused":
 				fmt.Fprintf(c.App.Writer, "\nThe newest files were refused, the version before goes on: %s\n", printable(info.ScriptError))
+			}
+			if s, r, err := t.shadow(); err == nil {
+				fmt.Fprintf(c.App.Writer, "\n%s decides in the shadow until %s: %d decisions, %d others (wabridge script shadow)\n",
+					s.Hash, s.Until.Local().Format(time.DateTime), r.Decisions, r.Changed)
 			}
 			return nil
 		},

@@ -56,14 +56,15 @@ type Unsafe struct {
 
 // App is one bridge.
 type App struct {
-	o      Options
-	log    *slog.Logger
-	store  *boltstore.Store
-	engine *script.Engine
-	hosts  []*plugin.Host
-	broker *broker.Broker
-	web    *web.Server
-	watch  *watcher
+	o       Options
+	log     *slog.Logger
+	store   *boltstore.Store
+	engine  *script.Engine
+	hosts   []*plugin.Host
+	broker  *broker.Broker
+	web     *web.Server
+	watch   *watcher
+	shadows *shadows
 	// tokensKey seals the lanes' tokens.
 	tokensKey []byte
 	// accounts are the tenants by the id of their WhatsApp business account.
@@ -108,6 +109,10 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Log: a.o.Log, Registerer: reg,
 	})
 	a.watch = newWatcher(a.engine, cfg.Tenants, a.o.Log)
+	a.shadows = newShadows(a.engine, script.New(script.Options{
+		Command: a.o.Worker, Soft: cfg.Script.Soft, Hard: cfg.Script.Hard, MemoryLimit: uint64(cfg.Script.Memory),
+		Last: true, Log: a.o.Log,
+	}), cfg.Tenants, a.o.Log)
 	client, err := whatsapp.NewClient(whatsapp.ClientOptions{
 		BaseURL: cfg.WhatsApp.BaseURL, APIVersion: cfg.WhatsApp.APIVersion, Timeout: cfg.WhatsApp.Timeout,
 		Transport: whatsapp.NewTransport(), OpaqueKey: key, Log: a.o.Log, Registerer: reg,
@@ -123,8 +128,8 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		}
 	}
 	a.broker, err = broker.New(broker.Options{
-		Store: a.store, Scripts: a.engine, Tenants: tenants, OpaqueKey: key, UnknownWait: cfg.WhatsApp.UnknownWait,
-		TenantInfo: a.watch.info, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
+		Store: a.store, Scripts: a.shadows, Tenants: tenants, OpaqueKey: key, UnknownWait: cfg.WhatsApp.UnknownWait,
+		TenantInfo: a.tenantInfo, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
 	})
 	if err != nil {
 		return err
@@ -220,6 +225,13 @@ func (a *App) launcher(name string) (plugin.Launcher, bool) {
 	return a.o.Builtin(name)
 }
 
+// tenantInfo describes a tenant's script for people.
+func (a *App) tenantInfo(tenant string) broker.TenantInfo {
+	info := a.watch.info(tenant)
+	info.Shadow = a.shadows.info(tenant)
+	return info
+}
+
 // accept hands the updates of a webhook to the broker. What is about a business
 // account, not a number, goes to the tenant that has the account. Of an account
 // that several share, what is about its templates is for all of them; the rest is
@@ -280,6 +292,7 @@ func (a *App) Run(ctx context.Context) error {
 	start("store", a.store.Run)
 	start("scripts", a.engine.Run)
 	start("plugins", a.runHosts)
+	start("shadows", a.shadows.Run)
 	a.watch.load(ctx)
 	start("script files", a.watch.Run)
 	start("broker", a.broker.Run)

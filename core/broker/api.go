@@ -139,6 +139,17 @@ type TenantInfo struct {
 	// (the newest file was refused and the version before goes on).
 	ScriptState string `json:"script_state,omitempty"`
 	ScriptError string `json:"script_error,omitempty"`
+	// Shadow is the version that decides beside it, nil when none does.
+	Shadow *ShadowInfo `json:"shadow,omitempty"`
+}
+
+// ShadowInfo describes a version whose decisions are compared and thrown away.
+type ShadowInfo struct {
+	Version string    `json:"version"`
+	Until   time.Time `json:"until"`
+	Decided int       `json:"decided"`
+	Changed int       `json:"changed"` // of these, other than the version at work
+	Failed  int       `json:"failed"`  // of these, because it failed
 }
 
 // DeadLetter is a delivery given up on, as people see it.

@@ -130,6 +130,21 @@ func NewCounter() *Counter {
 	return &Counter{groups: map[[3]string]*Group{}, r: Report{Versions: map[string]int{}}}
 }
 
+// CounterOf goes on counting from a report.
+func CounterOf(r *Report) *Counter {
+	c := NewCounter()
+	c.r = *r
+	c.r.Versions = maps.Clone(r.Versions)
+	if c.r.Versions == nil {
+		c.r.Versions = map[string]int{}
+	}
+	c.r.Groups = nil
+	for _, g := range r.Groups {
+		c.groups[[3]string{string(g.Kind), g.Old, g.New}] = &g
+	}
+	return c
+}
+
 // Add counts a pair.
 func (c *Counter) Add(p *Pair) {
 	at := p.Step.Time

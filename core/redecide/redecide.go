@@ -67,6 +67,24 @@ type Pair struct {
 	given given
 }
 
+// PairOf makes a pair of a decision that was just made, and what another version
+// made of the same call.
+func PairOf(call *script.Call, kind core.Kind, was, other *script.Decision) (*Pair, error) {
+	p := &Pair{Step: broker.Step{
+		Time: call.Now, Kind: kind, Script: was.Version, Recorded: &broker.Recorded{Event: call.Event, Context: call.Context},
+	}}
+	var e struct{ ID string }
+	_ = json.Unmarshal(call.Event, &e)
+	p.Step.Event = e.ID
+	_ = json.Unmarshal(call.Context, &p.given)
+	var err error
+	if p.Old, err = OutcomeOf(was); err != nil {
+		return nil, err
+	}
+	p.New, err = OutcomeOf(other)
+	return p, err
+}
+
 // Outcome is what a version decided.
 type Outcome struct {
 	Actions []script.Action

@@ -203,7 +203,7 @@ func (e *Engine) idleWorker(t *tenant) *worker {
 // give ends a turn. The worker, unless nil, is kept for the next.
 func (e *Engine) give(t *tenant, w *worker) {
 	e.mu.Lock()
-	if w != nil && w.program == t.program && w.last == t.last() && e.ctx.Err() == nil {
+	if w != nil && w.program == t.program && w.last == (e.o.Last || t.last()) && e.ctx.Err() == nil {
 		t.idle = append(t.idle, w)
 		w = nil
 	}

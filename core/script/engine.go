@@ -40,6 +40,8 @@ type Options struct {
 	// NeverOff goes on asking a script that has its workers killed: to ask again
 	// what was recorded, each question by itself.
 	NeverOff bool
+	// Last has all workers come last for the CPU: for what nobody waits for.
+	Last bool
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -293,7 +295,7 @@ func (e *Engine) spawn(ctx context.Context, tenantID string, p *program) (*worke
 	}
 	e.workers++
 	t := e.tenants[tenantID]
-	last := t != nil && t.last()
+	last := e.o.Last || t != nil && t.last()
 	excess := e.workers - e.o.MaxWorkers
 	e.mu.Unlock()
 	if excess > 0 {

@@ -78,25 +78,12 @@ func (a Archive) keep(v Version, at time.Time) error {
 		had.Last = at
 		return a.write(filepath.Join(a.dir, v.Hash, manifestFile), had)
 	}
-	v.First, v.Last, v.Sums = at, at, map[string]string{}
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(a.dir, ".new-*")
+	v.First, v.Last = at, at
+	tmp, err := a.lay(&v)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	for name, data := range v.Files {
-		if !filepath.IsLocal(name) || name == manifestFile {
-			return fmt.Errorf("%q cannot be kept", name)
-		}
-		path := filepath.Join(tmp, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600)); err != nil {
-			return err
-		}
-		v.Sums[name] = sum(data)
-	}
 	if err := a.write(filepath.Join(tmp, manifestFile), v); err != nil {
 		return err
 	}
@@ -108,6 +95,32 @@ func (a Archive) keep(v Version, at time.Time) error {
 		return err
 	}
 	return a.prune()
+}
+
+// lay writes a version's files into a new folder of the archive, and their sums
+// into v.
+func (a Archive) lay(v *Version) (dir string, err error) {
+	v.Sums = map[string]string{}
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(a.dir, ".new-*")
+	if err != nil {
+		return "", err
+	}
+	for name, data := range v.Files {
+		path := filepath.Join(tmp, name)
+		if !filepath.IsLocal(name) || name == manifestFile {
+			err = fmt.Errorf("%q cannot be kept", name)
+		} else {
+			err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600))
+		}
+		if err != nil {
+			return "", errors.Join(err, os.RemoveAll(tmp))
+		}
+		v.Sums[name] = sum(data)
+	}
+	return tmp, nil
 }
 
 func (a Archive) write(path string, v Version) error {
@@ -198,21 +211,29 @@ func (a Archive) Get(hash string) (Version, error) {
 	if err != nil {
 		return Version{}, fmt.Errorf("version %s: %w", found, err)
 	}
-	v.Files = map[string][]byte{}
-	for name, want := range v.Sums {
-		if !filepath.IsLocal(name) {
-			return Version{}, fmt.Errorf("version %s: %q is not a path within it", found, name)
-		}
-		data, err := readFile(filepath.Join(a.dir, found, name), maxFile)
-		if err != nil {
-			return Version{}, fmt.Errorf("version %s: %w", found, err)
-		}
-		if sum(data) != want {
-			return Version{}, core.Errorf(core.CodeInvalid, "version "+found, "%s was changed since it ran", name)
-		}
-		v.Files[name] = data
+	if v.Files, err = a.files(found, v.Sums); err != nil {
+		return Version{}, fmt.Errorf("version %s: %w", found, err)
 	}
 	return v, nil
+}
+
+// files reads the files of a folder of the archive.
+func (a Archive) files(folder string, sums map[string]string) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for name, want := range sums {
+		if !filepath.IsLocal(name) {
+			return nil, fmt.Errorf("%q is not a path within it", name)
+		}
+		data, err := readFile(filepath.Join(a.dir, folder, name), maxFile)
+		if err != nil {
+			return nil, err
+		}
+		if sum(data) != want {
+			return nil, core.Errorf(core.CodeInvalid, "archive", "%s was changed since it ran", name)
+		}
+		files[name] = data
+	}
+	return files, nil
 }
 
 // find completes a hash.

@@ -109,6 +109,7 @@ function show(s) {
   $("tenants").replaceChildren(...(s.tenants || []).map((t) => {
     const li = el("li", (t.name || t.id) + " ");
     if (t.script) li.append(el("code", t.script)); else li.append(el("span", "no script", "dim"));
+    if (t.shadow) li.append(el("div", `${t.shadow.version} in the shadow: ${t.shadow.decided} decisions, ${t.shadow.changed} others, ${t.shadow.failed} failed`, "why"));
     if (t.script_state === "refused") li.append(" ", el("span", "newest version refused", "pill bad"), el("div", t.script_error, "why"));
     else if (t.script_state === "off") li.append(" ", el("span", "switched off", "pill bad"), el("div", t.script_error, "why"));
     return li;
