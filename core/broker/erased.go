@@ -96,24 +96,23 @@ func (t *tenant) dropErased(ctx context.Context, gone []store.Delivery) error {
 	return nil
 }
 
-// leaveErased returns a delivery whose contact was erased as one of the contact
-// that has its keys now, or of a new one.
-func (t *tenant) leaveErased(ctx context.Context, d store.Delivery, home string, keys []contact.Key) (store.Delivery, error) {
+// leaveErased returns the contact that an event belongs to whose contact was
+// erased: the one that has its keys now, or a new one. Otherwise it is home.
+func (t *tenant) leaveErased(ctx context.Context, home string, keys []contact.Key) (string, error) {
 	values, err := t.b.o.Store.Get(ctx, contactKey(t.ID, home), t.erasedID(home))
 	if err != nil || values[0] != nil || values[1] == nil || len(keys) == 0 {
-		return d, err
+		return home, err
 	}
 	owners, err := t.owners(ctx, keys)
 	if err != nil {
-		return d, err
+		return home, err
 	}
 	for _, k := range keys {
 		if id := owners[k]; id != "" && id != home {
-			return redirect(d, id, 0), nil
+			return id, nil
 		}
 	}
-	fresh, err := t.freshContactID(ctx, founding(keys))
-	return redirect(d, fresh, 0), err
+	return t.freshContactID(ctx, founding(keys))
 }
 
 // inherit gives a person what keeps messages from being sent to somebody who had

@@ -256,11 +256,13 @@ func (t *tenant) settleIdentity(ctx context.Context, d store.Delivery) (store.De
 		if err != nil {
 			return d, err
 		}
-		if d, err = t.leaveErased(ctx, d, home, keys); err != nil {
+		anew, err := t.leaveErased(ctx, home, keys)
+		if err != nil {
 			return d, err
 		}
-		if e = eventOf(d); e.Contact.ID != home {
-			home, offset = e.Contact.ID, 0
+		if anew != home {
+			d = redirect(d, anew, 0)
+			e, home, offset = eventOf(d), anew, 0
 		}
 		if e.Kind == core.KindMessageStatus || len(keys) == 0 {
 			return redirect(d, home, offset), nil
