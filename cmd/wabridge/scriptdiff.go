@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/redecide"
 	"github.com/wabridge/wabridge/core/script"
 )
@@ -73,7 +74,7 @@ func (t *target) diff(c *cli.Context, src script.Source) (*redecide.Report, erro
 	if err != nil {
 		return nil, err
 	}
-	o := redecide.Options{Tenant: t.tenant.ID, From: from, Workers: runtime.NumCPU()}
+	o := redecide.Options{Tenant: t.tenant.ID, From: from, Workers: runtime.NumCPU(), Prices: t.prices()}
 	bar := newProgress(c.App.ErrWriter)
 	defer bar.done()
 	o.Progress = func(n int) { bar.say("%d decisions made again …", n) }
@@ -99,6 +100,26 @@ func (t *target) diff(c *cli.Context, src script.Source) (*redecide.Report, erro
 		})
 	})
 	return report, err
+}
+
+// prices are what the tenant's messages cost, nil when its settings do not say.
+func (t *target) prices() *redecide.Prices {
+	policy := &t.tenant.Policy
+	if policy.Currency == "" {
+		return nil
+	}
+	p := &redecide.Prices{Currency: policy.Currency, Message: policy.MessageCost, Category: func(name, language string) string {
+		for _, tpl := range t.tenant.Templates {
+			if tpl.Name == name && (tpl.Language == language || tpl.Language == "") {
+				return tpl.Category
+			}
+		}
+		return string(consent.CategoryMarketing) // as the policy has it
+	}}
+	for _, c := range policy.Costs {
+		p.Rates = append(p.Rates, redecide.Rate{Category: c.Category, Prefix: c.Prefix, Cost: c.Cost})
+	}
+	return p
 }
 
 // sinceOf reads how far back.
@@ -131,6 +152,10 @@ func printDiff(w io.Writer, r *redecide.Report, hash string) {
 		fmt.Fprintf(w, "   - %s\n", printable(g.Old))
 		fmt.Fprintf(w, "   + %s\n", printable(g.New))
 		for _, x := range g.Examples {
+			if x.Text == "" && x.Who == "" {
+				fmt.Fprintf(w, "     %s\n", printable(x.Event))
+				continue
+			}
 			fmt.Fprintf(w, "     %s %s %q\n", printable(x.Event), printable(x.Who), printable(x.Text))
 		}
 	}
@@ -143,6 +168,9 @@ func printDiff(w io.Writer, r *redecide.Report, hash string) {
 	row("handed to a person", percent(r.Old.Human, r.Old.Messages), percent(r.New.Human, r.New.Messages))
 	row("of these because the script failed", fmt.Sprint(r.Old.Failed), fmt.Sprint(r.New.Failed))
 	row("messages sent", fmt.Sprint(r.Old.Sends), fmt.Sprint(r.New.Sends))
+	if r.Currency != "" {
+		row("what they cost, in "+r.Currency, fmt.Sprintf("%.2f", r.Old.Cost), fmt.Sprintf("%.2f", r.New.Cost))
+	}
 	if share := r.New.Share(r.New.Human); r.New.Messages > 0 && (share < humanLow || share > humanHigh) {
 		side := "below"
 		if share > humanHigh {

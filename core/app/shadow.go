@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -342,6 +343,13 @@ func (t *shadow) report() ShadowReport {
 	r := t.seen
 	if t.counter != nil {
 		r.Report = *t.counter.Report()
+	}
+	for i, g := range r.Groups { // what people wrote is in the history alone
+		g.Examples = slices.Clone(g.Examples)
+		for j := range g.Examples {
+			g.Examples[j].Who, g.Examples[j].Text = "", ""
+		}
+		r.Groups[i] = g
 	}
 	return r
 }

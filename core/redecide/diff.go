@@ -37,6 +37,8 @@ type Report struct {
 	// Old and New are what the two decide about messages.
 	Old Forecast `json:"old"`
 	New Forecast `json:"new"`
+	// Currency is that of the costs; empty when no prices are known.
+	Currency string `json:"currency,omitempty"`
 }
 
 // Group is a kind of change.
@@ -71,6 +73,8 @@ type Forecast struct {
 	// Sends is how many messages the script sends, whatever it was asked about.
 	// While a person has the conversation it sends none.
 	Sends int `json:"sends"`
+	// Cost is what these cost, where the settings say prices.
+	Cost float64 `json:"cost,omitempty"`
 }
 
 // Share is n of the messages, 0 to 1.
@@ -81,7 +85,7 @@ func (f *Forecast) Share(n int) float64 {
 	return float64(n) / float64(f.Messages)
 }
 
-func (f *Forecast) add(kind core.Kind, mode string, o *Outcome) {
+func (f *Forecast) add(kind core.Kind, given *given, o *Outcome, prices *Prices) {
 	replies, human := 0, o.Failed != ""
 	for _, a := range o.Actions {
 		switch a.Type {
@@ -91,10 +95,17 @@ func (f *Forecast) add(kind core.Kind, mode string, o *Outcome) {
 			human = true
 		}
 	}
-	if mode == "human" {
+	if given.Conversation.Mode == "human" {
 		replies = 0
 	}
 	f.Sends += replies
+	if replies > 0 && prices != nil {
+		for i := range o.Actions {
+			if a := &o.Actions[i]; a.Type == script.ActionReply {
+				f.Cost += prices.of(a, given.Contact.Phone)
+			}
+		}
+	}
 	if kind != core.KindMessageReceived {
 		return
 	}
@@ -113,6 +124,9 @@ func (f *Forecast) add(kind core.Kind, mode string, o *Outcome) {
 // Diff asks again about all that Options say, and tells what changes.
 func Diff(ctx context.Context, o Options) (*Report, error) {
 	c := NewCounter()
+	if c.prices = o.Prices; o.Prices != nil {
+		c.r.Currency = o.Prices.Currency
+	}
 	if err := Each(ctx, o, func(p *Pair) error { c.Add(p); return nil }); err != nil {
 		return nil, err
 	}
@@ -121,6 +135,7 @@ func Diff(ctx context.Context, o Options) (*Report, error) {
 
 // Counter makes a Report of pairs, one after the other, in bounded memory.
 type Counter struct {
+	prices *Prices
 	r      Report
 	groups map[[3]string]*Group
 }
@@ -160,8 +175,8 @@ func (c *Counter) Add(p *Pair) {
 		version = "others"
 	}
 	c.r.Versions[version]++
-	c.r.Old.add(p.Step.Kind, p.given.Conversation.Mode, &p.Old)
-	c.r.New.add(p.Step.Kind, p.given.Conversation.Mode, &p.New)
+	c.r.Old.add(p.Step.Kind, &p.given, &p.Old, c.prices)
+	c.r.New.add(p.Step.Kind, &p.given, &p.New, c.prices)
 	if p.Same() {
 		return
 	}

@@ -52,6 +52,8 @@ type Options struct {
 	// the time.
 	Old Decider
 	New Decider
+	// Prices let a diff tell costs; may be nil.
+	Prices *Prices
 	// Workers is how many batches are decided at once; 0 is 2.
 	Workers int
 	// Progress is called now and then with the number of decisions looked at; may
