@@ -6,8 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/dop251/goja"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -51,6 +54,86 @@ func BenchmarkDecide(b *testing.B) {
 			b.ReportMetric(perEvent(after-theirs), "worker-cpu-ns/event")
 		})
 	}
+}
+
+// BenchmarkBeside is the same script and the same events in three ways, in turn,
+// so that a busy machine slows all of them alike: goja in this process, in a fresh
+// virtual machine for each event; and through a worker, 64 events a frame, and one.
+func BenchmarkBeside(b *testing.B) {
+	const n = 64
+	e := New(Options{Command: []string{"/proc/self/exe", "script-worker"}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	if _, err := e.Load(ctx, "shop", Source{Name: "script.js", Code: []byte(benchmarkScript)}); err != nil {
+		b.Fatal(err)
+	}
+	program := goja.MustCompile("script.js", plainScript, true)
+	calls := make([]Call, n)
+	for i := range calls {
+		calls[i] = benchmarkCall(b, "what a nice day it is, thanks for all of this")
+		if i%3 == 0 {
+			calls[i] = benchmarkCall(b, "please confirm order 1234")
+		}
+	}
+	var inProcess, batched, single time.Duration
+	for b.Loop() {
+		began := time.Now()
+		for i := range calls {
+			if out := plainGoja(b, program, &calls[i]); len(out) < 100 {
+				b.Fatal(out)
+			}
+		}
+		plain := time.Now()
+		if ds := e.Decide(ctx, "shop", calls); ds[n-1].Err != nil || len(ds[n-1].Fields) != 15 {
+			b.Fatal(ds[n-1].Err)
+		}
+		frame := time.Now()
+		for i := range calls {
+			if ds := e.Decide(ctx, "shop", calls[i:i+1]); ds[0].Err != nil || len(ds[0].Fields) != 15 {
+				b.Fatal(ds[0].Err)
+			}
+		}
+		inProcess, batched, single = inProcess+plain.Sub(began), batched+frame.Sub(plain), single+time.Since(frame)
+	}
+	perEvent := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(b.N*n) }
+	b.ReportMetric(perEvent(inProcess), "goja-µs/event")
+	b.ReportMetric(perEvent(batched), "batched-µs/event")
+	b.ReportMetric(perEvent(single), "single-µs/event")
+	b.ReportMetric(float64(batched)/float64(inProcess), "batched/goja")
+	b.ReportMetric(float64(single)/float64(inProcess), "single/goja")
+	b.ReportMetric(0, "ns/op")
+}
+
+// plainScript is the benchmark's script for an interpreter that knows nothing of
+// the bridge.
+var plainScript = `(function (event, context) {
+const reply = (text) => ({ type: "reply", text }), tag = (tag) => ({ type: "tag", tag });
+` + strings.ReplaceAll(benchmarkScript, "export ", "") + `
+return [onMessage(event, context), mapToCRM(event, context)]; })`
+
+// plainGoja makes a call as who embeds goja would: JSON in, JSON out, nothing kept.
+func plainGoja(b *testing.B, program *goja.Program, c *Call) string {
+	vm := goja.New()
+	f, err := vm.RunProgram(program)
+	if err != nil {
+		b.Fatal(err)
+	}
+	json := vm.Get("JSON").(*goja.Object)
+	call := func(v goja.Value, args ...goja.Value) goja.Value {
+		run, ok := goja.AssertFunction(v)
+		if !ok {
+			b.Fatal("not a function")
+		}
+		out, err := run(goja.Undefined(), args...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return out
+	}
+	parse := func(data []byte) goja.Value { return call(json.Get("parse"), vm.ToValue(string(data))) }
+	return call(json.Get("stringify"), call(f, parse(c.Event), parse(c.Context))).String()
 }
 
 // benchmarkCall is a call as the broker makes it.
