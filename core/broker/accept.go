@@ -168,6 +168,9 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	if err := whatsapp.Validate(&m); err != nil {
 		return SendReceipt{}, err
 	}
+	if why := t.templates.ended(&m); why != "" {
+		return SendReceipt{}, &core.Error{Code: core.CodeUndeliverable, Op: "send", Message: why, Hint: "see the template in WhatsApp Manager; send another one meanwhile"}
+	}
 	sum := sha256.Sum256([]byte(t.ID + "\x00" + r.Key))
 	e := core.Event{
 		ID: "api-" + hex.EncodeToString(sum[:16]), Kind: core.KindMessageSend, Tenant: t.ID, Number: r.Number,

@@ -51,6 +51,13 @@ func (t *tenant) policy(u *turn) {
 			t.refuse(u, p, why)
 			continue
 		}
+		if p.until, why = t.holds(u, p.message); why != "" {
+			t.refuse(u, p, why)
+			continue
+		}
+		if !p.until.IsZero() {
+			continue
+		}
 		if until := t.quietUntil(u, p); !until.IsZero() {
 			p.until = until
 			u.note("it is night where the person is (quiet_hours): put off until " + until.UTC().Format(time.RFC3339))
@@ -140,7 +147,7 @@ func (t *tenant) notAllowed(to *person, m *core.Message, now time.Time) string {
 		}
 		return why
 	}
-	return ""
+	return t.templates.ended(m)
 }
 
 // liveFor is how long after the person's last message a conversation is alive, so

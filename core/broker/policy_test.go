@@ -233,7 +233,7 @@ func TestPolicy_MarketingNeedsConsentByMetasCategory(t *testing.T) {
 		b.wantSaid("info", "promo", "info")
 		b.wantNotes(late, "info is marketing: marketing consent was withdrawn")
 		change("wh-2", core.TemplateChange{Name: "info", Language: "en", Category: "utility", Status: "APPROVED"})
-		change("wh-3", core.TemplateChange{Name: "info", Language: "en", Status: "PAUSED"})
+		change("wh-3", core.TemplateChange{Name: "info", Language: "en", Status: "FLAGGED"})
 		b.order("k7", ana, "template info")
 		settled(2 * time.Second)
 		b.wantSaid("info", "promo", "info", "info")

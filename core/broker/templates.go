@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,12 +74,16 @@ func (t *tenant) templateChanged(u *turn) {
 	if next.Category == "" { // a status alone
 		next.Category, next.Next, next.NextAt = now.Category, now.Next, now.NextAt
 	}
+	next.Status = or(next.Status, now.Status) // a category alone
 	if !known && len(t.templates.told) >= maxTemplates {
 		u.note("too many templates: not remembered")
 		return
 	}
 	t.templates.told[key] = next
 	u.s.Put = append(u.s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketTemplates, Key: key}, Value: mustJSON(next)})
+	if c.Status != "" && c.Status != now.Status {
+		u.note("WhatsApp has " + c.Name + " (" + c.Language + ") as " + strings.ToLower(c.Status))
+	}
 	if was := t.configured(c.Name, c.Language); next.Category != "" && was != nil && string(was.Category) != next.Category {
 		u.note("WhatsApp has " + c.Name + " in the category " + next.Category + ", the settings in " + string(was.Category) + ": WhatsApp's counts")
 	}
@@ -99,9 +105,7 @@ func (t *tenant) category(tpl *core.Template, now time.Time) (consent.Category, 
 	if c := t.configured(tpl.Name, tpl.Language); c != nil {
 		category, topics = c.Category, c.Topics
 	}
-	t.templates.mu.Lock()
-	told := t.templates.told[templateKey(tpl.Name, tpl.Language)]
-	t.templates.mu.Unlock()
+	told := t.templates.of(tpl)
 	if told.Category != "" {
 		category = consent.ParseCategory(told.Category)
 	}
@@ -109,4 +113,54 @@ func (t *tenant) category(tpl *core.Template, now time.Time) (consent.Category, 
 		category = consent.ParseCategory(told.Next)
 	}
 	return category, topics
+}
+
+// of is what WhatsApp told of a template.
+func (r *templates) of(tpl *core.Template) core.TemplateChange {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told[templateKey(tpl.Name, tpl.Language)]
+}
+
+// ended says why WhatsApp sends nothing with a template any more, or "". What it
+// has not told of is its business.
+func (r *templates) ended(m *core.Message) string {
+	if m.Type != core.TypeTemplate || m.Template == nil {
+		return ""
+	}
+	switch status := r.of(m.Template).Status; status {
+	case "REJECTED", "DISABLED", "DELETED":
+		return fmt.Sprintf("WhatsApp has the template %s (%s) as %s: it sends nothing with it", m.Template.Name, m.Template.Language, strings.ToLower(status))
+	}
+	return ""
+}
+
+// A template that WhatsApp pauses, for some hours, holds its sends. They are looked
+// at again after a quarter of the time that they have waited.
+const (
+	leastHold = time.Minute
+	mostHold  = time.Hour
+)
+
+// holds says until when a send is put off because its template is paused, or, once
+// it has waited for as long as a dead letter would, why it is refused.
+func (t *tenant) holds(u *turn, m *core.Message) (until time.Time, why string) {
+	if m.Type != core.TypeTemplate || m.Template == nil || t.templates.of(m.Template).Status != "PAUSED" {
+		return time.Time{}, ""
+	}
+	now, since := u.step.Time, u.step.Time
+	if u.e.Kind == core.KindMessageSend {
+		since = u.e.Time
+	}
+	paused := fmt.Sprintf("WhatsApp has paused the template %s (%s)", m.Template.Name, m.Template.Language)
+	deadline := since.Add(t.DeadAfter)
+	if !now.Before(deadline) {
+		return time.Time{}, fmt.Sprintf("%s, and had not enabled it again after %s (dead_letter_deadline)", paused, t.DeadAfter)
+	}
+	until = now.Add(min(max(now.Sub(since)/4, leastHold), mostHold))
+	if until.After(deadline) {
+		until = deadline
+	}
+	u.note(paused + ": put off until " + until.UTC().Format(time.RFC3339))
+	return until, ""
 }
