@@ -192,7 +192,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 // policy is what a tenant's settings say about its messages.
 func policy(t config.Tenant) broker.Policy {
 	p := broker.Policy{
-		Words: t.Policy.Words(), Texts: t.Policy.Texts, DoubleOptIn: t.Policy.DoubleOptIn,
+		Words: t.Policy.Words(), Texts: t.Policy.Texts, DoubleOptIn: t.Policy.DoubleOptIn, ConfirmWithin: t.Policy.ConfirmWithin,
 		NoLoops: !t.Policy.DetectLoops, StopMarketingOnly: t.Policy.Stop == "marketing", MinConfidence: t.Policy.MinConfidence, AfterMessages: t.Escalation.AfterMessages,
 	}
 	// Both were checked when they were read.

@@ -222,6 +222,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	setDefault(&cfg.ReplyWindow, 10*time.Minute)
 	setDefault(&cfg.HumanFor, 24*time.Hour)
 	setDefault(&cfg.DeadAfter, 24*time.Hour)
+	setDefault(&cfg.Policy.ConfirmWithin, defaultConfirmWithin)
 	if b.tenants[cfg.ID] != nil || !core.TenantPattern.MatchString(cfg.ID) {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}

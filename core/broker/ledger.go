@@ -150,8 +150,10 @@ func (t *tenant) changeConsent(u *turn, c core.Consent, source consent.Source) e
 			u.note("policy.double_opt_in: the person has to confirm")
 		}
 	}
-	if t.enter(u, e, d) && e.State == consent.Asked {
-		t.says(u, consent.TextsFor(t.Policy.Texts, t.languageOf(u, "")).Ask)
+	if e.State != consent.Asked {
+		t.enter(u, e, d)
+	} else if t.isAsked(u, func() bool { return t.enter(u, e, d) }) {
+		t.question(u, consent.TextsFor(t.Policy.Texts, t.languageOf(u, "")))
 	}
 	return nil
 }

@@ -20,8 +20,10 @@ type Policy struct {
 	// Words are whole messages that mean something; Texts what is said about it.
 	Words consent.Words
 	Texts map[string]consent.Texts
-	// DoubleOptIn has each consent to marketing confirmed by the person.
-	DoubleOptIn bool
+	// DoubleOptIn has each consent to marketing confirmed by the person, within
+	// ConfirmWithin of the question; 0 is seven days.
+	DoubleOptIn   bool
+	ConfirmWithin time.Duration
 	// StopMarketingOnly has STOP end marketing only, not every message.
 	StopMarketingOnly bool
 	// NoLoops switches off looking for machines that answer the bridge.
@@ -80,7 +82,13 @@ func (t *tenant) refuses(u *turn, p *send, replies int) string {
 	if m.Type == core.TypeRead {
 		return "" // says nothing to anybody
 	}
-	if p.own || p.asked && u.e.Source == sourcePolicy {
+	if p.own {
+		return t.refusesPlain(u, p)
+	}
+	if p.asked && u.e.Source == sourcePolicy { // a question that was put off
+		if why := u.person.Consent.Suppresses(consent.Outgoing{Marketing: true}); why != "" {
+			return why
+		}
 		return t.refusesPlain(u, p)
 	}
 	bot := !p.asked || u.e.Source == "script"
@@ -158,7 +166,7 @@ const liveFor = time.Hour
 // begins and it is night where the person is; else the zero time.
 func (t *tenant) quietUntil(u *turn, p *send) time.Time {
 	m, now := p.message, u.step.Time
-	if p.own || m.Type == core.TypeRead || m.Type == core.TypeReaction {
+	if p.own && u.e.Kind == core.KindMessageReceived || m.Type == core.TypeRead || m.Type == core.TypeReaction {
 		return time.Time{}
 	}
 	begins := u.e.Kind != core.KindMessageReceived && now.Sub(u.conv.LastIn) >= liveFor

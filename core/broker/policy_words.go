@@ -78,7 +78,10 @@ func (t *tenant) obey(u *turn, said consent.Said, source consent.Source) bool {
 		t.grant(u, enter, texts, back)
 		return true
 	case consent.Confirm:
-		if c.Levels[consent.Marketing].State != consent.Asked {
+		if !t.questionIsOpen(u) {
+			if st := c.Levels[consent.Marketing]; st.State == consent.Asked {
+				u.note("no answer any more: the question of " + st.Since.Format(time.DateOnly) + " was open for " + t.Policy.ConfirmWithin.String() + " (confirm_within)")
+			}
 			return false
 		}
 		t.answerOnce(u, enter(marketing(consent.Granted)), texts.Start)
@@ -93,8 +96,12 @@ func (t *tenant) obey(u *turn, said consent.Said, source consent.Source) bool {
 // it. back says that they were stopped until now.
 func (t *tenant) grant(u *turn, enter func(consent.Entry) bool, texts consent.Texts, back bool) {
 	if t.Policy.DoubleOptIn {
-		if u.person.Consent.Levels[consent.Marketing].State != consent.Granted {
-			t.answerOnce(u, enter(consent.Entry{Level: consent.Marketing, State: consent.Asked}) || back, texts.Ask)
+		switch {
+		case u.person.Consent.Levels[consent.Marketing].State == consent.Granted:
+		case t.isAsked(u, func() bool { return enter(consent.Entry{Level: consent.Marketing, State: consent.Asked}) }), back:
+			t.question(u, texts)
+		default:
+			u.note("asked already: no answer")
 		}
 		return
 	}
@@ -113,12 +120,18 @@ func (t *tenant) answerOnce(u *turn, changed bool, text string) {
 
 // says proposes a text of the bridge's own.
 func (t *tenant) says(u *turn, text string) {
-	if text == "" || u.contact.Address() == (core.Address{}) || u.e.Number == "" {
+	if text != "" {
+		t.proposeOwn(u, &core.Message{Type: core.TypeText, Text: text})
+	}
+}
+
+// proposeOwn proposes a message of the bridge's own.
+func (t *tenant) proposeOwn(u *turn, m *core.Message) {
+	if u.contact.Address() == (core.Address{}) || u.e.Number == "" {
 		return
 	}
-	u.sends = append(u.sends, &send{own: true, message: &core.Message{
-		Type: core.TypeText, Text: text, Direction: core.Outbound, To: u.contact.Address(),
-	}})
+	m.Direction, m.To = core.Outbound, u.contact.Address()
+	u.sends = append(u.sends, &send{own: true, message: m})
 }
 
 // languageOf is the language to answer in: that of the words, unless they are

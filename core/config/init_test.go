@@ -147,7 +147,7 @@ func TestTemplate_ShowsTheDefaults(t *testing.T) {
 	p.OptOutWords, p.OptInWords, p.HumanWords = []string{}, []string{}, []string{}
 	want.Tenants[0].Names = config.Names{Fields: []string{}, Tags: []string{}, Timers: []string{}, Topics: []string{}}
 	p.Currency, p.Costs = "EUR", []config.MessageCost{{Category: "marketing", Prefix: "+34", Cost: 0.05}}
-	p.Texts = map[string]consent.Texts{"en": {Stop: "You will get no more messages from us.", Start: "Welcome back!"}}
+	p.Texts = map[string]consent.Texts{"en": {Stop: "You will get no more messages from us.", Start: "Welcome back!", AskTemplate: "ask_offers/en"}}
 	want.Tenants[0].Templates = []config.MessageTemplate{{Name: "order_shipped", Language: "en", Category: "utility", Params: []any{"order"}}}
 	want.Tenants[0].Settings = map[string]any{"greeting": "Hello!"}
 	want.Tenants[0].Numbers[0].WABA = "200000000000000"

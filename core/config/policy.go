@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -31,6 +32,8 @@ type Policy struct {
 	Stop string `koanf:"stop"`
 	// DoubleOptIn has the person confirm each consent to marketing.
 	DoubleOptIn bool `koanf:"double_opt_in"`
+	// ConfirmWithin is how long they have for it.
+	ConfirmWithin time.Duration `koanf:"confirm_within"`
 	// OptOutWords and OptInWords are whole messages beside those that ship,
 	// HumanWords those that ask for a person.
 	OptOutWords []string `koanf:"opt_out_words"`
@@ -97,6 +100,7 @@ func (d *document) checkPolicy(t *Tenant) {
 	d.between("policy.reply_cap", p.ReplyCap, 1, 1000)
 	d.positive("policy.reply_window", p.ReplyWindow, 24*time.Hour)
 	d.positive("policy.human_for", p.HumanFor, 30*24*time.Hour)
+	d.positive("policy.confirm_within", p.ConfirmWithin, 90*24*time.Hour)
 	if p.MinConfidence < 0 || p.MinConfidence > 1 {
 		d.problem("policy.min_confidence", "%v is not between 0 and 1", p.MinConfidence)
 	}
@@ -125,6 +129,9 @@ func (d *document) checkPolicy(t *Tenant) {
 			if len(text) > 4096 {
 				d.problem("policy.texts."+language, "a text is longer than a message can be")
 			}
+		}
+		if name, in, ok := strings.Cut(texts.AskTemplate, "/"); texts.AskTemplate != "" && (!ok || name == "" || in == "") {
+			d.problem("policy.texts."+language+".ask_template", "%q is no template: write its name and language, like ask_offers/es", texts.AskTemplate)
 		}
 	}
 	d.checkCosts(p)

@@ -219,6 +219,9 @@ func (s *Summary) Apply(e Entry) (isNew, changed bool) {
 
 func (s *Summary) metaStopped() bool { return s.MetaStop != nil && s.MetaStop.State == Withdrawn }
 
+// StoppedAtMeta reports whether the person stopped marketing in WhatsApp itself.
+func (s *Summary) StoppedAtMeta() bool { return s.metaStopped() }
+
 // State returns where a level stands, the person's choice in WhatsApp included.
 func (s *Summary) State(l Level) State {
 	if l == Marketing && s.metaStopped() {

@@ -8,6 +8,9 @@ type Texts struct {
 	StopMarketing string `koanf:"stop_marketing"` // after the end of advertising only
 	Start         string `koanf:"start"`          // after consent, and after a stop taken back
 	Ask           string `koanf:"ask"`            // the question of a double opt-in
+	// AskTemplate is the template that asks it while the person may not be sent
+	// texts: "name/language". Its button says yes.
+	AskTemplate string `koanf:"ask_template"`
 }
 
 var shippedTexts = map[string]Texts{
@@ -64,6 +67,7 @@ func TextsFor(own map[string]Texts, language string) Texts {
 		fill(&out.StopMarketing, t.StopMarketing)
 		fill(&out.Start, t.Start)
 		fill(&out.Ask, t.Ask)
+		fill(&out.AskTemplate, t.AskTemplate)
 	}
 	return out
 }

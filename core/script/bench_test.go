@@ -115,6 +115,7 @@ return [onMessage(event, context), mapToCRM(event, context)]; })`
 
 // plainGoja makes a call as who embeds goja would: JSON in, JSON out, nothing kept.
 func plainGoja(b *testing.B, program *goja.Program, c *Call) string {
+	b.Helper()
 	vm := goja.New()
 	f, err := vm.RunProgram(program)
 	if err != nil {

@@ -49,8 +49,12 @@ func TestDeliver_SendsWhatTheSettingsSay(t *testing.T) {
 		ID: "ch1", Kind: core.KindContactChanged, Tenant: "acme", Time: e.Time,
 		Contact: &core.Contact{ID: "c/1", Name: "Ada", Tags: []string{"vip"}, Fields: map[string]string{"city": "Lyon"}},
 	}
+	consent := &core.Event{
+		ID: "co1", Kind: core.KindConsentChanged, Tenant: "acme", Time: e.Time, Contact: &core.Contact{ID: "c/1"},
+		Consent: &core.Consent{Level: "marketing", State: "withdrawn", Source: "word", Evidence: "STOP", Marketing: "withdrawn", Suppressed: []string{"stop", "legal_hold"}},
+	}
 	escalation := &core.Event{ID: "es1#1", Kind: core.KindEscalation, Tenant: "acme", Time: e.Time, Escalation: &core.Escalation{Reason: "angry\nvery"}}
-	for _, e := range []*core.Event{e, status, changed, escalation} {
+	for _, e := range []*core.Event{e, status, changed, consent, escalation} {
 		if err := b.one(e); err != nil {
 			t.Fatalf("%s: %v", e.ID, err)
 		}
@@ -82,6 +86,13 @@ Idempotency-Key: ch1
 X-Source: wabridge
 
 { "external_id": "c/1", "name": "Ada", "tags": ["vip"], "fields": {"city":"Lyon"} }`,
+		`PUT /v1/contacts/c%2F1
+Authorization: Bearer tok-very-secret-1
+Content-Type: application/json
+Idempotency-Key: co1
+X-Source: wabridge
+
+{ "external_id": "c/1", "name": "WhatsApp contact", "fields": {"marketing": "withdrawn", "suppressed": "stop; legal_hold"} }`,
 		`POST /v1/notes
 Authorization: Bearer tok-very-secret-1
 Content-Type: application/json
