@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	connectortest.ServeIfChild(map[string]core.Connector{"notebook": notebook{}})
+	connectortest.ServeIfChild(map[string]core.Connector{"notebook": notebook{}, "diary": diary{}})
 	os.Exit(m.Run())
 }
 
@@ -196,4 +196,41 @@ func stallAtMost(s *notebookServer) func(bool) {
 			s.stall(false)
 		}
 	}
+}
+
+// diary is a notebook that wants a token, which it gets for its secret.
+type diary struct{ notebook }
+
+func (diary) Authorize(_ context.Context, a core.Account) (core.Token, error) {
+	if a.Secrets["token"] != "good-token" {
+		return core.Token{}, core.Errorf(core.CodeUnauthenticated, "authorize", "the diary does not know you")
+	}
+	return core.Token{Secrets: map[string]core.Secret{"access": "good-token"}}, nil
+}
+
+func (d diary) account(a core.Account) core.Account {
+	secrets := map[string]core.Secret{}
+	if a.Token != nil {
+		secrets["token"] = a.Token.Secrets["access"]
+	}
+	a.Secrets = secrets
+	return a
+}
+
+func (d diary) Check(ctx context.Context, a core.Account) error {
+	return d.notebook.Check(ctx, d.account(a))
+}
+
+func (d diary) Deliver(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+	return d.notebook.Deliver(ctx, d.account(a), batch)
+}
+
+func TestDiary_ConformsWithTokens(t *testing.T) {
+	_, target := newNotebook(t)
+	target.Connector = diary{}
+	t.Run("in process", func(t *testing.T) { connectortest.Run(t, target) })
+	t.Run("as a plugin", func(t *testing.T) {
+		target.Connector = connectortest.Plugin(t, "diary")
+		connectortest.Run(t, target)
+	})
 }

@@ -341,7 +341,7 @@ func errorsPrivate(_ context.Context, p *probe) {
 	p.session.mu.Lock()
 	defer p.session.mu.Unlock()
 	check := func(what, text string) {
-		for _, secrets := range []map[string]core.Secret{p.Account.Secrets, p.BadSecrets} {
+		for _, secrets := range append([]map[string]core.Secret{p.Account.Secrets, p.BadSecrets}, p.tokens...) {
 			for name, s := range secrets {
 				if len(s) >= 4 && strings.Contains(text, s.Reveal()) {
 					p.failf("the secret %q is in %s: %s", name, what, strings.ReplaceAll(text, s.Reveal(), "[secret]"))

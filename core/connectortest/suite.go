@@ -15,6 +15,8 @@ import (
 
 // Target is the connector to look at, and what the rules need to know.
 type Target struct {
+	// Connector may be a [core.Authorizer]: the rules then get a token for each set
+	// of secrets, once, as the bridge does.
 	Connector core.Connector
 	// Account works: the CRM behind it is a sim, or a real account for tests.
 	// Records are written there, with ids and texts that say so.
@@ -118,12 +120,21 @@ type session struct {
 
 	mu     sync.Mutex
 	serial int
-	errs   []*core.Error // every error seen, of all rules
-	texts  []string      // every text seen
+	errs   []*core.Error            // every error seen, of all rules
+	texts  []string                 // every text seen
+	tokens []map[string]core.Secret // the secrets of tokens that were got
 }
 
 func newSession(target Target) *session {
-	return &session{Target: target, id: rand.Text()[:8]}
+	s := &session{Target: target, id: rand.Text()[:8]}
+	if a, ok := target.Connector.(core.Authorizer); ok {
+		s.Connector = &signedIn{Authorizer: a, tokens: map[string]*core.Token{}, learn: func(secrets map[string]core.Secret) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.tokens = append(s.tokens, secrets)
+		}}
+	}
+	return s
 }
 
 func (s *session) check(ctx context.Context, r rule) Finding {

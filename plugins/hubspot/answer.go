@@ -2,16 +2,13 @@ package hubspot
 
 import (
 	"encoding/json"
-	"errors"
-	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // apiError is HubSpot's error, of a request or of a row. Every field may be missing,
@@ -26,21 +23,10 @@ type apiError struct {
 	Errors     []apiError                 `json:"errors"`
 }
 
-// decode reads JSON as far as it fits: a field of another type than expected is
-// passed over, only what is no JSON at all is an error.
-func decode(body []byte, v any) error {
-	err := json.Unmarshal(body, v)
-	var t *json.UnmarshalTypeError
-	if errors.As(err, &t) && t.Field != "" {
-		return nil
-	}
-	return err
-}
-
 // readError reads an error's body; false when it is not one of HubSpot's.
 func readError(body []byte) (apiError, bool) {
 	var e apiError
-	if err := decode(body, &e); err != nil {
+	if err := crm.Decode(body, &e); err != nil {
 		return apiError{}, false
 	}
 	return e, e.Message != "" || e.Category != ""
@@ -76,10 +62,8 @@ func (e *apiError) traces() []string {
 }
 
 var (
-	longNumber  = regexp.MustCompile(`\+?[0-9]{7,}`)
-	mailAddress = regexp.MustCompile(`[^\s"'<>\[\]:,]+@[^\s"'<>\[\]:,]+`)
-	noProperty  = regexp.MustCompile(`Property \\*"([^"\\]+)\\*" does not exist`)
-	existingID  = regexp.MustCompile(`Existing ID: ([0-9]+)`)
+	noProperty = regexp.MustCompile(`Property \\*"([^"\\]+)\\*" does not exist`)
+	existingID = regexp.MustCompile(`Existing ID: ([0-9]+)`)
 )
 
 // text returns the error in one line for a person, with what may be a phone number
@@ -89,17 +73,7 @@ func (e *apiError) text() string {
 	if text == "" {
 		text = e.Category
 	}
-	text = mailAddress.ReplaceAllString(text, "…@…")
-	text = longNumber.ReplaceAllStringFunc(text, core.MaskAddress)
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > 300 {
-		cut := 300
-		for !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + "…"
-	}
-	return text
+	return crm.VendorText(text)
 }
 
 // missingProperties returns the properties that HubSpot says do not exist.
@@ -154,18 +128,6 @@ func (e *apiError) limit() (policy string, wait time.Duration) {
 		}
 	}
 	return policy, 0
-}
-
-// retryAfter reads the header of that name, at most a day.
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	var d time.Duration
-	if n, err := strconv.ParseFloat(v, 64); err == nil && n > 0 {
-		d = time.Duration(min(n, 86400) * float64(time.Second))
-	} else if at, err := http.ParseTime(v); err == nil {
-		d = time.Until(at)
-	}
-	return min(max(d, 0), 24*time.Hour)
 }
 
 // rowError makes the error for a row that HubSpot refused.

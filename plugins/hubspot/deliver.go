@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // Deliver implements [core.Connector]. First the contacts, then the communications
@@ -12,16 +13,7 @@ import (
 func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []core.Delivery) []core.Result {
 	x, err := c.open(account)
 	if err != nil {
-		results := make([]core.Result, len(batch))
-		for i, d := range batch {
-			failed := *err
-			failed.Scope = core.ScopeLane
-			if failed.Code == core.CodeInvalid {
-				failed.Code = core.CodeForbidden // the settings are wrong, the events are not
-			}
-			results[i] = core.Result{ID: eventID(d), Err: &failed}
-		}
-		return results
+		return crm.FailAll(batch, err)
 	}
 	p := x.plan(batch)
 	x.writeContacts(ctx, p)
@@ -141,16 +133,4 @@ func (st *step) result() core.Result {
 		r.Ref = st.contact.id
 	}
 	return r
-}
-
-// eventID returns the ID of a delivery's event, "" when it cannot be read.
-func eventID(d core.Delivery) string {
-	if d.Event != nil {
-		return d.Event.ID
-	}
-	var e struct {
-		ID string `json:"id"`
-	}
-	_ = decode(d.Data, &e)
-	return e.ID
 }

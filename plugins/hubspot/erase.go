@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // maxRounds bounds how many pages of communications one erasure reads: 500 at
@@ -17,7 +18,7 @@ const maxRounds = 200
 // any more is erased.
 func (x *session) erase(ctx context.Context, st *step) {
 	if st.event.Contact == nil || st.event.Contact.ID == "" {
-		st.err = invalid("erase", "the event has no contact id")
+		st.err = crm.Failure(core.CodeInvalid, "erase", "the event has no contact id")
 		return
 	}
 	if x.Erase == "keep" {
@@ -60,7 +61,7 @@ func (x *session) recordOf(ctx context.Context, contact string) (string, *core.E
 		ID string `json:"id"`
 	}
 	path := x.path("objects", "contacts/"+url.PathEscape(contact)) + "?idProperty=" + url.QueryEscape(x.ContactKey)
-	r := x.call(ctx, "contact read", http.MethodGet, path, nil, func(b []byte) error { return decode(b, &found) })
+	r := x.call(ctx, "contact read", http.MethodGet, path, nil, func(b []byte) error { return crm.Decode(b, &found) })
 	switch {
 	case r != nil && r.notThere():
 		return "", nil

@@ -25,13 +25,11 @@
 package hubspot
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // maxBatch is how many inputs HubSpot takes in one batch request.
@@ -42,7 +40,7 @@ const maxBatch = 100
 type Connector struct {
 	// DialContext connects to HubSpot; nil is a plain dialer. Set it before the
 	// first call.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	DialContext crm.Dialer
 
 	once   sync.Once
 	client *http.Client
@@ -68,30 +66,9 @@ func (c *Connector) Info() core.ConnectorInfo {
 	}
 }
 
-// http returns the client that all accounts share. It follows no redirects: they
-// would carry the token to wherever an answer points.
+// http returns the client that all accounts share.
 func (c *Connector) http() *http.Client {
-	c.once.Do(func() {
-		dial := c.DialContext
-		if dial == nil {
-			dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-		}
-		c.client = &http.Client{
-			Transport: &http.Transport{
-				Proxy:                  http.ProxyFromEnvironment,
-				DialContext:            dial,
-				ForceAttemptHTTP2:      true,
-				TLSHandshakeTimeout:    10 * time.Second,
-				MaxIdleConns:           256,
-				MaxIdleConnsPerHost:    64,
-				MaxConnsPerHost:        128,
-				IdleConnTimeout:        60 * time.Second,
-				ExpectContinueTimeout:  time.Second,
-				MaxResponseHeaderBytes: 64 << 10,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-	})
+	c.once.Do(func() { c.client = crm.NewClient(c.DialContext) })
 	return c.client
 }
 

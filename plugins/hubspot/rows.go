@@ -1,14 +1,14 @@
 package hubspot
 
 import (
-	"encoding/json"
-	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // property is one value to write.
@@ -100,15 +100,9 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{steps: make([]step, len(batch))}
 	for i, d := range batch {
 		st := &p.steps[i]
-		st.event = d.Event
-		if st.event == nil {
-			st.event = new(core.Event)
-			if err := json.Unmarshal(d.Data, st.event); err != nil {
-				st.err = invalid("read event", "not an event: %v", err)
-				continue
-			}
+		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
+			s.lay(p, st)
 		}
-		s.lay(p, st)
 	}
 	return p
 }
@@ -118,7 +112,7 @@ func (s *settings) lay(p *plan, st *step) {
 	switch e.Kind {
 	case core.KindMessageReceived, core.KindMessageSent:
 		if e.Message == nil || e.Message.ID == "" {
-			st.err = invalid("log message", "the event has no message id")
+			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return
 		}
 		if !s.layContact(&p.contacts, st) {
@@ -129,7 +123,7 @@ func (s *settings) lay(p *plan, st *step) {
 		}
 	case core.KindMessageStatus:
 		if e.Status == nil || e.Status.MessageID == "" {
-			st.err = invalid("write status", "the event has no message id")
+			st.err = crm.Failure(core.CodeInvalid, "write status", "the event has no message id")
 			return
 		}
 		if len(e.Fields) > 0 && e.Contact != nil && !s.layContact(&p.contacts, st) {
@@ -163,7 +157,7 @@ func (s *settings) lay(p *plan, st *step) {
 func (s *settings) layContact(rs *rows, st *step) bool {
 	e := st.event
 	if e.Contact == nil || e.Contact.ID == "" {
-		st.err = invalid("contact upsert", "the event has no contact")
+		st.err = crm.Failure(core.CodeInvalid, "contact upsert", "the event has no contact")
 		return false
 	}
 	c := e.Contact
@@ -178,7 +172,7 @@ func (s *settings) layContact(rs *rows, st *step) bool {
 	if c.Username != "" {
 		r.set(s.UsernameProperty, c.Username)
 	}
-	if name := s.contactName(c); name != "" && s.NameProperty != "" {
+	if name := clip(crm.Name(c)); s.NameProperty != "" { // HubSpot makes no contact without e-mail address and name
 		if s.KeepNames {
 			r.onCreate = []property{{s.NameProperty, name}}
 		} else {
@@ -190,32 +184,21 @@ func (s *settings) layContact(rs *rows, st *step) bool {
 	} else if len(c.Tags) > 0 {
 		r.set(s.TagsProperty, strings.Join(c.Tags, ";"))
 	}
-	for _, field := range sortedKeys(s.ContactFields) {
+	for _, field := range slices.Sorted(maps.Keys(s.ContactFields)) {
 		if value, ok := c.Fields[field]; ok {
 			r.set(s.ContactFields[field], clip(value))
 		}
 	}
-	for _, name := range sortedKeys(e.Fields) {
+	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
 		if name == s.ContactKey {
 			continue // who the contact is, no script decides
 		}
 		if name == s.NameProperty {
 			r.onCreate = nil
 		}
-		r.set(name, propertyValue(e.Fields[name]))
+		r.set(name, clip(crm.FieldText(e.Fields[name])))
 	}
 	return true
-}
-
-// contactName returns a name for a record that must have one: HubSpot makes no
-// contact without e-mail address and name.
-func (s *settings) contactName(c *core.Contact) string {
-	for _, name := range []string{c.Name, c.Username, c.Phone} {
-		if name = strings.TrimSpace(name); name != "" {
-			return clip(name)
-		}
-	}
-	return "WhatsApp " + core.MaskAddress(c.ID)
 }
 
 func (s *settings) layMessage(p *plan, e *core.Event) *row {
@@ -224,7 +207,7 @@ func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	if e.Kind == core.KindMessageSent {
 		prefix, direction = s.OutboundPrefix, core.Outbound
 	}
-	s.layCommunication(r, e, timelineHTML(prefix+messageText(e.Message)))
+	s.layCommunication(r, e, timelineHTML(prefix+crm.MessageText(e.Message)))
 	r.set(s.DirectionProperty, string(direction))
 	// No status is written here: when a person replays an old event, the status
 	// that the message has reached since must not fall back.
@@ -268,7 +251,7 @@ func (s *settings) layStatus(p *plan, e *core.Event) *row {
 	}
 	r.set(s.StatusProperty, string(value))
 	if len(e.Status.Errors) > 0 {
-		r.set(s.StatusErrorProperty, statusErrors(e.Status.Errors))
+		r.set(s.StatusErrorProperty, clip(crm.StatusErrors(e.Status.Errors)))
 	}
 	return r
 }
@@ -301,19 +284,6 @@ func (s *settings) layEscalation(p *plan, st *step) {
 	st.message, st.link = r, true
 }
 
-func statusErrors(errs []core.StatusError) string {
-	parts := make([]string, len(errs))
-	for i, e := range errs {
-		parts[i] = fmt.Sprint(e.Code)
-		for _, text := range []string{e.Title, e.Details} {
-			if text != "" {
-				parts[i] += ": " + text
-			}
-		}
-	}
-	return clip(strings.Join(slices.Compact(parts), "; "))
-}
-
 // timestamp is when the event happened, in milliseconds since 1970 as HubSpot takes
 // it, or "".
 func timestamp(e *core.Event) string {
@@ -325,10 +295,4 @@ func timestamp(e *core.Event) string {
 		return ""
 	}
 	return strconv.FormatInt(at.UnixNano()/int64(time.Millisecond), 10)
-}
-
-func invalid(op, format string, args ...any) *core.Error {
-	e := core.Errorf(core.CodeInvalid, op, format, args...)
-	e.Source = core.SourcePlugin
-	return e
 }

@@ -1,18 +1,14 @@
 package hubspot
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"net/netip"
-	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // settings are the lane's settings table. A property name may be set to "" to
@@ -23,7 +19,7 @@ type settings struct {
 	// APIVersion is "2026-09", "2026-03" or "v3". See [settings.path].
 	APIVersion string `json:"api_version"`
 	// Timeout bounds each call, answer included.
-	Timeout duration `json:"timeout"`
+	Timeout crm.Duration `json:"timeout"`
 	// CreateProperties lets Check make the properties below where they are missing.
 	CreateProperties bool `json:"create_properties"`
 
@@ -79,7 +75,7 @@ func defaultSettings() *settings {
 	return &settings{
 		BaseURL:             "https://api.hubapi.com",
 		APIVersion:          "2026-09",
-		Timeout:             duration(20 * time.Second),
+		Timeout:             crm.Duration(20 * time.Second),
 		CreateProperties:    true,
 		ContactKey:          "wabridge_contact_id",
 		PhoneProperty:       "phone",
@@ -108,58 +104,39 @@ var propertyName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,99}$`)
 
 var ownerID = regexp.MustCompile(`^[0-9]{0,20}$`)
 
+const settingsOp = "hubspot settings"
+
 // parseSettings reads and checks the settings table. Its errors name the setting.
 func parseSettings(raw json.RawMessage) (*settings, *core.Error) {
 	s := defaultSettings()
-	if len(bytes.TrimSpace(raw)) > 0 {
-		var keys map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &keys); err != nil {
-			return nil, badSetting("", "want an object: %v", err)
-		}
-		names := settingNames()
-		for key := range keys {
-			if !slices.Contains(names, key) {
-				return nil, unknownSetting(key, names)
-			}
-		}
-		if err := json.Unmarshal(raw, s); err != nil {
-			if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-				return nil, badSetting(t.Field, "want %s, got %s", t.Type, t.Value)
-			}
-			return nil, badSetting("", "%v", err)
-		}
+	if err := crm.ReadSettings(settingsOp, raw, s); err != nil {
+		return nil, err
 	}
 	return s, s.check()
 }
 
 func (s *settings) check() *core.Error {
-	u, err := url.Parse(s.BaseURL)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return badSetting("base_url", "want https://host, such as https://api.hubapi.com")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return badSetting("base_url", "http would send the token in clear: use https")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return badSetting("base_url", "want https")
+	var err *core.Error
+	if s.BaseURL, err = crm.BaseURL(settingsOp, "base_url", s.BaseURL, "https://api.hubapi.com"); err != nil {
+		return err
 	}
-	s.BaseURL = strings.TrimRight(s.BaseURL, "/")
 	if !slices.Contains(versions, s.APIVersion) {
-		return badSetting("api_version", "want one of %s", strings.Join(versions, ", "))
+		return crm.BadSetting(settingsOp, "api_version", "want one of %s", strings.Join(versions, ", "))
 	}
 	if d := time.Duration(s.Timeout); d < time.Second || d > 5*time.Minute {
-		return badSetting("timeout", "want 1s to 5m")
+		return crm.BadSetting(settingsOp, "timeout", "want 1s to 5m")
 	}
 	if !slices.Contains([]string{"communications", "none"}, s.LogMessages) {
-		return badSetting("log_messages", `want "communications" or "none"`)
+		return crm.BadSetting(settingsOp, "log_messages", `want "communications" or "none"`)
 	}
 	if !slices.Contains([]string{"adopt", "refuse"}, s.OnConflict) {
-		return badSetting("on_conflict", `want "adopt" or "refuse"`)
+		return crm.BadSetting(settingsOp, "on_conflict", `want "adopt" or "refuse"`)
 	}
 	if !slices.Contains([]string{"gdpr", "archive", "keep"}, s.Erase) {
-		return badSetting("erase", `want "gdpr", "archive" or "keep"`)
+		return crm.BadSetting(settingsOp, "erase", `want "gdpr", "archive" or "keep"`)
 	}
 	if !ownerID.MatchString(s.OwnerID) {
-		return badSetting("owner_id", "want a HubSpot owner id: digits")
+		return crm.BadSetting(settingsOp, "owner_id", "want a HubSpot owner id: digits")
 	}
 	type named struct{ setting, name string }
 	contact := []named{
@@ -182,10 +159,10 @@ func (s *settings) check() *core.Error {
 				continue
 			}
 			if !propertyName.MatchString(p.name) {
-				return badSetting(p.setting, "want a property's internal name: a lower-case letter, then letters, digits and _")
+				return crm.BadSetting(settingsOp, p.setting, "want a property's internal name: a lower-case letter, then letters, digits and _")
 			}
 			if other := taken[p.name]; other != "" {
-				return badSetting(p.setting, "%s is the property of %s already", p.name, other)
+				return crm.BadSetting(settingsOp, p.setting, "%s is the property of %s already", p.name, other)
 			}
 			taken[p.name] = p.setting
 		}
@@ -204,93 +181,4 @@ func (s *settings) path(area, rest string) string {
 		return "/crm/v4/associations/" + rest
 	}
 	return "/crm/v3/" + area + "/" + rest
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
-func badSetting(name, format string, args ...any) *core.Error {
-	e := core.Errorf(core.CodeInvalid, "hubspot settings", format, args...)
-	e.Source, e.Scope = core.SourcePlugin, core.ScopeLane
-	e.Hint = "correct the lane's settings"
-	if name != "" {
-		e.Message = name + ": " + e.Message
-		e.Hint = "correct settings." + name
-	}
-	return e
-}
-
-func unknownSetting(key string, names []string) *core.Error {
-	e := badSetting(key, "unknown setting")
-	best, distance := "", 4
-	for _, name := range names {
-		if d := editDistance(key, name); d < distance {
-			best, distance = name, d
-		}
-	}
-	e.Hint = "settings are " + strings.Join(names, ", ")
-	if best != "" {
-		e.Message += "; did you mean " + best + "?"
-		e.Hint = "rename it to " + best
-	}
-	return e
-}
-
-// settingNames returns the keys of the settings table.
-func settingNames() []string {
-	t := reflect.TypeFor[settings]()
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Tag.Get("json")
-	}
-	return names
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// duration is a [time.Duration] written as "20s" or as a number of seconds.
-type duration time.Duration
-
-func (d *duration) UnmarshalJSON(b []byte) error {
-	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
-		return err
-	}
-	switch v := v.(type) {
-	case string:
-		p, err := time.ParseDuration(v)
-		if err != nil {
-			return errors.New(`timeout: want a duration such as "20s"`)
-		}
-		*d = duration(p)
-	case float64:
-		*d = duration(v * float64(time.Second))
-	default:
-		return errors.New(`timeout: want a duration such as "20s"`)
-	}
-	return nil
 }

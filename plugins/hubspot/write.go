@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
 )
 
 // maxCalls is how many requests one batch may cost while the row that HubSpot
@@ -154,7 +155,7 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 			return nil
 		}
 		var a upsertAnswer
-		if err := decode(b, &a); err != nil {
+		if err := crm.Decode(b, &a); err != nil {
 			return err
 		}
 		traced := true
@@ -201,7 +202,7 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 // readByKey matches results to rows by the value of the key.
 func (x *session) readByKey(body []byte, o object, open map[string]*row) {
 	var a keyedAnswer
-	if decode(body, &a) != nil {
+	if crm.Decode(body, &a) != nil {
 		return
 	}
 	byKey := make(map[string]*row, len(open))
@@ -247,7 +248,7 @@ func (x *session) adopt(ctx context.Context, o object, r *row) {
 		ID         string             `json:"id"`
 		Properties map[string]*string `json:"properties"`
 	}
-	read := func(b []byte) error { found.ID = ""; return decode(b, &found) }
+	read := func(b []byte) error { found.ID = ""; return crm.Decode(b, &found) }
 	if err := x.call(ctx, op, http.MethodGet, path+"?properties="+o.key, nil, read); err != nil {
 		if err.status != http.StatusNotFound {
 			r.err = err.Error
@@ -313,7 +314,7 @@ func (x *session) associateOnce(ctx context.Context, pairs []*pair) ([]*pair, *c
 			Results []struct{ From, To end } `json:"results"`
 			Errors  []apiError               `json:"errors"`
 		}
-		if err := decode(b, &a); err != nil {
+		if err := crm.Decode(b, &a); err != nil {
 			return err
 		}
 		// Both directions are reported, or one.

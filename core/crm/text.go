@@ -1,0 +1,140 @@
+package crm
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// MessageText says in one text what a person would have seen.
+func MessageText(m *core.Message) string {
+	var parts []string
+	add := func(s string) {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if m.Type != core.TypeText && m.Type != core.TypeInteractive && m.Type != core.TypeButton {
+		label := string(m.Type)
+		if m.Template != nil {
+			label += " " + m.Template.Name
+		}
+		add("[" + strings.TrimSpace(label) + "]")
+	}
+	if r := m.Reaction; r != nil {
+		if r.Emoji == "" {
+			add("(taken back)")
+		}
+		add(r.Emoji)
+	}
+	add(m.Text)
+	if m.Text == "" && m.Reply != nil {
+		add(m.Reply.Title)
+	}
+	if l := m.Location; l != nil {
+		add(l.Name)
+		add(l.Address)
+		add(strconv.FormatFloat(l.Latitude, 'f', -1, 64) + "," + strconv.FormatFloat(l.Longitude, 'f', -1, 64))
+	}
+	if m.Media != nil {
+		add(m.Media.Filename)
+	}
+	if len(parts) == 0 {
+		return "[" + string(m.Type) + "]"
+	}
+	return strings.Join(parts, " ")
+}
+
+// StatusErrors says why WhatsApp could not deliver.
+func StatusErrors(errs []core.StatusError) string {
+	parts := make([]string, len(errs))
+	for i, e := range errs {
+		parts[i] = fmt.Sprint(e.Code)
+		for _, text := range []string{e.Title, e.Details} {
+			if text != "" {
+				parts[i] += ": " + text
+			}
+		}
+	}
+	return strings.Join(slices.Compact(parts), "; ")
+}
+
+// Name returns a name for a record that must have one: what the person calls
+// themselves, or what else is known of them.
+func Name(c *core.Contact) string {
+	for _, name := range []string{c.Name, c.Username, c.Phone} {
+		if name = strings.TrimSpace(name); name != "" {
+			return name
+		}
+	}
+	return "WhatsApp " + core.MaskAddress(c.ID)
+}
+
+// Clip cuts s to size bytes, at the end of a character.
+func Clip(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	cut := size
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
+}
+
+var (
+	longNumber  = regexp.MustCompile(`\+?[0-9]{7,}`)
+	mailAddress = regexp.MustCompile(`[^\s"'<>\[\]:,]+@[^\s"'<>\[\]:,]+`)
+)
+
+// VendorText makes what a CRM said fit for an error: one line, not too long, with
+// what may be a phone number or an address masked.
+func VendorText(text string) string {
+	text = mailAddress.ReplaceAllString(text, "…@…")
+	text = longNumber.ReplaceAllStringFunc(text, core.MaskAddress)
+	text = strings.Join(strings.Fields(text), " ")
+	if cut := Clip(text, 300); cut != text {
+		text = cut + "…"
+	}
+	return text
+}
+
+// FieldText writes a value that a script returned as a text; lists are joined by
+// ";", nil is empty.
+func FieldText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case int:
+		return strconv.Itoa(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case json.Number:
+		return v.String()
+	case []string:
+		return strings.Join(v, ";")
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = FieldText(e)
+		}
+		return strings.Join(parts, ";")
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
