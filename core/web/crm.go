@@ -56,6 +56,7 @@ func (s *Server) crmWebhook(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(answer.ContentType, "application/json") {
 		kind = "application/json"
 	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer.Body)))
 	w.WriteHeader(answer.Status)

@@ -39,7 +39,8 @@ func TestCRMWebhook_HandsOnWhatTheCRMSigned(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if w.Code != http.StatusAccepted || w.Body.String() != "<script>" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" {
+	if w.Code != http.StatusAccepted || w.Body.String() != "<script>" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" ||
+		w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
 	}
 }

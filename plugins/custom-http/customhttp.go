@@ -36,6 +36,13 @@
 // after it was sent (5xx, no answer, an answer without the proof that the
 // settings ask for) has an unknown outcome.
 //
+// # What happens there
+//
+// settings.pull asks the API for what changed, a page at a time; settings.webhook
+// reads what it calls the bridge with. Both make events of rows: see
+// eventSettings. A row without an id of its own is one by its contents, so that
+// what is told again counts once.
+//
 // # Twice
 //
 // The settings must say what the API does with the same event twice. With "key"

@@ -42,6 +42,8 @@ type plan struct {
 	retryAfter  retryAfterSettings
 	health      *operation
 	operations  map[core.Kind]*operation // "*" included
+	pulls       []*pull
+	webhook     *webhook
 
 	client *http.Client
 }
@@ -158,7 +160,8 @@ func (c *planner) plan() *plan {
 		}
 		p.operations[core.Kind(kind)] = c.operation(where, kind, c.Operations[kind])
 	}
-	if len(c.Operations) == 0 {
+	p.pulls, p.webhook = c.pulls(), c.webhook()
+	if len(c.Operations) == 0 && len(p.pulls) == 0 && p.webhook == nil {
 		c.addf("settings.operations", `missing: say what to do, for "message.received" or for all kinds as "*"`)
 	}
 	return p

@@ -104,6 +104,11 @@ func (p *plan) request(op *operation, it *item, count int, body []byte, cred cre
 	if op.batch == nil && it != nil {
 		data = it
 	}
+	return p.requestFor(op, data, body, cred)
+}
+
+// requestFor puts a request together whose templates see data.
+func (p *plan) requestFor(op *operation, data any, body []byte, cred credentials) (Request, *core.Error) {
 	r := Request{Method: op.method, Header: make(http.Header, len(op.headers)+4), Body: body}
 	at, err := op.path.render(data, maxURL)
 	if err != nil {

@@ -40,6 +40,10 @@ type settings struct {
 	// Operations are by the kind of event that they are for; "*" is for all
 	// kinds without one. A kind without an operation is done at once.
 	Operations map[string]operationSettings `json:"operations"`
+	// Pull asks the API what happened there, Webhook reads what it calls the
+	// bridge with.
+	Pull    []pullSettings   `json:"pull"`
+	Webhook *webhookSettings `json:"webhook"`
 }
 
 type authSettings struct {

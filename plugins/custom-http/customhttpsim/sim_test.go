@@ -240,3 +240,25 @@ func TestSim_IsSteeredFromOutside(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestSim_ListsWhatChangedStrictly(t *testing.T) {
+	c := serve(t, customhttpsim.Options{})
+	for i := range 3 {
+		c.sim.Change(customhttpsim.Entry{ID: string(rune('a' + i)), Type: "contact", Phone: "+1555010010" + string(rune('0'+i))})
+	}
+	first := c.want(200, `"next_cursor":"after-2"`, "GET", "/v1/changes?limit=2", "")
+	if strings.Contains(first, `"id":"c"`) {
+		t.Errorf("the first page has the third: %s", first)
+	}
+	for _, way := range []string{"page=2", "offset=2", "cursor=after-2"} {
+		if rest := c.want(200, `"id":"c"`, "GET", "/v1/changes?limit=2&"+way, ""); strings.Contains(rest, `"id":"b"`) || strings.Contains(rest, "next") {
+			t.Errorf("%s: %s", way, rest)
+		}
+	}
+	c.want(200, `"total":0`, "GET", "/v1/changes?updated_after=2999-01-01T00:00:00Z", "")
+	c.sim.Change(customhttpsim.Entry{ID: "a", Type: "contact"})
+	c.want(200, `"total":3`, "GET", "/v1/changes?limit=3", "")
+	for _, bad := range []string{"limit=0", "limit=101", "page=x", "cursor=c", "updated_after=today", "colour=red"} {
+		c.want(400, "parameter", "GET", "/v1/changes?"+bad, "")
+	}
+}
