@@ -470,7 +470,7 @@ type Consent struct {
 	Scope       string `json:"scope,omitempty"`
 	Lifted      bool   `json:"lifted,omitempty"`
 	// Source is where it comes from: "word", "button", "meta", "api", "script",
-	// "crm", "person" or "first contact". Evidence shows it, By is who recorded it.
+	// "crm", "file", "person" or "first contact". Evidence shows it, By is who recorded it.
 	Source   string `json:"source,omitempty"`
 	Evidence string `json:"evidence,omitempty"`
 	By       string `json:"by,omitempty"`

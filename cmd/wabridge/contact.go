@@ -28,6 +28,9 @@ func contactCommand() *cli.Command {
 			contactShowCommand(),
 			contactMergeCommand(),
 			contactUnmergeCommand(),
+			contactImportCommand(),
+			contactCleanCommand(),
+			contactExportCommand(),
 			contactEraseCommand(),
 		},
 	}

@@ -23,6 +23,8 @@ type looker interface {
 	ProveConsent(ctx context.Context, tenant, who string) (broker.ConsentProof, error)
 	FindContacts(ctx context.Context, q broker.ContactQuery) (broker.ContactPage, error)
 	Contact(ctx context.Context, tenant, who string) (broker.ContactView, error)
+	ContactRecords(ctx context.Context, tenant, after string, limit int) (broker.ContactRecords, error)
+	ExportContact(ctx context.Context, tenant, who string) (broker.ContactExport, error)
 	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
 	Correct(ctx context.Context, r broker.CorrectionRequest) ([]broker.CorrectionReceipt, error)
 	Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error)

@@ -137,6 +137,7 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 	if saysStopped(st) {
 		t.enter(u, consent.Entry{Source: consent.Meta, Level: consent.Marketing, State: consent.Withdrawn}, consent.Details{Evidence: stoppedAtMeta().Evidence})
 	}
+	u.reached(st)
 	expires := u.step.Time.Add(t.b.o.IntentRetention)
 	u.s.Put = append(u.s.Put, store.Put{
 		Key: statusKey(t.ID, m.hash), Value: mustJSON(delivered{Value: st.Value, At: u.e.Time}), Expires: expires,

@@ -40,6 +40,9 @@ type person struct {
 	Apart []string `json:"apart,omitempty"`
 	// Consent is what the ledger's entries add up to, and why nothing may be sent.
 	Consent consent.Summary `json:"consent,omitzero"`
+	// Undeliverable is when WhatsApp last said that nothing can be delivered to the
+	// person; zero since it could, or they wrote.
+	Undeliverable time.Time `json:"undeliverable,omitzero"`
 	// Replies are the times of the latest automatic replies, from all numbers, the
 	// oldest first.
 	Replies []time.Time `json:"replies,omitempty"`

@@ -155,6 +155,7 @@ func (t *tenant) received(u *turn) {
 			u.conv.Language = l
 		}
 	}
+	u.reachable()
 	u.silentFor = u.e.Time.Sub(u.conv.LastIn)
 	if u.e.Time.After(u.conv.LastIn) {
 		u.conv.LastIn = u.e.Time

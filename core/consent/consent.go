@@ -62,6 +62,7 @@ const (
 	API    Source = "api"
 	Script Source = "script"
 	CRM    Source = "crm"
+	File   Source = "file"   // a list that was imported
 	Person Source = "person" // somebody of the business, by command or console
 )
 

@@ -11,11 +11,17 @@ import (
 type ContactData interface {
 	EraseContact(ctx context.Context, r broker.EraseRequest) (broker.Erasure, error)
 	Erasure(ctx context.Context, tenant, id string) (broker.Erasure, error)
+	ExportContact(ctx context.Context, tenant, who string) (broker.ContactExport, error)
+	ContactRecords(ctx context.Context, tenant, after string, limit int) (broker.ContactRecords, error)
+	ImportContacts(ctx context.Context, r broker.ImportRequest) (broker.ImportReport, error)
 }
 
 func (s *Server) contactDataRoutes(mux *http.ServeMux) {
 	mux.Handle("POST "+contactsPath+"/erase", s.need(s.eraseContact))
 	mux.Handle("GET /api/v1/erasures/{id}", s.need(s.erasure))
+	mux.Handle("POST "+contactsPath+"/import", s.need(s.importContacts))
+	mux.Handle("GET /api/v1/contact-export", s.need(s.exportContact))
+	mux.Handle("GET /api/v1/contact-records", s.need(s.contactRecords))
 }
 
 // eraseContact erases a person, or says what there is to erase. An erasure that
@@ -52,4 +58,50 @@ func (s *Server) erasure(w http.ResponseWriter, r *http.Request, t token) {
 		return
 	}
 	writeJSON(w, http.StatusOK, e)
+}
+
+// importContacts takes people over from a list, or says what would change.
+func (s *Server) importContacts(w http.ResponseWriter, r *http.Request, t token) {
+	var req broker.ImportRequest
+	if !read(w, r, &req) {
+		return
+	}
+	var ok bool
+	if req.Tenant, ok = s.tenantOf(w, req.Tenant, t); !ok {
+		return
+	}
+	rep, err := s.o.Bridge.ImportContacts(r.Context(), req)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, rep)
+}
+
+// exportContact returns all that is held of a person.
+func (s *Server) exportContact(w http.ResponseWriter, r *http.Request, t token) {
+	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
+	if !ok {
+		return
+	}
+	x, err := s.o.Bridge.ExportContact(r.Context(), tenant, r.URL.Query().Get("contact"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, x)
+}
+
+// contactRecords returns a page of contacts, as lists have them.
+func (s *Server) contactRecords(w http.ResponseWriter, r *http.Request, t token) {
+	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
+	if !ok {
+		return
+	}
+	page, err := s.o.Bridge.ContactRecords(r.Context(), tenant, r.URL.Query().Get("after"), limit(r))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, page)
 }

@@ -59,3 +59,48 @@ func TestErase_IsWithinTheTokensTenant(t *testing.T) {
 		t.Errorf("asked for %+v", b.erased)
 	}
 }
+
+func (b *bridge) ExportContact(_ context.Context, tenant, who string) (broker.ContactExport, error) {
+	if who != "c1" {
+		return broker.ContactExport{}, core.Errorf(core.CodeInvalid, "contact", "none: %w", store.ErrNotFound)
+	}
+	return broker.ContactExport{Tenant: tenant}, nil
+}
+
+func (b *bridge) ContactRecords(_ context.Context, tenant, after string, limit int) (broker.ContactRecords, error) {
+	return broker.ContactRecords{Contacts: []broker.ContactRecord{{Contact: core.Contact{ID: tenant + after}}}}, nil
+}
+
+func (b *bridge) ImportContacts(_ context.Context, r broker.ImportRequest) (broker.ImportReport, error) {
+	b.imported = append(b.imported, r)
+	return broker.ImportReport{People: []broker.ImportResult{{Line: r.People[0].Line, Outcome: broker.ImportNew}}}, nil
+}
+
+func TestContactData_IsWithinTheTokensTenant(t *testing.T) {
+	b := &bridge{}
+	h := New(options(b, "127.0.0.1:8080")).Handler()
+	list := `{"run":"r1","by":"maria","apply":true,"people":[{"line":7,"name":"Ana","phones":[{"number":"+886912345678"}]}]}`
+	for _, c := range []struct {
+		name   string
+		call   call
+		status int
+		want   string
+	}{
+		{"export without a token", call{method: "GET", path: "/api/v1/contact-export?contact=c1"}, http.StatusUnauthorized, ""},
+		{"export", call{method: "GET", path: "/api/v1/contact-export?contact=c1", token: tenantToken}, http.StatusOK, `"tenant": "acme"`},
+		{"export of nobody", call{method: "GET", path: "/api/v1/contact-export?contact=c2", token: tenantToken}, http.StatusNotFound, ""},
+		{"export from another", call{method: "GET", path: "/api/v1/contact-export?contact=c1&tenant=other", token: tenantToken}, http.StatusNotFound, ""},
+		{"records", call{method: "GET", path: "/api/v1/contact-records?after=c7", token: tenantToken}, http.StatusOK, `"id": "acmec7"`},
+		{"import", call{method: "POST", path: "/api/v1/contacts/import", body: list, token: tenantToken}, http.StatusOK, `"outcome": "new"`},
+		{"import to another", call{method: "POST", path: "/api/v1/contacts/import", body: `{"tenant":"other"}`, token: tenantToken}, http.StatusNotFound, ""},
+		{"import of something else", call{method: "POST", path: "/api/v1/contacts/import", body: `{"rows":[]}`, token: tenantToken}, http.StatusBadRequest, "rows"},
+	} {
+		w := c.call.do(t, h)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.want) {
+			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+		}
+	}
+	if len(b.imported) != 1 || b.imported[0].Tenant != "acme" || !b.imported[0].Apply || b.imported[0].People[0].Phones[0].Number != "+886912345678" {
+		t.Errorf("imported %+v", b.imported)
+	}
+}

@@ -36,6 +36,7 @@ type bridge struct {
 	consents []broker.ConsentRequest
 	released []string
 	erased   []broker.EraseRequest
+	imported []broker.ImportRequest
 	asked    []broker.ContactQuery
 	regroups []string
 	crm      func(tenant, lane string, r core.WebhookRequest) (core.WebhookAnswer, error)
