@@ -109,7 +109,7 @@ func (s *stored) waiting(ctx context.Context, tenant string, story *broker.Story
 		}
 		for _, it := range items {
 			if it.ID == story.ID || core.RootID(it.ID) == story.Root {
-				story.Waiting = append(story.Waiting, fmt.Sprintf("%s waits in %s for attempt %d", it.ID, q.Queue.Name, it.Attempt))
+				story.Waiting = append(story.Waiting, broker.Waits(it))
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "exits": cmdExits, "untilmade": cmdUntilMade, "nothingleft": cmdNothingLeft, "setfield": cmdSetField,
-			"until": cmdUntil,
+			"until": cmdUntil, "story": cmdStory,
 		},
 	})
 }

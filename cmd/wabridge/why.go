@@ -56,11 +56,18 @@ func tell(w io.Writer, s broker.Story) {
 		at := step.Time.Local()
 		if i == 0 {
 			began = at
+			if !step.Accepted.IsZero() {
+				began = step.Accepted.Local()
+			}
 			fmt.Fprintf(w, "tenant %s", printable(step.Tenant))
 			if step.Conversation != "" {
 				fmt.Fprintf(w, ", conversation %s", printable(step.Conversation))
 			}
 			fmt.Fprintf(w, ", %s\n\n", at.Format("2006-01-02 -07:00"))
+			if !step.Accepted.IsZero() {
+				fmt.Fprintf(w, "%s %9s  accepted %s, by %s's clock at %s\n", began.Format("15:04:05.000"), "", printable(string(step.Kind)),
+					printable(step.Source), step.Written.Local().Format("15:04:05"))
+			}
 		}
 		after := ""
 		if d := at.Sub(began); d > 0 {
@@ -72,7 +79,11 @@ func tell(w io.Writer, s broker.Story) {
 		}
 	}
 	for _, waiting := range s.Waiting {
-		fmt.Fprintf(w, "%12s %9s  %s\n", "now", "", printable(waiting))
+		id, rest, _ := strings.Cut(waiting, " ")
+		if short := n.short(id); short != "" {
+			id = short
+		}
+		fmt.Fprintf(w, "%12s %9s  %s %s\n", "now", "", printable(id), printable(rest))
 	}
 }
 
@@ -128,6 +139,9 @@ func (n *namer) headline(s broker.Step) string {
 // details are the lines below the headline.
 func (n *namer) details(s broker.Step) []string {
 	var out []string
+	if s.Who != "" {
+		out = append(out, s.Who)
+	}
 	if s.Script != "" {
 		line := "script " + s.Script
 		if s.Line != "" {
@@ -155,6 +169,9 @@ func (n *namer) details(s broker.Step) []string {
 		decided := redecide.Recorded(r)
 		for _, line := range decided.Lines() {
 			out = append(out, "it decided "+line)
+		}
+		for _, name := range sortedNames(r.Fields) {
+			out = append(out, fmt.Sprintf("it gave the CRM %s = %s", name, redecide.Masked(redecide.Value(r.Fields[name]))))
 		}
 		out = append(out, "again: wabridge script run --on "+s.Event)
 	}

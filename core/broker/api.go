@@ -186,6 +186,13 @@ type Step struct {
 	// "settled" or "resolved".
 	Step string `json:"step"`
 	Lane string `json:"lane,omitempty"`
+	// Written is when the event happened, as its source says, Accepted when the
+	// bridge took it; of the first step of an event that came from outside.
+	Written  time.Time `json:"written,omitzero"`
+	Accepted time.Time `json:"accepted,omitzero"`
+	Source   string    `json:"source,omitempty"`
+	// Who says whose the event is, and by what they were recognised.
+	Who string `json:"who,omitempty"`
 	// Attempt is the attempt that ended.
 	Attempt int `json:"attempt,omitempty"`
 	// Script is the version that decided; Line where in it.

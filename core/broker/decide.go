@@ -55,6 +55,12 @@ func (t *tenant) decide(ctx context.Context, ms []meeting) error {
 		d, e := m.d, eventOf(m.d)
 		turns[i] = turn{d: d, e: e, tell: e, data: d.Data, person: m.person}
 		turns[i].step = Step{Time: now, Event: d.ID, Kind: e.Kind, Tenant: t.ID, Conversation: e.Conversation, Step: "decided"}
+		if e.Cause == "" {
+			turns[i].step.Written, turns[i].step.Accepted, turns[i].step.Source = e.Time, e.Accepted, e.Source
+			if e.Kind != core.KindMessageStatus { // its message's step says so
+				turns[i].step.Who = m.who()
+			}
+		}
 	}
 	if err := t.load(ctx, turns); err != nil {
 		return err

@@ -194,7 +194,9 @@ func (t *tenant) answers(ctx context.Context, r *round, take func(asked, *script
 			u.wait(0, false) // a new version came between: it decides all of it
 		default:
 			u.step.Script = or(dec.Version, u.step.Script)
-			u.step.Notes = append(u.step.Notes, dec.Log...)
+			for _, line := range dec.Log {
+				u.note("console: " + line)
+			}
 			u.step.Took += float64(dec.Ran.Microseconds()) / 1000
 			take(a, dec)
 			if r.record {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
+	"strings"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/store"
@@ -73,7 +75,7 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 		}
 		for _, d := range items {
 			if core.RootID(d.ID) == story.Root || d.ID == id {
-				story.Waiting = append(story.Waiting, fmt.Sprintf("%s waits in %s for attempt %d", d.ID, q.Name, d.Attempt))
+				story.Waiting = append(story.Waiting, Waits(d))
 			}
 		}
 	}
@@ -127,4 +129,46 @@ func History(ctx context.Context, s store.Store, tenant, id string) (Story, erro
 		story.Root = core.RootID(story.Steps[0].Event)
 	}
 	return story, nil
+}
+
+// Waits says what an item of a queue waits for.
+func Waits(d store.Delivery) string {
+	e := eventOf(d)
+	switch {
+	case d.Queue.Name == queueTimers && e.Timer != nil:
+		return fmt.Sprintf("%s waits until %s: timer %s", d.ID, e.Time.Format(time.RFC3339), e.Timer.Name)
+	case d.Queue.Name == queueTimers:
+		return d.ID + " is put off, and will be decided anew"
+	case len(d.Mark) > 0:
+		return fmt.Sprintf("%s was handed to %s; whether it was taken is not known: a status will tell, or a person is asked", d.ID, d.Queue.Name)
+	}
+	return fmt.Sprintf("%s waits in %s for attempt %d", d.ID, d.Queue.Name, d.Attempt)
+}
+
+// who says whose an event is, and by what they were recognised. Their addresses
+// are masked.
+func (m *meeting) who() string {
+	e := eventOf(m.d)
+	if m.person == nil || e.Contact == nil {
+		return ""
+	}
+	var known, fresh []string
+	for _, k := range m.claim.keys {
+		name := []string{"user id ", "parent user id ", "phone number "}[rank(k)] + core.MaskAddress(m.claim.value(k))
+		if m.person.has(k) != nil {
+			known = append(known, name)
+		} else {
+			fresh = append(fresh, name)
+		}
+	}
+	out := "contact " + e.Contact.ID
+	switch {
+	case m.person.ID == "" && len(fresh) > 0:
+		return out + " is new: " + strings.Join(fresh, ", ")
+	case len(known) > 0 && len(fresh) > 0:
+		return out + ", known by " + strings.Join(known, ", ") + "; new is " + strings.Join(fresh, ", ")
+	case len(known) > 0:
+		return out + ", known by " + strings.Join(known, ", ")
+	}
+	return out
 }
