@@ -23,13 +23,27 @@ func (o *Outcome) Shape() string {
 	}
 	parts := make([]string, len(o.Actions))
 	for i, a := range o.Actions {
-		if a.Type == script.ActionSetField {
-			parts[i] = "setField " + strconv.Quote(a.Name) // values differ
-			continue
-		}
-		parts[i] = numbers.ReplaceAllString(a.Describe(), "#")
+		parts[i] = shape(a)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// shape is an action without what differs from message to message. When a timer is
+// due and how sure a reply is are the script's own numbers.
+func shape(a script.Action) string {
+	sure := ""
+	switch a.Type {
+	case script.ActionSetField:
+		return "setField " + strconv.Quote(a.Name) // values differ
+	case script.ActionTimer:
+		a.Name, a.Data = numbers.ReplaceAllString(a.Name, "#"), nil
+		return a.Describe()
+	case script.ActionReply:
+		if a.Confidence != nil {
+			sure, a.Confidence = " with confidence "+strconv.FormatFloat(*a.Confidence, 'f', -1, 64), nil
+		}
+	}
+	return numbers.ReplaceAllString(a.Describe(), "#") + sure
 }
 
 // Lines says what was decided, an action each, with all that it says and where
