@@ -331,7 +331,21 @@ func (c *conversation) view(number, contact string) ConversationView {
 
 // mergesOf returns the merges into a contact, and its own, the latest first.
 func mergesOf(ctx context.Context, s store.Store, tenant, id string) ([]Merge, error) {
+	all, err := mergesInto(ctx, s, tenant, id)
+	if err != nil {
+		return nil, err
+	}
 	var out []Merge
+	for _, m := range all {
+		out = append(out, Merge{ID: m.ID, Survivor: m.Survivor, At: m.At, By: m.By, Event: m.Cause, Reason: m.Why})
+	}
+	slices.SortStableFunc(out, func(a, b Merge) int { return b.At.Compare(a.At) })
+	return out[:min(len(out), maxMerges)], nil
+}
+
+// mergesInto returns the merges into a contact, and its own.
+func mergesInto(ctx context.Context, s store.Store, tenant, id string) ([]*merged, error) {
+	var out []*merged
 	for after := ""; ; {
 		const page = 200
 		entries, err := s.Range(ctx, tenant, bucketMerges, after, page)
@@ -341,13 +355,11 @@ func mergesOf(ctx context.Context, s store.Store, tenant, id string) ([]Merge, e
 		for _, e := range entries {
 			after = e.Key
 			if m, ok := decode[merged](e.Value); ok && (m.Survivor == id || m.ID == id) {
-				out = append(out, Merge{ID: m.ID, Survivor: m.Survivor, At: m.At, By: m.By, Event: m.Cause, Reason: m.Why})
+				out = append(out, m)
 			}
 		}
 		if len(entries) < page {
-			break
+			return out, nil
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Merge) int { return b.At.Compare(a.At) })
-	return out[:min(len(out), maxMerges)], nil
 }

@@ -23,6 +23,9 @@ type identity struct {
 	// Claimed is when a webhook last named a phone number beside a user id of
 	// the person: of two who claim a number, it belongs to the later.
 	Claimed time.Time `json:"claimed,omitzero"`
+	// Left is when WhatsApp said that the person has another number instead: who is
+	// named with it later is somebody else.
+	Left time.Time `json:"left,omitzero"`
 	// Beside is a key that it was named with when it was seen first.
 	Beside contact.Key `json:"beside,omitzero"`
 }
@@ -145,6 +148,27 @@ func (p *person) hasUserID() bool {
 	return slices.ContainsFunc(p.Identities, func(i identity) bool { return i.Key.IsBSUID() })
 }
 
+// lacked reports whether a number of the person was another's at a time: they had
+// left it before, or changed to it later.
+func (p *person) lacked(k contact.Key, at time.Time) bool {
+	i := p.has(k)
+	if i == nil {
+		return false
+	}
+	return !i.Left.IsZero() && at.After(i.Left) || !p.hasUserID() && at.Before(i.Claimed)
+}
+
+// isAnother reports whether the person who has the number that an event names
+// must be somebody else than the one it is about, who is target, if known.
+func (p *person) isAnother(target *person, c claim, at time.Time) bool {
+	if !p.hasUserID() {
+		return p.lacked(c.phone, at)
+	}
+	named := slices.ContainsFunc(c.strong, contact.Key.IsBSUID) || target != nil && target.hasUserID()
+	i := p.has(c.phone)
+	return named || p.lacked(c.phone, at) || i.Left.IsZero() && at.After(i.Claimed)
+}
+
 // since is when the bridge came to know the person.
 func (p *person) since() time.Time {
 	var first time.Time
@@ -174,8 +198,12 @@ func (p *person) take(k contact.Key, c claim, e *core.Event) bool {
 		p.Identities = append(p.Identities, identity{Key: k, Value: c.value(k), Source: e.Source, First: at, Last: at, Beside: c.beside(k)})
 		slices.SortFunc(p.Identities, func(a, b identity) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 		i = p.has(k)
-		if k == c.phone && c.firm {
+		switch {
+		case !c.firm:
+		case k == c.phone:
 			i.Claimed = at
+		case k == c.was:
+			i.Left = at
 		}
 		return true
 	}
@@ -188,6 +216,12 @@ func (p *person) take(k contact.Key, c claim, e *core.Event) bool {
 	}
 	if k == c.phone && c.firm && (i.Claimed.IsZero() || at.Sub(i.Claimed) >= lastGrain) {
 		i.Claimed, changed = at, true
+	}
+	switch {
+	case k == c.was && c.firm && at.After(i.Left) && at.After(i.Claimed):
+		i.Left, changed = at, true
+	case k == c.phone && c.firm && !i.Left.IsZero() && at.After(i.Left):
+		i.Left, changed = time.Time{}, true
 	}
 	if v := c.value(k); v != "" && v != i.Value && k != c.was && e.Source == sourceWhatsApp && !at.Before(i.Last) {
 		i.Value, i.Source, changed = v, e.Source, true

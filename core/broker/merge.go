@@ -28,8 +28,10 @@ type merged struct {
 	Why      string    `json:"why,omitempty"`
 	// Offset is what was added to the generations of the timers of ID.
 	Offset int `json:"offset,omitempty"`
-	// Undone is why it is being undone: never stored.
-	Undone string `json:"-"`
+	// Undone is why it is being undone, Ended which of ID's escalations a merge has
+	// ended, this or a later one. Neither is stored.
+	Undone string          `json:"-"`
+	Ended  map[string]bool `json:"-"`
 	// Was is how both were before.
 	Was struct {
 		Survivor dossier `json:"survivor"`
@@ -57,10 +59,16 @@ type union struct {
 // join returns the survivor's dossier once it has everything of the other's. The
 // arguments are left as they are.
 func join(s, l dossier) union {
-	u := union{dossier: dossier{Person: joinPeople(s.Person, l.Person), Conversations: map[string]*conversation{}}}
+	offset := 0
 	for _, c := range s.Conversations {
-		u.offset = max(u.offset, c.LastTimer)
+		offset = max(offset, c.LastTimer)
 	}
+	return joinBy(s, l, offset)
+}
+
+// joinBy is join with what is added to the generations of l's timers.
+func joinBy(s, l dossier, offset int) union {
+	u := union{dossier: dossier{Person: joinPeople(s.Person, l.Person), Conversations: map[string]*conversation{}}, offset: offset}
 	numbers := map[string]bool{}
 	for _, d := range []dossier{s, l} {
 		for n := range d.Conversations {

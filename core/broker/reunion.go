@@ -58,9 +58,9 @@ func (r *reunion) person(ctx context.Context, id string) (*person, error) {
 //   - user ids of one event are one person's, and so is the number that it says
 //     has changed: their contacts are merged;
 //   - a number and a user id in one event are one person's, unless the number's
-//     contact has another user id: then it is another person, and the number is
-//     theirs who was named beside it last. Numbers are given to new people; user
-//     ids are not;
+//     contact has another user id, or did not have the number then: then it is
+//     another person, and the number is theirs who was named beside it last.
+//     Numbers are given to new people; user ids are not;
 //   - contacts that a person has taken apart are not merged again.
 //
 // Nothing of this depends on the order in which the events come. fresh is the ID
@@ -98,9 +98,17 @@ func (r *reunion) rule(ctx context.Context, e *core.Event, c claim, owners map[c
 			}
 		}
 	}
-	if p, err := owner(c.was); err != nil {
+	names := slices.ContainsFunc(c.strong, contact.Key.IsBSUID)
+	old, err := owner(c.was)
+	if err != nil {
 		return "", err
-	} else if p != nil && !e.Time.Before(p.has(c.was).Claimed) {
+	}
+	// Who had another user id than it says was the previous is another person, and
+	// had the number before.
+	notOld := old != nil && old != target && old.hasUserID() && e.Change.PreviousBSUID != ""
+	switch {
+	case old == nil || old == target || notOld:
+	case !e.Time.Before(old.has(c.was).Claimed):
 		if err := one(c.was, "WhatsApp says that the number changed"); err != nil {
 			return "", err
 		}
@@ -113,7 +121,7 @@ func (r *reunion) rule(ctx context.Context, e *core.Event, c claim, owners map[c
 		holder = target // merged just now
 	}
 	known := target != nil // by more than the number
-	names := slices.ContainsFunc(c.strong, contact.Key.IsBSUID)
+	another := holder != nil && holder.isAnother(target, c, e.Time)
 	switch {
 	case holder == target && holder != nil:
 	case holder == nil && known:
@@ -122,8 +130,8 @@ func (r *reunion) rule(ctx context.Context, e *core.Event, c claim, owners map[c
 		if err != nil {
 			return "", err
 		}
-		if home == nil || names && home.hasUserID() {
-			if home != nil {
+		if home == nil || names && home.hasUserID() || home.has(c.was) != nil {
+			if home != nil { // it is somebody else
 				home = &person{Contact: core.Contact{ID: fresh}}
 			} else {
 				home = &person{Contact: core.Contact{ID: e.Contact.ID}}
@@ -131,18 +139,21 @@ func (r *reunion) rule(ctx context.Context, e *core.Event, c claim, owners map[c
 			r.people[home.ID] = home
 		}
 		target = home
-	case !known && (!names || !holder.hasUserID()):
+	case !known && (!another || !names && c.was.IsZero()):
 		target = holder
 	case !known:
 		target = &person{Contact: core.Contact{ID: fresh}}
 		r.people[fresh] = target
 		r.move(c.phone, holder, target, e, c)
-	case c.firm && !holder.hasUserID() && !apart(target, holder):
+	case c.firm && !another && !apart(target, holder):
 		if target, err = r.merge(ctx, target, holder, "one webhook has a user id of one and the number of the other"); err != nil {
 			return "", err
 		}
 	case c.firm:
 		r.move(c.phone, holder, target, e, c)
+	}
+	if notOld && old != target && old.MergedInto == "" {
+		r.move(c.was, old, target, e, c)
 	}
 	for _, k := range c.keys {
 		if p, err := owner(k); err != nil {
@@ -236,8 +247,14 @@ func (r *reunion) part(ctx context.Context, m *merged) error {
 	if err != nil {
 		return err
 	}
-	p := split(dossier{clone(a), talks}, m.Was.Survivor, m.Was.ID, r.at)
+	if err := r.findEnded(ctx, m); err != nil {
+		return err
+	}
+	p := split(dossier{clone(a), talks}, m, r.at)
 	if err := r.sayParted(ctx, m, talks, p); err != nil {
+		return err
+	}
+	if err := r.partLater(ctx, m); err != nil {
 		return err
 	}
 	r.s.Put = append(r.s.Put, store.Put{Key: mergeKey(r.t.ID, b.ID)})
@@ -267,6 +284,44 @@ func (r *reunion) part(ctx context.Context, m *merged) error {
 	r.record("unmerged", fmt.Sprintf("%s is a contact of its own again, and not %s%s", b.ID, a.ID, because(m.Undone)), a.ID, b.ID)
 	r.tell(a)
 	r.tell(b)
+	return nil
+}
+
+// findEnded fills in which escalations a merge has ended.
+func (r *reunion) findEnded(ctx context.Context, m *merged) error {
+	m.Ended = map[string]bool{}
+	for _, c := range m.Was.ID.Conversations {
+		if c.Escalation == nil {
+			continue
+		}
+		v, err := r.t.b.o.Store.Get(ctx, store.Key{Tenant: r.t.ID, Bucket: bucketClosed, Key: c.Escalation.ID})
+		if err != nil {
+			return err
+		}
+		if e, ok := decode[Escalation](v[0]); ok && e.Outcome == outcomeMerged {
+			m.Ended[e.ID] = true
+		}
+	}
+	return nil
+}
+
+// hasSome reports whether the person has keys of another.
+func (p *person) hasSome(o *person) bool {
+	return slices.ContainsFunc(o.Identities, func(i identity) bool { return p.has(i.Key) != nil })
+}
+
+// partLater takes the other out of what later merges remember of the survivor.
+func (r *reunion) partLater(ctx context.Context, m *merged) error {
+	all, err := mergesInto(ctx, r.t.b.o.Store, r.t.ID, m.Survivor)
+	if err != nil {
+		return err
+	}
+	for _, later := range all {
+		if was := later.Was.Survivor.Person; later.Survivor == m.Survivor && later.ID != m.ID && was != nil && (later.At.After(m.At) || was.hasSome(m.Was.ID.Person)) {
+			later.Was.Survivor = split(later.Was.Survivor, m, r.at).s
+			r.s.Put = append(r.s.Put, store.Put{Key: mergeKey(r.t.ID, later.ID), Value: mustJSON(later)})
+		}
+	}
 	return nil
 }
 

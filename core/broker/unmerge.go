@@ -35,10 +35,10 @@ type setAgain struct {
 	timer  timer
 }
 
-// split takes a joined dossier, as it is by now, apart. s0 and l0 are how both
-// were before.
-func split(now, s0, l0 dossier, at time.Time) parted {
-	u := join(s0, l0)
+// split takes what a merge joined, as it is by now, apart.
+func split(now dossier, m *merged, at time.Time) parted {
+	s0, l0 := m.Was.Survivor, m.Was.ID
+	u := joinBy(s0, l0, m.Offset)
 	p := parted{s: dossier{Conversations: map[string]*conversation{}}, l: dossier{Conversations: map[string]*conversation{}}}
 	p.s.Person, p.l.Person = splitPeople(now.Person, u.Person, s0.Person, l0.Person)
 	for _, i := range u.Person.Identities {
@@ -48,7 +48,7 @@ func split(now, s0, l0 dossier, at time.Time) parted {
 	}
 	for n, c := range now.Conversations {
 		sc := &splitting{
-			parted: &p, number: n, at: at, now: c, one: u.Conversations[n], s0: s0.Conversations[n], l0: l0.Conversations[n], offset: u.offset,
+			parted: &p, ended: m.Ended, number: n, at: at, now: c, one: u.Conversations[n], s0: s0.Conversations[n], l0: l0.Conversations[n], offset: u.offset,
 		}
 		sc.split()
 		if sc.s != nil {
@@ -134,6 +134,7 @@ func splitIdentities(now, s0, l0 *person) (s, l []identity) {
 // splitting takes one conversation apart.
 type splitting struct {
 	*parted
+	ended  map[string]bool // see merged.Ended
 	number string
 	at     time.Time
 	offset int
@@ -222,7 +223,11 @@ func (p *splitting) escalation(before *conversation) {
 		if open != nil {
 			p.stays(open)
 		}
-		if p.l0.Escalation != nil { // dealt with: the bot has it again, or not, as there
+		switch was := p.l0.Escalation; {
+		case was == nil:
+		case open != nil && p.ended[was.ID]: // by a later merge
+			p.reopens(p.l, p.l0, p.parted.l.Person)
+		default: // dealt with: the bot has it again, or not, as there
 			p.l.HumanUntil = p.now.HumanUntil
 		}
 	}

@@ -160,7 +160,7 @@ func (t *tenant) belongs(ctx context.Context, m *meeting, settled bool) (bool, e
 			return false, err
 		}
 	}
-	if !settled && m.person.hasUserID() && slices.ContainsFunc(m.attach, contact.Key.IsBSUID) && !c.linked(m.person) {
+	if another := m.person.hasUserID() || m.person.lacked(c.phone, e.Time); !settled && another && slices.ContainsFunc(m.attach, contact.Key.IsBSUID) && !c.linked(m.person) {
 		return false, nil // a second user id beside a known number: whose is it?
 	}
 	return true, nil
@@ -280,6 +280,11 @@ func (t *tenant) settleIdentity(ctx context.Context, d store.Delivery) (store.De
 		fresh := home
 		if bsuid := slices.IndexFunc(keys, contact.Key.IsBSUID); bsuid >= 0 {
 			if fresh, err = t.freshContactID(ctx, keys[bsuid]); err != nil {
+				return d, err
+			}
+			ids = append(ids, fresh)
+		} else if !c.was.IsZero() {
+			if fresh, err = t.freshContactID(ctx, founding(keys)); err != nil {
 				return d, err
 			}
 			ids = append(ids, fresh)
