@@ -216,9 +216,10 @@ func (t *target) version(hash string) (script.Source, error) {
 func sourceOf(v versions.Version) script.Source {
 	src := script.Source{Name: v.Name, Files: map[string][]byte{}}
 	for name, data := range v.Files {
-		if name == v.Name {
+		switch {
+		case name == v.Name:
 			src.Code = data
-		} else {
+		case !isTest(name):
 			src.Files[name] = data
 		}
 	}

@@ -108,7 +108,7 @@ func scriptDeploy(c *cli.Context) error {
 	if err := confirmed(c, "put version "+src.Hash()+" to work for tenant "+t.tenant.ID); err != nil {
 		return err
 	}
-	done, err := t.putToWork(c, src)
+	done, err := t.putToWork(c, src, filepath.Dir(t.file))
 	if err != nil {
 		return err
 	}
@@ -132,8 +132,10 @@ func confirmed(c *cli.Context, what string) error {
 	return nil
 }
 
-// putToWork archives a source and swaps it in.
-func (t *target) putToWork(c *cli.Context, src script.Source) (deployed, error) {
+// putToWork archives a source with the tests of a folder and swaps it in. Where that
+// has none, those that are in place stay; without a folder they are those that the
+// archive has.
+func (t *target) putToWork(c *cli.Context, src script.Source, tests string) (deployed, error) {
 	done := deployed{Tenant: t.tenant.ID, Version: src.Hash()}
 	place := t.tenant.Script
 	if place == "" {
@@ -145,12 +147,16 @@ func (t *target) putToWork(c *cli.Context, src script.Source) (deployed, error) 
 	var before []string
 	if old, err := script.ReadSource(place); err == nil {
 		done.Before = old.Hash()
-		before = slices.Collect(maps.Keys(old.Files))
-		if err := t.archive.Keep(archived(old), time.Now()); err != nil {
+		v := archived(old, filepath.Dir(place))
+		before = slices.Collect(maps.Keys(v.Files))
+		if err := t.archive.Keep(v, time.Now()); err != nil {
 			return done, err
 		}
 	}
-	if err := t.archive.Keep(archived(src), time.Now()); err != nil {
+	if found, err := testFiles(tests); tests != "" && err == nil && len(found) == 0 {
+		tests = filepath.Dir(place)
+	}
+	if err := t.archive.Keep(archived(src, tests), time.Now()); err != nil {
 		return done, err
 	}
 	if err := t.archive.Swap(src.Hash(), filepath.Dir(place), before); err != nil {
@@ -164,9 +170,16 @@ func (t *target) putToWork(c *cli.Context, src script.Source) (deployed, error) 
 	return done, err
 }
 
-func archived(src script.Source) versions.Version {
+// archived is a source as it is kept, with the tests of a folder: they are no part
+// of the version, and go where it goes.
+func archived(src script.Source, dir string) versions.Version {
 	files := map[string][]byte{filepath.Base(src.Name): src.Code}
 	maps.Copy(files, src.Files)
+	if tests, err := testFiles(dir); err == nil {
+		for _, f := range tests {
+			files[f.Name] = f.Code
+		}
+	}
 	return versions.Version{Hash: src.Hash(), Name: filepath.Base(src.Name), Files: files}
 }
 
@@ -262,7 +275,7 @@ func scriptRollbackCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			done, err := t.putToWork(c, src)
+			done, err := t.putToWork(c, src, "")
 			if err != nil {
 				return err
 			}

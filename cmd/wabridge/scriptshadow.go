@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -120,7 +121,7 @@ func (t *target) deployShadow(c *cli.Context, src script.Source, d time.Duration
 		return fail(exitFailed, "tenant %s has no script that decides: there is nothing to compare with", t.tenant.ID)
 	}
 	now := time.Now()
-	s := versions.Shadow{Version: archived(src), Until: now.Add(d).UTC().Truncate(time.Second), Then: c.String("then")}
+	s := versions.Shadow{Version: archived(src, filepath.Dir(t.file)), Until: now.Add(d).UTC().Truncate(time.Second), Then: c.String("then")}
 	if err := t.archive.SetShadow(s, now); err != nil {
 		return err
 	}

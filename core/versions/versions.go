@@ -61,7 +61,8 @@ type Archive struct{ dir string }
 func Of(tenantDir string) Archive { return Archive{filepath.Join(tenantDir, Folder)} }
 
 // Keep notes that a version is at work since a time. Its files are written when
-// they are not there yet, and the versions beyond Most are removed.
+// they are not there yet, or when some are others than were kept (tests, of which a
+// hash says nothing), and the versions beyond Most are removed.
 func (a Archive) Keep(v Version, at time.Time) error {
 	if err := a.keep(v, at); err != nil {
 		return fmt.Errorf("versions: keep %s: %w", v.Hash, err)
@@ -74,11 +75,14 @@ func (a Archive) keep(v Version, at time.Time) error {
 		return fmt.Errorf("%q is no hash", v.Hash)
 	}
 	at = at.UTC().Truncate(time.Second)
-	if had, err := a.manifest(v.Hash); err == nil {
-		had.Last = at
-		return a.write(filepath.Join(a.dir, v.Hash, manifestFile), had)
-	}
 	v.First, v.Last = at, at
+	if had, err := a.manifest(v.Hash); err == nil {
+		if !had.lacks(v.Files) {
+			had.Last = at
+			return a.write(filepath.Join(a.dir, v.Hash, manifestFile), had)
+		}
+		v.First = had.First
+	}
 	tmp, err := a.lay(&v)
 	if err != nil {
 		return err
@@ -87,7 +91,7 @@ func (a Archive) keep(v Version, at time.Time) error {
 	if err := a.write(filepath.Join(tmp, manifestFile), v); err != nil {
 		return err
 	}
-	// What is there under that name has no manifest: a half-made one.
+	// What is there under that name has no manifest, or other tests.
 	if err := os.RemoveAll(filepath.Join(a.dir, v.Hash)); err != nil {
 		return err
 	}
@@ -95,6 +99,16 @@ func (a Archive) keep(v Version, at time.Time) error {
 		return err
 	}
 	return a.prune()
+}
+
+// lacks reports whether there are files that the version does not have so.
+func (v *Version) lacks(files map[string][]byte) bool {
+	for name, data := range files {
+		if v.Sums[name] != sum(data) {
+			return true
+		}
+	}
+	return false
 }
 
 // lay writes a version's files into a new folder of the archive, and their sums

@@ -123,3 +123,27 @@ func TestSwap_IsAllOrNothingForWhoAsks(t *testing.T) {
 		t.Errorf("a file of the version before is left: %v", err)
 	}
 }
+
+func TestKeep_TakesTestsThatAreNew(t *testing.T) {
+	a := Of(t.TempDir())
+	first, again := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	keep := func(at time.Time, files ...string) {
+		t.Helper()
+		v := Version{Hash: "0123456789ab", Name: "script.ts", Files: map[string][]byte{}}
+		for _, name := range files {
+			v.Files[name] = []byte("// " + name)
+		}
+		if err := a.Keep(v, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(first, "script.ts")
+	keep(again, "script.ts", "script.test.ts")
+	keep(again, "script.ts") // as the bridge does, which has no use for tests
+	keep(again, "script.ts", "other.test.ts")
+	keep(again, "script.ts", "script.test.ts")
+	v, err := a.Get("0123")
+	if err != nil || len(v.Files) != 2 || !v.First.Equal(first) || !v.Last.Equal(again) {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
