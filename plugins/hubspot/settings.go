@@ -46,6 +46,15 @@ type settings struct {
 	// ContactFields says to which property a contact field set by a script
 	// (setField) goes. Fields not named here are not written.
 	ContactFields map[string]string `json:"contact_fields"`
+	// PullFields says from which property a contact field comes, the other way.
+	// PullTags is a property whose values, joined by ";", become tags. ConsentFrom is
+	// the property in which people enter consent to marketing, SendProperty one that
+	// sends its text to the contact when somebody writes into it. Without any of
+	// them nothing is taken from HubSpot.
+	PullFields   map[string]string `json:"pull_fields"`
+	PullTags     string            `json:"pull_tags"`
+	ConsentFrom  string            `json:"consent_from"`
+	SendProperty string            `json:"send_property"`
 	// OnConflict says what to do when HubSpot knows another contact by a unique
 	// value that a script mapped (its email, as a rule): "adopt" that contact if
 	// it is not another WhatsApp contact's already, or "refuse".
@@ -151,6 +160,16 @@ func (s *settings) check() *core.Error {
 	message := []named{
 		{"message_key", s.MessageKey}, {"direction_property", s.DirectionProperty},
 		{"status_property", s.StatusProperty}, {"status_error_property", s.StatusErrorProperty},
+	}
+	for field, name := range s.PullFields {
+		if !propertyName.MatchString(name) {
+			return crm.BadSetting(settingsOp, "pull_fields."+field, "want a property's internal name: a lower-case letter, then letters, digits and _")
+		}
+	}
+	for _, p := range []named{{"pull_tags", s.PullTags}, {"consent_from", s.ConsentFrom}, {"send_property", s.SendProperty}} {
+		if p.name != "" && !propertyName.MatchString(p.name) {
+			return crm.BadSetting(settingsOp, p.setting, "want a property's internal name: a lower-case letter, then letters, digits and _")
+		}
 	}
 	for _, group := range [][]named{contact, message} {
 		taken := map[string]string{}

@@ -33,6 +33,9 @@ type Write struct {
 	Property string `json:"property"`
 	Value    string `json:"value"`
 	Seq      int64  `json:"seq"`
+
+	at     time.Time
+	source string // who wrote it, in HubSpot's words
 }
 
 // Records returns all records of an object ("contacts", "communications") in order

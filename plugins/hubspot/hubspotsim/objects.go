@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// maxInputs is how many inputs a batch may have.
-const maxInputs = 100
+// maxInputs is how many inputs a batch may have, maxHistory how many when their
+// history is read.
+const (
+	maxInputs  = 100
+	maxHistory = 50
+)
 
 // input is one row of a batch request, or the body of a single one.
 type input struct {
@@ -130,6 +134,8 @@ type outcome struct {
 	isNew bool
 	err   *vendorError
 	mute  bool
+	// history names the properties to answer with all values that they had.
+	history []string
 }
 
 // batchWrite creates, updates, upserts or archives.
@@ -390,12 +396,17 @@ func (s *Sim) batchRead(c *call, t *table) {
 		Inputs     []struct{ ID string }
 		IDProperty string
 		Properties []string
+		History    []string `json:"propertiesWithHistory"`
 	}
 	if err := json.Unmarshal(c.body, &body); err != nil {
 		c.badJSON(err)
 		return
 	}
 	if !c.batchSize(len(body.Inputs), func(i int) string { return body.Inputs[i].ID }) {
+		return
+	}
+	if len(body.History) > 0 && len(body.Inputs) > maxHistory {
+		c.invalid(fmt.Sprintf("The maximum number of inputs that can be read with history is %d", maxHistory))
 		return
 	}
 	s.state.mu.Lock()
@@ -410,7 +421,7 @@ func (s *Sim) batchRead(c *call, t *table) {
 			refused = e
 			break
 		}
-		o := outcome{r: r}
+		o := outcome{r: r, history: body.History}
 		if r == nil {
 			o.err = &vendorError{Status: "error", Category: "OBJECT_NOT_FOUND", Message: "Could not get some objects, they may be deleted or not exist.",
 				Context: map[string][]string{"ids": {in.ID}}}

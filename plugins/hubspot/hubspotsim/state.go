@@ -1,6 +1,7 @@
 package hubspotsim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ type state struct {
 	mu     sync.Mutex
 	tables map[string]*table
 	seq    int64
+	by     string // who writes, unless it is the API
 }
 
 // table is the records of one object.
@@ -234,7 +236,7 @@ func (s *state) put(t *table, r *record, properties pairs, now time.Time) {
 			r.values = append(r.values, value{p, v})
 		}
 		if slices.Contains(s.opts.History, name) {
-			r.history = append(r.history, Write{name, v, s.seq})
+			r.history = append(r.history, Write{Property: name, Value: v, Seq: s.seq, at: now, source: cmp.Or(s.by, "INTEGRATION")})
 		}
 	}
 }

@@ -33,6 +33,9 @@ func appendBatch(b []byte, c *call, inputs []input, out []outcome, now time.Time
 		}
 		first = false
 		b = o.r.append(b, properties)
+		if len(o.history) > 0 {
+			b = o.r.appendHistory(b, o.history)
+		}
 		if inputs[i].Properties != nil {
 			b = append(b, `,"new":`...)
 			b = strconv.AppendBool(b, o.isNew)

@@ -1,0 +1,383 @@
+package hubspot
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+// What happens in HubSpot is found by searching for contacts that were modified,
+// and told at once by HubSpot's webhooks. Both only say which contacts to look at:
+// they are then read with the history of the properties that the settings name.
+// The time of a property's last change makes the event's id, so that the same
+// change counts once, however it was told, and a value that comes back is another.
+
+const (
+	// searchOverlap is asked for again: search sees a write only after a while.
+	searchOverlap = 5 * time.Minute
+	searchLimit   = 100
+	// searchEnd is how far a search can be paged.
+	searchEnd = 10_000
+	// historyInputs is how many records are read at a time with their history.
+	historyInputs = 50
+
+	// hookAge is how old a webhook may be.
+	hookAge = 5 * time.Minute
+	// hookEvents is how many events of a webhook are looked at: HubSpot sends 100 at
+	// most.
+	hookEvents = 1000
+
+	clientSecret = "client_secret"
+)
+
+var (
+	_ core.Poller   = (*Connector)(nil)
+	_ core.Receiver = (*Connector)(nil)
+)
+
+// watched are the properties whose changes matter; empty when nothing is taken
+// from HubSpot.
+func (s *settings) watched() []string {
+	var names []string
+	for _, name := range s.PullFields {
+		names = append(names, name)
+	}
+	for _, name := range []string{s.PullTags, s.ConsentFrom, s.SendProperty} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// searched is where the search is.
+type searched struct {
+	// Since is when what was modified is asked for, in milliseconds; High the
+	// latest seen in this round, and After the next page of it.
+	Since int64  `json:"since"`
+	High  int64  `json:"high,omitempty"`
+	After string `json:"after,omitempty"`
+}
+
+// Poll implements [core.Poller]: one page of the contacts that were modified, from
+// now on when there is no cursor.
+func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.RawMessage) (core.Polled, error) {
+	x, err := c.open(account)
+	if err != nil {
+		return core.Polled{}, err
+	}
+	if len(x.watched()) == 0 {
+		return core.Polled{Cursor: cursor}, nil
+	}
+	at := searched{Since: time.Now().UnixMilli()}
+	if len(cursor) > 0 {
+		if err := json.Unmarshal(cursor, &at); err != nil {
+			return core.Polled{}, core.Errorf(core.CodeInternal, "poll", "the place reached cannot be read: %w", err)
+		}
+	}
+	page, refused := x.search(ctx, at)
+	if refused != nil {
+		return core.Polled{}, refused.Error
+	}
+	ids := make([]string, 0, len(page.Results))
+	for _, r := range page.Results {
+		ids = append(ids, r.ID)
+		at.High = max(at.High, r.UpdatedAt.UnixMilli())
+	}
+	events, refused := x.changes(ctx, ids)
+	if refused != nil {
+		return core.Polled{}, refused.Error
+	}
+	more := page.Paging.Next.After != ""
+	if n, convErr := strconv.Atoi(page.Paging.Next.After); more && (convErr != nil || n+searchLimit > searchEnd) {
+		// It cannot be paged further: the next search begins where this one ended.
+		page.Paging.Next.After = ""
+		more = at.High > at.Since
+		at.Since, at.High = max(at.High, at.Since+1), 0
+	}
+	if at.After = page.Paging.Next.After; !more {
+		if at.High > 0 {
+			at.Since = max(at.Since, at.High-searchOverlap.Milliseconds())
+		}
+		at.High = 0
+	}
+	next, jsonErr := json.Marshal(at)
+	if jsonErr != nil {
+		return core.Polled{}, jsonErr
+	}
+	return core.Polled{Events: events, Cursor: next, More: more}, nil
+}
+
+// found is a page of a search.
+type found struct {
+	Results []struct {
+		ID        string    `json:"id"`
+		UpdatedAt time.Time `json:"updatedAt"`
+	} `json:"results"`
+	Paging struct {
+		Next struct {
+			After string `json:"after"`
+		} `json:"next"`
+	} `json:"paging"`
+}
+
+// search asks for contacts modified since; all five keys are sent, as the API's
+// specification requires.
+func (x *session) search(ctx context.Context, at searched) (page found, _ *refusal) {
+	body, err := json.Marshal(map[string]any{
+		"filterGroups": []any{map[string]any{"filters": []any{map[string]string{
+			"propertyName": "lastmodifieddate", "operator": "GTE", "value": strconv.FormatInt(at.Since, 10),
+		}}}},
+		"sorts":      []any{map[string]string{"propertyName": "lastmodifieddate", "direction": "ASCENDING"}},
+		"properties": []string{"hs_object_id"}, "limit": searchLimit, "after": cmp.Or(at.After, "0"),
+	})
+	if err != nil {
+		return page, &refusal{Error: core.Errorf(core.CodeInternal, "search", "%w", err)}
+	}
+	return page, x.call(ctx, "search", http.MethodPost, x.path("objects", "contacts/search"), body, func(b []byte) error {
+		return json.Unmarshal(b, &page)
+	})
+}
+
+// version is a value that a property had.
+type version struct {
+	Value     string    `json:"value"`
+	Timestamp time.Time `json:"timestamp"`
+	// SourceType is who set it: "CRM_UI", "INTEGRATION", "IMPORT", …; SourceID which
+	// of them.
+	SourceType string `json:"sourceType"`
+	SourceID   string `json:"sourceId"`
+}
+
+// pulled is a contact as it is read.
+type pulled struct {
+	ID         string               `json:"id"`
+	Properties map[string]*string   `json:"properties"`
+	History    map[string][]version `json:"propertiesWithHistory"`
+}
+
+func (p *pulled) text(name string) string {
+	if v := p.Properties[name]; v != nil {
+		return *v
+	}
+	return ""
+}
+
+// changed returns the last change of a property; the zero version when it never
+// had a value.
+func (p *pulled) changed(name string) (last version) {
+	for _, v := range p.History[name] {
+		if v.Timestamp.After(last.Timestamp) {
+			last = v
+		}
+	}
+	return last
+}
+
+// changes reads contacts and tells what is to be known of them.
+func (x *session) changes(ctx context.Context, ids []string) (events []core.Event, _ *refusal) {
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	for part := range slices.Chunk(ids, historyInputs) {
+		inputs := make([]map[string]string, len(part))
+		for i, id := range part {
+			inputs[i] = map[string]string{"id": id}
+		}
+		watched := x.watched()
+		names := append(slices.Clone(watched), "mobilephone")
+		for _, name := range []string{x.PhoneProperty, x.BSUIDProperty, x.ContactKey} {
+			if name != "" {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		body, err := json.Marshal(map[string]any{"inputs": inputs, "properties": slices.Compact(names), "propertiesWithHistory": watched})
+		if err != nil {
+			return nil, &refusal{Error: core.Errorf(core.CodeInternal, "read contacts", "%w", err)}
+		}
+		var answer struct {
+			Results []pulled `json:"results"`
+		}
+		refused := x.call(ctx, "read contacts", http.MethodPost, x.path("objects", "contacts/batch/read"), body, func(b []byte) error {
+			return json.Unmarshal(b, &answer)
+		})
+		if refused != nil {
+			return nil, refused // those that are gone are left out of the answer, without an error
+		}
+		for i := range answer.Results {
+			events = append(events, x.told(&answer.Results[i])...)
+		}
+	}
+	return events, nil
+}
+
+// told makes events of a contact; none when it cannot be anybody on WhatsApp.
+func (x *session) told(p *pulled) (events []core.Event) {
+	who := core.Contact{Phone: cmp.Or(p.text(x.PhoneProperty), p.text("mobilephone")), BSUID: p.text(x.BSUIDProperty)}
+	if who.Phone == "" && who.BSUID == "" {
+		return nil
+	}
+	id := func(what string, at time.Time) string {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", what, p.ID, at.UnixMilli()))
+		return hex.EncodeToString(sum[:16])
+	}
+	change := core.Event{Kind: core.KindContactChanged, Fields: map[string]any{"hs_object_id": p.ID}}
+	contact := who
+	for field, name := range x.PullFields {
+		if contact.Fields == nil {
+			contact.Fields = map[string]string{}
+		}
+		contact.Fields[field] = p.text(name)
+		change.Fields[name] = p.text(name)
+		if at := p.changed(name).Timestamp; at.After(change.Time) {
+			change.Time = at
+		}
+	}
+	if x.PullTags != "" {
+		for tag := range strings.SplitSeq(p.text(x.PullTags), ";") {
+			if tag = strings.TrimSpace(tag); tag != "" {
+				contact.Tags = append(contact.Tags, tag)
+			}
+		}
+		if at := p.changed(x.PullTags).Timestamp; at.After(change.Time) {
+			change.Time = at
+		}
+	}
+	if !change.Time.IsZero() {
+		change.ID, change.Contact = id("contact", change.Time), &contact
+		events = append(events, change)
+	}
+	if e, ok := x.consent(p, who); ok {
+		e.ID = id("consent", e.Time)
+		events = append(events, e)
+	}
+	if last := p.changed(x.SendProperty); x.SendProperty != "" && strings.TrimSpace(last.Value) != "" && last.Value == p.text(x.SendProperty) {
+		to := core.Address{Kind: core.AddressPhone, Value: who.Phone}
+		if who.Phone == "" {
+			to = core.Address{Kind: core.AddressBSUID, Value: who.BSUID}
+		}
+		events = append(events, core.Event{
+			ID: id("send", last.Timestamp), Kind: core.KindMessageSend, Time: last.Timestamp, Author: core.AuthorHuman, By: crm.Clip(last.SourceID, 100),
+			Message: &core.Message{Type: core.TypeText, Text: last.Value, To: to},
+		})
+	}
+	return events
+}
+
+// The values of settings.consent_from that mean yes and no, in lower case.
+var (
+	consentYes = []string{"granted", "yes", "true", "1", "opted_in", "opted in"}
+	consentNo  = []string{"withdrawn", "no", "false", "0", "opted_out", "opted out"}
+)
+
+// consent tells what a person at HubSpot entered about the contact's consent. What
+// an integration wrote, ours too, is none.
+func (x *session) consent(p *pulled, who core.Contact) (core.Event, bool) {
+	if x.ConsentFrom == "" {
+		return core.Event{}, false
+	}
+	last := p.changed(x.ConsentFrom)
+	said := strings.ToLower(strings.TrimSpace(last.Value))
+	var state string
+	switch {
+	case last.SourceType == "INTEGRATION" || last.Value != p.text(x.ConsentFrom):
+		return core.Event{}, false
+	case slices.Contains(consentYes, said):
+		state = "granted"
+	case slices.Contains(consentNo, said):
+		state = "withdrawn"
+	default:
+		return core.Event{}, false
+	}
+	return core.Event{
+		Kind: core.KindConsentChanged, Time: last.Timestamp, Contact: &who,
+		Consent: &core.Consent{Level: "marketing", State: state, By: crm.Clip(last.SourceID, 100), Evidence: crm.Clip(fmt.Sprintf(
+			"HubSpot contact %s: %s was set to %q (%s)", p.ID, x.ConsentFrom, last.Value, last.SourceType), 400)},
+	}, true
+}
+
+// Webhook implements [core.Receiver]: HubSpot's signature v3 over the address as
+// HubSpot called it. See
+// https://developers.hubspot.com/docs/api/webhooks/validating-requests.
+func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.WebhookRequest) (core.WebhookAnswer, error) {
+	x, err := c.open(account)
+	if err != nil {
+		return core.WebhookAnswer{}, err
+	}
+	secret := account.Secrets[clientSecret].Reveal()
+	if secret == "" {
+		return core.WebhookAnswer{}, &core.Error{Code: core.CodeUnauthenticated, Op: "webhook", Source: core.SourcePlugin,
+			Message: "no " + clientSecret, Hint: "set the secret " + clientSecret + ": the app's client secret, which signs webhooks"}
+	}
+	if why := unsigned(r, secret, time.Now()); why != "" {
+		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "%s", why)
+	}
+	var told []struct {
+		SubscriptionType string      `json:"subscriptionType"`
+		ObjectID         json.Number `json:"objectId"`
+		PropertyName     string      `json:"propertyName"`
+	}
+	if err := json.Unmarshal(r.Body, &told); err != nil || len(told) > hookEvents {
+		return core.WebhookAnswer{}, core.Errorf(core.CodeInvalid, "webhook", "not a list of at most %d events", hookEvents)
+	}
+	watched := append(x.watched(), x.PhoneProperty, "mobilephone")
+	var ids []string
+	for _, t := range told {
+		about := strings.HasPrefix(t.SubscriptionType, "contact.") || strings.HasPrefix(t.SubscriptionType, "object.")
+		gone := strings.HasSuffix(t.SubscriptionType, "eletion") // deletion, privacyDeletion
+		if !about || gone || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
+			continue
+		}
+		ids = append(ids, t.ObjectID.String())
+	}
+	if len(x.watched()) == 0 {
+		ids = nil
+	}
+	events, refused := x.changes(ctx, ids)
+	if refused != nil {
+		if refused.Code == core.CodeUnauthenticated || refused.Code == core.CodeInvalid {
+			// It is our token that is refused, not the request: HubSpot shall call again.
+			refused.Code = core.CodeUnavailable
+		}
+		return core.WebhookAnswer{}, refused.Error
+	}
+	return core.WebhookAnswer{Events: events}, nil
+}
+
+// unsigned says why a request is not HubSpot's, or "".
+func unsigned(r core.WebhookRequest, secret string, now time.Time) string {
+	at := r.Get("X-Hubspot-Request-Timestamp")
+	ms, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		return "no X-HubSpot-Request-Timestamp"
+	}
+	if age := now.Sub(time.UnixMilli(ms)); age > hookAge || age < -hookAge {
+		return "the request is too old, or one of the clocks is wrong"
+	}
+	signature, err := base64.StdEncoding.DecodeString(r.Get("X-Hubspot-Signature-V3"))
+	if err != nil || len(signature) == 0 {
+		return "no X-HubSpot-Signature-v3"
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	for _, part := range [][]byte{[]byte(r.Method), []byte(r.URL), r.Body, []byte(at)} {
+		_, _ = mac.Write(part)
+	}
+	if !hmac.Equal(mac.Sum(nil), signature) {
+		return "the signature is not of the secret " + clientSecret + " and of what came: look at web.public_url, which is signed, too"
+	}
+	return ""
+}
