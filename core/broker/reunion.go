@@ -257,6 +257,7 @@ func (r *reunion) part(ctx context.Context, m *merged) error {
 	if err := r.partLater(ctx, m); err != nil {
 		return err
 	}
+	r.carry(p.s.Person, p.l.Person, m.Was.ID.Person.Consent, p.one.Consent, a.Consent)
 	r.s.Put = append(r.s.Put, store.Put{Key: mergeKey(r.t.ID, b.ID)})
 	for n := range talks {
 		put := store.Put{Key: conversationKey(r.t.ID, a.ID, n)}
@@ -387,7 +388,11 @@ func (r *reunion) settle(ctx context.Context) error {
 		return nil
 	}
 	r.t.b.failpoint("identity-before-commit")
-	if _, err := r.t.b.settle(ctx, r.s); err != nil {
+	_, err := r.t.b.settle(ctx, r.s)
+	if r.t.b.dropAppends(&r.s, err) {
+		_, err = r.t.b.settle(ctx, r.s)
+	}
+	if err != nil {
 		return err
 	}
 	r.t.b.failpoint("identity-after-commit")

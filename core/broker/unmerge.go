@@ -17,6 +17,7 @@ import (
 // parted is what a merged dossier becomes when it is taken apart.
 type parted struct {
 	s, l dossier
+	one  *person // what both were when they were merged
 	// gone are keys of either before the merge that are a third person's by now.
 	gone []identity
 	// reopened are the escalations that the merge ended and that go on.
@@ -39,7 +40,7 @@ type setAgain struct {
 func split(now dossier, m *merged, at time.Time) parted {
 	s0, l0 := m.Was.Survivor, m.Was.ID
 	u := joinBy(s0, l0, m.Offset)
-	p := parted{s: dossier{Conversations: map[string]*conversation{}}, l: dossier{Conversations: map[string]*conversation{}}}
+	p := parted{one: u.Person, s: dossier{Conversations: map[string]*conversation{}}, l: dossier{Conversations: map[string]*conversation{}}}
 	p.s.Person, p.l.Person = splitPeople(now.Person, u.Person, s0.Person, l0.Person)
 	for _, i := range u.Person.Identities {
 		if now.Person.has(i.Key) == nil {

