@@ -62,9 +62,9 @@ type noted struct {
 	Lines []lineNote `json:"lines,omitempty"`
 }
 
-func (n *noted) add(line int, contact, format string, args ...any) {
+func (n *noted) add(line int, contact, note string) {
 	if n.Count++; n.Count <= maxNoted {
-		n.Lines = append(n.Lines, lineNote{line, contact, fmt.Sprintf(format, args...)})
+		n.Lines = append(n.Lines, lineNote{line, contact, note})
 	}
 }
 
@@ -240,25 +240,25 @@ func (im *importer) pass(send func([]json.RawMessage, map[int]roster.Row) error)
 		im.rep.Rows++
 		p, bad := cols.Read(row, im.options)
 		if bad != "" {
-			im.rep.Rejected.add(row.Line, "", "%s", bad)
+			im.rep.Rejected.add(row.Line, "", bad)
 			if err := im.reject(row, bad); err != nil {
 				return err
 			}
 			continue
 		}
 		for _, w := range p.Warnings {
-			im.rep.Warnings.add(row.Line, "", "%s", w)
+			im.rep.Warnings.add(row.Line, "", w)
 		}
 		line, why, conflict := twice.Seen(&p)
 		switch {
 		case conflict:
-			im.rep.Conflicts.add(row.Line, "", "%s", why)
+			im.rep.Conflicts.add(row.Line, "", why)
 			if err := im.reject(row, why); err != nil {
 				return err
 			}
 			continue
 		case line != 0:
-			im.rep.Duplicates.add(row.Line, "", "%s", why)
+			im.rep.Duplicates.add(row.Line, "", why)
 		}
 		data, err := json.Marshal(p)
 		if err != nil {
@@ -317,20 +317,20 @@ func (im *importer) send(people []json.RawMessage, rows map[int]roster.Row) erro
 		case broker.ImportNew:
 			im.rep.New++
 			if strings.Contains(note, "not taken") {
-				im.rep.Warnings.add(p.Line, p.Contact, "%s", note)
+				im.rep.Warnings.add(p.Line, p.Contact, note)
 			}
 		case broker.ImportSame:
 			im.rep.Same++
 			if note != "" {
-				im.rep.Warnings.add(p.Line, p.Contact, "%s", note)
+				im.rep.Warnings.add(p.Line, p.Contact, note)
 			}
 		case broker.ImportConflict:
-			im.rep.Conflicts.add(p.Line, "", "%s", note)
+			im.rep.Conflicts.add(p.Line, "", note)
 			if err := im.reject(rows[p.Line], note); err != nil {
 				return err
 			}
 		default:
-			im.rep.Changed.add(p.Line, p.Contact, "%s", note)
+			im.rep.Changed.add(p.Line, p.Contact, note)
 		}
 	}
 	return nil

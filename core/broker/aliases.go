@@ -90,7 +90,7 @@ func (a *aliases) resolve(ctx context.Context, t *tenant, e *core.Event) ([]stor
 		}
 	}
 	if e.Contact.ID == "" {
-		if !erased.IsZero() && (e.Kind == core.KindMessageStatus || !e.Time.After(erased)) {
+		if !erased.IsZero() && leftOver(e, erased) {
 			return nil, false, nil
 		}
 		if e.Contact.ID, err = t.freshContactID(ctx, founding(keys)); err != nil {

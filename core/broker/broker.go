@@ -181,7 +181,7 @@ type tenant struct {
 	templates templates
 	locks     contactLocks
 	undone    atomic.Uint64 // merges taken back since the start
-	erasures  sync.Mutex    // one at a time is worked on
+	erasures  erasures
 	numbers   map[string]*lane
 	crm       []*lane
 	desk      *desk

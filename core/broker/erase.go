@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -113,20 +114,27 @@ func (b *Broker) EraseContact(ctx context.Context, r EraseRequest) (Erasure, err
 	if err != nil {
 		return e, err
 	}
-	end := time.Now().Add(eraseWithin)
+	wait, cancel := context.WithTimeout(ctx, eraseWithin)
+	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if e, err = t.workErase(ctx, e.ID); err != nil || e.State == ErasureDone || time.Now().After(end) {
+		if e, err = t.workErase(wait, e.ID); wait.Err() != nil {
+			return b.Erasure(ctx, t.ID, e.ID) // it goes on
+		}
+		if err != nil || e.State == ErasureDone {
 			return e, err
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			return e, nil // it goes on
+		case <-wait.Done():
 		}
 	}
 }
+
+// erasures sees to it that a person is erased once, and that one erasure at a time
+// is worked on.
+type erasures struct{ begin, work sync.Mutex }
 
 // Erasure returns one that was asked for.
 func (b *Broker) Erasure(ctx context.Context, tenant, id string) (Erasure, error) {
@@ -177,8 +185,8 @@ func (t *tenant) crmNames() []string {
 
 // beginErase writes down that a contact is to be erased.
 func (t *tenant) beginErase(ctx context.Context, id string, r EraseRequest) (Erasure, error) {
-	t.erasures.Lock()
-	defer t.erasures.Unlock()
+	t.erasures.begin.Lock()
+	defer t.erasures.begin.Unlock()
 	var open *erasure
 	err := eachEntry(ctx, t.b.o.Store, t.ID, bucketErasing, "", func(en store.Entry) bool {
 		e, ok := decode[erasure](en.Value)
@@ -217,9 +225,12 @@ func (t *tenant) eraseLoop(ctx context.Context) {
 			return true
 		})
 		for _, id := range ids {
-			if _, err = t.workErase(ctx, id); err != nil && ctx.Err() == nil {
-				t.b.log.Error("an erasure does not go on for now", "tenant", t.ID, "erasure", id, "error", err)
+			if _, e := t.workErase(ctx, id); e != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w", id, e))
 			}
+		}
+		if err != nil && ctx.Err() == nil {
+			t.b.log.Error("erasures do not go on for now", "tenant", t.ID, "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -229,13 +240,18 @@ func (t *tenant) eraseLoop(ctx context.Context) {
 	}
 }
 
-// workErase goes on with an erasure as far as that is possible now.
+// workErase goes on with an erasure as far as that is possible now, unless somebody
+// else does.
 func (t *tenant) workErase(ctx context.Context, id string) (Erasure, error) {
-	t.erasures.Lock()
-	defer t.erasures.Unlock()
+	if !t.erasures.work.TryLock() {
+		e, err := t.b.Erasure(ctx, t.ID, id)
+		e.ID = id
+		return e, err
+	}
+	defer t.erasures.work.Unlock()
 	values, err := t.b.o.Store.Get(ctx, erasingKey(t.ID, id))
 	if err != nil {
-		return Erasure{}, err
+		return Erasure{ID: id}, err
 	}
 	e, ok := decode[erasure](values[0])
 	if !ok {

@@ -148,7 +148,7 @@ func TestErase_LeavesNothingOfThePersonInAnyFile(t *testing.T) {
 		}
 
 		// Once more, and what WhatsApp sends again, change nothing.
-		if again, err := b.Erasure(context.Background(), "", e.ID); err != nil || again.Done != e.Done {
+		if again, err := b.Erasure(context.Background(), "", e.ID); err != nil || !again.Done.Equal(e.Done) {
 			t.Errorf("%+v, %v", again, err)
 		}
 		people := len(b.people())
@@ -157,7 +157,7 @@ func TestErase_LeavesNothingOfThePersonInAnyFile(t *testing.T) {
 		b.accept(old)
 		late := statusOf("wamid.a1#1", "wamid.out.1", core.StatusRead)
 		late.Contact.Phone = ana
-		b.accept(late)
+		b.accept(late, core.Event{ID: "crm-1", Kind: core.KindContactChanged, Tenant: "acme", Source: "crm", Time: time.Now(), Contact: &core.Contact{Phone: ana}})
 		settled(2 * time.Second)
 		if n := len(b.people()); n != people {
 			t.Errorf("what was left brought somebody back: %d people, then %d", people, n)
@@ -347,5 +347,42 @@ func TestErase_WhatWasOnItsWayIsDroppedOrAnew(t *testing.T) {
 		}
 		b.write("wamid.a4", ana, "hello")
 		b.wantPeople("phone:" + ana)
+	})
+}
+
+// A number that has a new owner is not the erased person's any more.
+func TestErase_LeavesWhatIsSomebodyElsesByNow(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.start()
+		b.webhooks(who{"886912345678", "TW.1", ""}.wrote("1", hour(1), "mine"), who{"886912345678", "TW.2", ""}.wrote("2", hour(2), "my new number"))
+		b.wantPeople("bsuid:TW.1", "bsuid:TW.2 phone:+886912345678")
+		if e := b.erase("TW.1"); e.State != ErasureDone {
+			t.Fatalf("%+v", e)
+		}
+		b.wantPeople("bsuid:TW.2 phone:+886912345678")
+		b.webhooks(who{phone: "886912345678"}.wrote("3", time.Now(), "still me"))
+		b.wantPeople("bsuid:TW.2 phone:+886912345678")
+	})
+}
+
+// An escalation goes with the person, and whoever had it has one less.
+func TestErase_TakesOpenEscalationsOffTheDesk(t *testing.T) {
+	run(t, func(b *bridge) {
+		chatty(b)
+		b.start()
+		b.write("wamid.a1", ana, "my secret order")
+		if n := len(b.Escalations("acme")); n != 1 {
+			t.Fatalf("%d escalations", n)
+		}
+		b.erase(ana)
+		if open := b.Escalations("acme"); len(open) != 0 {
+			t.Errorf("%+v", open)
+		}
+		b.stop()
+		b.start()
+		settled(time.Hour)
+		if open := b.Escalations("acme"); len(open) != 0 || len(b.people()) != 0 {
+			t.Errorf("after a restart: %+v, %d people", open, len(b.people()))
+		}
 	})
 }

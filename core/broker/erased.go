@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -78,10 +79,25 @@ func (t *tenant) erasedAmong(ctx context.Context, keys []store.Key, values [][]b
 	return out, nil
 }
 
+// leftOver reports whether an event is what is left of somebody who was erased, and
+// must not bring them back: it is older, a status, or what a CRM tells of them
+// whose record may be about to go.
+func leftOver(e *core.Event, erased time.Time) bool {
+	switch e.Kind {
+	case core.KindMessageStatus:
+		return true
+	case core.KindContactChanged, core.KindConsentChanged:
+		if !slices.Contains([]string{sourceWhatsApp, "api", sourceFile}, e.Source) {
+			return true
+		}
+	}
+	return !e.Time.After(erased)
+}
+
 // isAnew reports whether an event is of somebody who came back after they were
-// erased, and not what is left of the time before.
+// erased.
 func isAnew(e *core.Event, erased time.Time) bool {
-	return e.Kind != core.KindMessageStatus && e.Time.After(erased) && len(claimOf(e).keys) > 0
+	return !leftOver(e, erased) && len(claimOf(e).keys) > 0
 }
 
 // dropErased ends events that are about people who were erased.

@@ -64,7 +64,7 @@ func TestImport_TwiceIsOnce(t *testing.T) {
 			return []roster.Person{more, listed("Berto", "+34600111222"), again, other}
 		}
 		before := fmt.Sprint(keysOf(b.people()))
-		b.wantImported(b.imports(false, list()...), "changed: tagged vip; the field city", "new: new: ", "changed: new: ", "new: ")
+		b.wantImported(b.imports(false, list()...), "changed: tagged vip; the field city", "new: ", "changed: new: ", "new: ")
 		if after := fmt.Sprint(keysOf(b.people())); after != before {
 			t.Fatalf("a preview changed %s to %s", before, after)
 		}

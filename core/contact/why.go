@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 
@@ -50,12 +51,12 @@ func WhyNot(raw, region string) string {
 }
 
 func because(parse, err error) string {
-	switch parse {
-	case phonenumbers.ErrInvalidCountryCode:
+	switch {
+	case errors.Is(parse, phonenumbers.ErrInvalidCountryCode):
 		return "no country has this code"
-	case phonenumbers.ErrTooShortNSN, phonenumbers.ErrTooShortAfterIDD:
+	case errors.Is(parse, phonenumbers.ErrTooShortNSN), errors.Is(parse, phonenumbers.ErrTooShortAfterIDD):
 		return "too short"
-	case phonenumbers.ErrNumTooLong:
+	case errors.Is(parse, phonenumbers.ErrNumTooLong):
 		return "too long"
 	}
 	return asText(err)

@@ -67,7 +67,7 @@ func (b *bridge) ExportContact(_ context.Context, tenant, who string) (broker.Co
 	return broker.ContactExport{Tenant: tenant}, nil
 }
 
-func (b *bridge) ContactRecords(_ context.Context, tenant, after string, limit int) (broker.ContactRecords, error) {
+func (b *bridge) ContactRecords(_ context.Context, tenant, after string, _ int) (broker.ContactRecords, error) {
 	return broker.ContactRecords{Contacts: []broker.ContactRecord{{Contact: core.Contact{ID: tenant + after}}}}, nil
 }
 

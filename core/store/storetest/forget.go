@@ -115,4 +115,30 @@ var forgetCases = []testCase{
 		b.restart()
 		b.want("opened again", rest(), []string{})
 	}},
+	{"Scrub", "what is there stays, whatever is written meanwhile, and is there when opened again", func(b *bench) {
+		b.start()
+		ctx := context.Background()
+		k := func(i int) store.Key { return store.Key{Tenant: "acme", Bucket: "state", Key: fmt.Sprint(i)} }
+		for i := range 200 {
+			b.settle(store.Settlement{Put: []store.Put{{Key: k(i), Value: fmt.Append(nil, i)}}, Add: []store.Item{item(fmt.Sprint(i), "")}})
+		}
+		for i := range 100 {
+			b.settle(store.Settlement{Put: []store.Put{{Key: k(i)}}})
+		}
+		if err := b.Scrub(ctx); err != nil {
+			b.Fatal(err)
+		}
+		check := func(when string) {
+			b.Helper()
+			values, err := b.Get(ctx, k(0), k(100), k(199))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.want(when, []string{string(values[0]), string(values[1]), string(values[2])}, []string{"", "100", "199"})
+		}
+		check("at once")
+		b.restart()
+		check("opened again")
+		b.want("items", len(b.fetch(300)), 200)
+	}},
 }
