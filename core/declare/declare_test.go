@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,7 +64,11 @@ func red(t *testing.T, n *declare.Names, files map[string]string) (lines []strin
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "node", compiler(t), "-p", ".", "--pretty", "false")
+	tsc, err := compiler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", tsc, "-p", ".", "--pretty", "false")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	places := regexp.MustCompile(`(?m)^([^\s(][^(\n]*)\((\d+),\d+\): error`).FindAllStringSubmatch(string(out), -1)
@@ -79,9 +84,9 @@ func red(t *testing.T, n *declare.Names, files map[string]string) (lines []strin
 	return lines, string(out)
 }
 
-// compiler is TypeScript's, of the version in typescript/package.json.
-func compiler(t *testing.T) string {
-	t.Helper()
+// compiler is TypeScript's, of the version in typescript/package.json. Where it is
+// not there yet, make puts it there, as it does before all tests.
+var compiler = sync.OnceValues(func() (string, error) {
 	tools := os.Getenv("TOOLS")
 	switch {
 	case tools == "":
@@ -90,14 +95,17 @@ func compiler(t *testing.T) string {
 		tools = filepath.Join("..", "..", tools)
 	}
 	path, err := filepath.Abs(filepath.Join(tools, "typescript", "node_modules", "typescript", "bin", "tsc"))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
 	if err != nil {
-		t.Fatalf("the TypeScript compiler is not there: make typescript installs it (%v)", err)
+		return "", err
 	}
-	return path
-}
+	if _, err := os.Stat(path); err != nil {
+		if out, err := exec.Command("make", "-C", filepath.Join("..", ".."), "typescript").CombinedOutput(); err != nil {
+			return "", fmt.Errorf("make typescript: %w\n%s", err, out)
+		}
+	}
+	_, err = os.Stat(path)
+	return path, err
+})
 
 // marked returns the lines of files that end in "// red".
 func marked(files map[string]string) (lines []string) {
