@@ -1,5 +1,7 @@
 package core
 
+import "time"
+
 // KindCorrection takes back what a version of the script wrote of a contact, where
 // it still is what that version wrote (Correction is set). The bridge makes such
 // events itself; no sink gets them, but what follows from them: a contact.changed
@@ -31,4 +33,6 @@ type Change struct {
 	// Was is what was written, Want what would have been.
 	Was  any `json:"was"`
 	Want any `json:"want"`
+	// At is when it was written: what the CRM told of since is not overwritten.
+	At time.Time `json:"at,omitzero"`
 }

@@ -216,6 +216,10 @@ func judge(p *person, conv *conversation, changes []core.Change) map[int]string 
 			default:
 				why = "it was changed since"
 			}
+		case c.What == core.CorrectCRM:
+			if at, ok := p.AtCRM[c.Name]; ok && at.At.After(c.At) && at.Sum != sumOf(c.Was) {
+				why = "the CRM changed it since"
+			}
 		case c.What == core.CorrectEscalation:
 			if open := conv.Escalation; open != nil && open.Reason != c.Was {
 				why = "another escalation is open"
@@ -226,6 +230,42 @@ func judge(p *person, conv *conversation, changes []core.Change) map[int]string 
 		}
 	}
 	return left
+}
+
+// crmChange is when a property was changed at a CRM, and the hash of what to: enough
+// to know it again.
+type crmChange struct {
+	At  time.Time `json:"at"`
+	Sum string    `json:"sum"`
+}
+
+const maxAtCRM = 200
+
+// toldByCRM takes note of properties that were changed at a CRM.
+func (u *turn) toldByCRM() {
+	e := u.e
+	if len(e.Fields) == 0 || e.Source == sourceCorrection || e.Source == "script" {
+		return
+	}
+	for name, v := range e.Fields {
+		if _, known := u.person.AtCRM[name]; !known && len(u.person.AtCRM) >= maxAtCRM {
+			continue
+		}
+		if u.person.AtCRM == nil {
+			u.person.AtCRM = map[string]crmChange{}
+		}
+		u.person.AtCRM[name], u.contactChanged = crmChange{At: e.Time, Sum: sumOf(v)}, true
+	}
+}
+
+// sumOf is the same for what a CRM shows alike: 9 and "9", nothing and "".
+func sumOf(v any) string {
+	text := fmt.Sprint(v)
+	if v == nil {
+		text = ""
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:6])
 }
 
 const leftSame = "it is so already"

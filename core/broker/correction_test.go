@@ -115,6 +115,31 @@ func TestCorrection_LeavesAloneWhatWasChangedSince(t *testing.T) {
 	})
 }
 
+func TestCorrection_LeavesAloneWhatTheCRMChangedSince(t *testing.T) {
+	run(t, func(b *bridge) {
+		contact := wrote(b)
+		wrong := time.Now()
+		settled(time.Minute)
+		b.accept(core.Event{ID: "crm-1", Kind: core.KindContactChanged, Tenant: "acme", Source: "crm", Time: time.Now(), Contact: &core.Contact{Phone: "+14155550100"},
+			Fields: map[string]any{"lead": "sold", "stage": "9"}})
+		settled(2 * time.Second)
+		r := correction(contact)
+		r.Contacts[0].Changes = []core.Change{
+			{What: core.CorrectCRM, Name: "lead", Was: "hot", Want: "cold", At: wrong},
+			{What: core.CorrectCRM, Name: "stage", Was: 9.0, Want: 3.0, At: wrong}, // told of, and still the same
+			{What: core.CorrectCRM, Name: "other", Was: "x", Want: "y", At: wrong},
+			{What: core.CorrectCRM, Name: "lead", Was: "hot", Want: "warm", At: time.Now()}, // written after the CRM's change
+		}
+		if diff := cmp.Diff(map[int]string{0: "the CRM changed it since"}, b.correct(r).Left); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		last := b.crm.taken()[len(b.crm.taken())-1].event
+		if diff := cmp.Diff(map[string]any{"lead": "warm", "other": "y", "stage": 3.0}, last.Fields); diff != "" {
+			t.Errorf("the CRM was told (-want +got)\n%s", diff)
+		}
+	})
+}
+
 func TestCorrection_OfSomebodyWhoIsGoneBringsNobodyBack(t *testing.T) {
 	run(t, func(b *bridge) {
 		wrote(b)

@@ -43,6 +43,8 @@ type person struct {
 	// Undeliverable is when WhatsApp last said that nothing can be delivered to the
 	// person; zero since it could, or they wrote.
 	Undeliverable time.Time `json:"undeliverable,omitzero"`
+	// AtCRM are properties that were changed at a CRM, by name.
+	AtCRM map[string]crmChange `json:"at_crm,omitempty"`
 	// Replies are the times of the latest automatic replies, from all numbers, the
 	// oldest first.
 	Replies []time.Time `json:"replies,omitempty"`

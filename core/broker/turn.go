@@ -128,6 +128,7 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 			u.hooks = script.OnStatus
 		}
 	case core.KindContactChanged:
+		u.toldByCRM()
 		t.takeOver(u)
 		u.hooks = script.OnContactChange
 	case core.KindTimer:

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/broker"
@@ -52,6 +53,7 @@ type key struct{ what, name string }
 type written struct {
 	was, want any
 	event     string
+	at        time.Time
 }
 
 // fixing is what is known of one contact.
@@ -142,7 +144,7 @@ func (f *Fixes) add(contacts map[string]*fixing, id string, p *Pair, asked bool)
 			delete(c.keys, k)
 			continue
 		}
-		c.keys[k] = written{was: x, want: y, event: p.Step.Event}
+		c.keys[k] = written{was: x, want: y, event: p.Step.Event, at: p.Step.Time}
 	}
 	c.take(p)
 	if len(c.keys) > 0 {
@@ -197,7 +199,7 @@ func (c *fixing) fix(id string) Fix {
 	x := Fix{ContactCorrection: broker.ContactCorrection{Contact: id, Number: c.number}, Who: c.who}
 	for _, k := range slices.SortedFunc(maps.Keys(c.keys), func(a, b key) int { return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.name, b.name)) }) {
 		w := c.keys[k]
-		x.Changes = append(x.Changes, core.Change{What: k.what, Name: k.name, Was: w.was, Want: w.want})
+		x.Changes = append(x.Changes, core.Change{What: k.what, Name: k.name, Was: w.was, Want: w.want, At: w.at})
 		x.Events = append(x.Events, w.event)
 	}
 	return x
