@@ -216,7 +216,7 @@ func printContact(c *cli.Context, v *broker.ContactView) {
 	t := newTable(w, "KNOWN BY", "", "FROM", "FIRST", "LAST", "AS GIVEN")
 	for _, i := range v.Identities {
 		value := i.Value
-		if i.Kind != "username" {
+		if i.Kind != "username" && i.Kind != "record" {
 			value = masked(c, value)
 		}
 		t.row(i.Kind, value, i.Source, moment(i.First), moment(i.Last), masked(c, i.Raw))

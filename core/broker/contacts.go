@@ -63,11 +63,11 @@ type ContactView struct {
 
 // Identity is one way in which a person is known.
 type Identity struct {
-	Kind string `json:"kind"` // "phone", "bsuid", "parent_bsuid", "username"
+	Kind string `json:"kind"` // "phone", "bsuid", "parent_bsuid", "username", or "record" of a CRM
 	// Value is how it is written to, Raw how it was given where that differs.
 	Value string `json:"value"`
 	Raw   string `json:"raw,omitempty"`
-	// Source is where the bridge has it from.
+	// Source is where the bridge has it from: of a record, the lane.
 	Source string    `json:"source,omitempty"`
 	First  time.Time `json:"first,omitzero"`
 	Last   time.Time `json:"last,omitzero"`
@@ -275,12 +275,19 @@ func personAt(ctx context.Context, s store.Store, tenant, id string) (*person, e
 	return personOf(v[0]), nil
 }
 
-// ContactOf returns a contact from the store alone.
-func ContactOf(ctx context.Context, s store.Store, tenant, who, region string) (ContactView, error) {
+// theContact returns the contact that an ID names, even one that was merged, or to
+// which a phone number or user id leads.
+func theContact(ctx context.Context, s store.Store, tenant, who, region string) (*person, error) {
 	p, err := personAt(ctx, s, tenant, who)
 	if errors.Is(err, store.ErrNotFound) {
 		p, _, err = whom(ctx, s, tenant, who, region)
 	}
+	return p, err
+}
+
+// ContactOf returns a contact from the store alone.
+func ContactOf(ctx context.Context, s store.Store, tenant, who, region string) (ContactView, error) {
+	p, err := theContact(ctx, s, tenant, who, region)
 	if err != nil {
 		return ContactView{}, err
 	}
@@ -291,6 +298,11 @@ func ContactOf(ctx context.Context, s store.Store, tenant, who, region string) (
 	if v.Merges, err = mergesOf(ctx, s, tenant, p.ID); err != nil {
 		return v, err
 	}
+	records, err := recordsOf(ctx, s, tenant, p.ID)
+	if err != nil {
+		return v, err
+	}
+	v.Identities = append(v.Identities, records...)
 	talks, err := conversationsOf(ctx, s, tenant, p.ID)
 	if err != nil {
 		return v, err
@@ -312,6 +324,37 @@ func (p *person) identities() []Identity {
 		out = append(out, Identity{Kind: "username", Value: p.Username, Source: sourceWhatsApp})
 	}
 	return out
+}
+
+// recordsOf returns what CRMs call a contact, as far as the history knows: it is
+// what they answered to an event about the contact alone.
+func recordsOf(ctx context.Context, s store.Store, tenant, id string) ([]Identity, error) {
+	const pages, page = 8, 500
+	var out []Identity
+	q := store.HistoryQuery{Tenant: tenant, ID: id, Limit: page}
+	for range pages {
+		recs, next, err := s.History(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range recs {
+			step, _ := decode[Step](r.Data)
+			about := step.Kind == core.KindContactChanged || step.Kind == core.KindConsentChanged
+			if !about || step.Ref == "" || step.Error != nil || !strings.HasPrefix(step.Lane, "crm/") {
+				continue
+			}
+			i := slices.IndexFunc(out, func(i Identity) bool { return i.Value == step.Ref && i.Source == step.Lane })
+			if i < 0 {
+				i, out = len(out), append(out, Identity{Kind: "record", Value: step.Ref, Source: step.Lane, First: step.Time})
+			}
+			out[i].Last = step.Time
+		}
+		if len(recs) == 0 || len(out) >= maxFound {
+			break
+		}
+		q.After = next
+	}
+	return out, nil
 }
 
 func (c *conversation) view(number, contact string) ConversationView {

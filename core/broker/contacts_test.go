@@ -51,6 +51,10 @@ func TestFindContacts_ByWhateverIsKnownOfThem(t *testing.T) {
 		b.start()
 		b.webhooks(who{"886912345678", "TW.1", ""}.wrote("wamid.1", hour(1), "vip"), who{phone: "5215512345678"}.wrote("wamid.2", hour(2), "vip"),
 			who{bsuid: "US.7"}.wrote("wamid.3", hour(3), "other"))
+		v, err := b.Contact(context.Background(), "acme", "TW.1")
+		if r := v.Identities[len(v.Identities)-1]; err != nil || r.Kind != "record" || r.Value != "record-"+v.ID || r.Source != "crm/crm" || r.First.IsZero() {
+			b.Errorf("known by %+v, %v", v.Identities, err)
+		}
 		tw, mx, us := b.whoIs("bsuid:TW.1"), b.whoIs("+525512345678"), b.whoIs("US.7")
 		for _, c := range []struct {
 			q    ContactQuery

@@ -59,7 +59,7 @@ func (b *Broker) MergeContacts(ctx context.Context, q MergeRequest) (MergeReport
 	}
 	var ids [2]string
 	for i, who := range []string{q.Contact, q.With} {
-		v, err := ContactOf(ctx, b.o.Store, t.ID, who, t.Region)
+		v, err := theContact(ctx, b.o.Store, t.ID, who, t.Region)
 		if err != nil {
 			return MergeReport{}, err
 		}
@@ -150,6 +150,9 @@ func (r *reunion) alone(ctx context.Context, survivor, id string, preview bool, 
 		out.Event = ""
 		return out, nil
 	}
+	if r.parts {
+		t.undone.Add(1) // before the contacts are given free
+	}
 	if err := r.settle(ctx); err != nil {
 		return out, err
 	}
@@ -185,13 +188,17 @@ func (t *tenant) mergeToUndo(ctx context.Context, id string) (*merged, error) {
 
 // notMerged is the error of a contact that was not merged.
 func (t *tenant) notMerged(ctx context.Context, who string) error {
-	v, err := ContactOf(ctx, t.b.o.Store, t.ID, who, t.Region)
+	v, err := theContact(ctx, t.b.o.Store, t.ID, who, t.Region)
+	if err != nil {
+		return err
+	}
+	merges, err := mergesOf(ctx, t.b.o.Store, t.ID, v.ID)
 	if err != nil {
 		return err
 	}
 	e := &core.Error{Code: core.CodeUndeliverable, Op: "unmerge", Message: v.ID + " was not merged into another contact"}
-	if len(v.Merges) > 0 {
-		e.Hint = "into it was: wabridge contact unmerge " + v.Merges[0].ID
+	if len(merges) > 0 {
+		e.Hint = "into it was: wabridge contact unmerge " + merges[0].ID
 	}
 	return e
 }

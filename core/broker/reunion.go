@@ -25,6 +25,7 @@ type reunion struct {
 	owners map[contact.Key]string // keys that change hands
 	s      store.Settlement
 	follow int
+	parts  bool     // it takes contacts apart
 	words  []string // what changes, for people
 	after  []func() // called once it is stored
 }
@@ -242,7 +243,7 @@ func (r *reunion) mergeInto(ctx context.Context, a, b *person, why string) (*per
 // part takes the contacts of a merge apart again. They are in people.
 func (r *reunion) part(ctx context.Context, m *merged) error {
 	a, b := r.people[m.Survivor], r.people[m.ID]
-	r.t.undone.Add(1) // before the contacts are given free
+	r.parts = true
 	talks, err := r.t.conversationsOf(ctx, a.ID)
 	if err != nil {
 		return err

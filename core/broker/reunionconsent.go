@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -38,11 +40,11 @@ func (r *reunion) carry(s, l *person, l0, one, now consent.Summary) {
 		l.Consent.MetaStop = &own
 	}
 	for _, p := range now.Suppressed {
-		if has(one.Suppressed, p) {
+		if slices.Contains(one.Suppressed, p) {
 			continue
 		}
 		for i, is := range l.Consent.Suppressed {
-			if is == p && !has(l0.Suppressed, p) {
+			if is == p && !slices.Contains(l0.Suppressed, p) {
 				l.Consent.Suppressed[i].Entry = r.enter(l.ID, consent.Entry{At: p.Since, Source: p.Source, Reason: p.Reason, Scope: p.Scope})
 			}
 		}
@@ -53,15 +55,6 @@ func (r *reunion) carry(s, l *person, l0, one, now consent.Summary) {
 			}
 		}
 	}
-}
-
-func has(all []consent.Suppression, p consent.Suppression) bool {
-	for _, q := range all {
-		if q == p {
-			return true
-		}
-	}
-	return false
 }
 
 // enter adds an entry to a contact's ledger, and returns its ID.
