@@ -318,8 +318,9 @@ func TestErase_WaitsForWhatIsBeingDelivered(t *testing.T) {
 // that is newer makes a new contact.
 func TestErase_WhatWasOnItsWayIsDroppedOrAnew(t *testing.T) {
 	run(t, func(b *bridge) {
+		b.withPolicy(Policy{})
 		b.start()
-		b.write("wamid.a1", ana, "hello")
+		b.write("wamid.a1", ana, "STOP")
 		old := b.people()[0].ID
 		if e := b.erase(ana); e.State != ErasureDone {
 			t.Fatalf("%+v", e)
@@ -345,6 +346,9 @@ func TestErase_WhatWasOnItsWayIsDroppedOrAnew(t *testing.T) {
 		if p := b.people(); len(p) == 1 && p[0].ID == old {
 			t.Error("the contact that was erased is back")
 		}
+		if st, err := b.Consent(context.Background(), "acme", ana); err != nil || len(st.Suppressed) != 1 {
+			t.Errorf("the STOP from before: %+v, %v", st, err)
+		}
 		b.write("wamid.a4", ana, "hello")
 		b.wantPeople("phone:" + ana)
 	})
@@ -362,6 +366,15 @@ func TestErase_LeavesWhatIsSomebodyElsesByNow(t *testing.T) {
 		b.wantPeople("bsuid:TW.2 phone:+886912345678")
 		b.webhooks(who{phone: "886912345678"}.wrote("3", time.Now(), "still me"))
 		b.wantPeople("bsuid:TW.2 phone:+886912345678")
+
+		// One that the person had before a merge is in its record, and another's too.
+		b.webhooks(who{phone: "34600111222"}.wrote("4", hour(3), "a"), who{bsuid: "ES.1"}.wrote("5", hour(3), "b"),
+			who{"34600111222", "ES.1", ""}.wrote("6", hour(4), "we are one"), who{"34600111222", "ES.2", ""}.wrote("7", hour(5), "my number now"))
+		if e := b.erase("ES.1"); e.State != ErasureDone || e.Held.Merges != 1 {
+			t.Fatalf("%+v", e)
+		}
+		b.webhooks(who{phone: "34600111222"}.wrote("8", hour(6), "still mine"))
+		b.wantPeople("bsuid:ES.2 phone:+34600111222", "bsuid:TW.2 phone:+886912345678")
 	})
 }
 
