@@ -118,6 +118,16 @@ func TestErase_LeavesNothingOfThePersonInAnyFile(t *testing.T) {
 				t.Errorf("%q is still in %v", text, left)
 			}
 		}
+		settled(10 * time.Second) // the history is moved to its segment, which is compressed
+		recs, _, err := b.store.History(context.Background(), store.HistoryQuery{Tenant: "acme", ID: RecordedID, Limit: 1000})
+		if err != nil || len(recs) == 0 {
+			t.Fatalf("%d recorded decisions, %v", len(recs), err)
+		}
+		for _, r := range recs {
+			if strings.Contains(string(r.Data), "my secret") || strings.Contains(string(r.Data), ana) {
+				t.Errorf("a recorded decision has %s", r.Data)
+			}
+		}
 		if b.fileHas("34600111222") == nil || len(b.dead()) == 0 {
 			t.Error("berto was erased as well")
 		}

@@ -40,13 +40,18 @@ func (x *session) erase(ctx context.Context, st *step) {
 	st.err = x.gone(x.call(ctx, "contact erase", http.MethodPost, x.path("objects", "contacts/gdpr-delete"), body, ignore))
 }
 
-// gone takes what is not there for what was erased.
+// gone takes what is not there for what was erased. Where HubSpot does not let us
+// erase, a person has to: the lane has other work.
 func (x *session) gone(r *refusal) *core.Error {
 	switch {
 	case r == nil, r.notThere():
 		return nil
-	case r.Code == core.CodeForbidden && r.Hint != "":
-		r.Hint += `, or set settings.erase to "archive"`
+	case r.Code == core.CodeForbidden:
+		r.Code, r.Scope = core.CodeUndeliverable, core.ScopeEvent
+		if r.Hint != "" {
+			r.Hint += ", or "
+		}
+		r.Hint += `set settings.erase to "archive", and replay this; or delete the contact by hand in HubSpot, and resolve it`
 	}
 	return r.Error
 }

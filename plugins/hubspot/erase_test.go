@@ -2,6 +2,7 @@ package hubspot_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wabridge/wabridge/core"
@@ -53,8 +54,9 @@ func TestErase_FailsWhenHubSpotDoes(t *testing.T) {
 	wantCodes(t, b.deliver(erased("e#1", person(1).ID)), map[string]core.Code{"e#1": core.CodeUnavailable})
 	b.sim.Heal()
 	b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 404, Match: "gdpr-delete"}) // no such endpoint
-	if got := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", person(1).ID)}}); got[0].Err == nil {
-		t.Error("an endpoint that is not there has erased")
+	got := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", person(1).ID)}})[0].Err
+	if got == nil || got.Code != core.CodeUndeliverable || got.Holds() != core.ScopeEvent || !strings.Contains(got.Hint, "by hand") {
+		t.Errorf("an endpoint that is not there: %+v", got)
 	}
 	b.sim.Heal()
 	if got := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", person(1).ID)}}); got[0].Err != nil || !b.sim.Records("contacts")[0].Erased {
