@@ -31,6 +31,7 @@ type asked struct {
 func (t *tenant) ask(r *round, a asked, hooks script.Hooks, id string, event []byte) {
 	r.calls = append(r.calls, script.Call{
 		Event: event, Context: t.scriptContext(a.u), Hooks: hooks, Now: a.u.step.Time, Seed: seed(id),
+		Version: a.u.step.Script, // what began with a version is finished with it
 	})
 	r.of = append(r.of, a)
 }
@@ -191,7 +192,7 @@ func (t *tenant) answers(ctx context.Context, r *round, take func(asked, *script
 			// No worker to ask: not the script's fault, and soon over.
 			u.wait(time.Second, true)
 		case u.step.Script != "" && dec.Version != "" && u.step.Script != dec.Version:
-			u.wait(0, false) // a new version came between: it decides all of it
+			u.wait(0, false) // new versions came between: one decides all of it
 		default:
 			u.step.Script = or(dec.Version, u.step.Script)
 			for _, line := range dec.Log {

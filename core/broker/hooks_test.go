@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -248,6 +250,47 @@ func TestHooks_OneVersionDecidesAllOfAnEvent(t *testing.T) {
 		settled(time.Second)
 		if got := b.wa.taken(); len(got) != 1 || got[0].event.Message.Text != "from v2" {
 			t.Errorf("sent %d, the last: %+v", len(got), got)
+		}
+	})
+}
+
+// deploying is an engine to which a new version comes after each first round. It
+// still has the one before.
+type deploying struct {
+	hooks script.Hooks
+	now   int
+	asked []string // versions wanted of the second round
+}
+
+func (d *deploying) version() string { return fmt.Sprintf("v%d", d.now) }
+
+func (d *deploying) Version(string) (script.Version, bool) {
+	return script.Version{Hash: d.version(), Hooks: d.hooks}, true
+}
+
+func (d *deploying) Decide(_ context.Context, _ string, calls []script.Call) []script.Decision {
+	out := make([]script.Decision, len(calls))
+	for i, c := range calls {
+		if out[i].Version = c.Version; c.Version == "" {
+			out[i] = acts(says("from " + d.version()))
+			out[i].Version = d.version()
+		} else {
+			d.asked = append(d.asked, c.Version)
+		}
+	}
+	d.now++
+	return out
+}
+
+func TestHooks_WhatBeganWithAVersionIsFinishedWithIt(t *testing.T) {
+	run(t, func(b *bridge) {
+		d := &deploying{hooks: script.OnMessage | script.BeforeSend}
+		b.change = func(o *Options) { o.Scripts = d }
+		b.start()
+		b.accept(received("wamid.1", "+14155550100", "hi"))
+		settled(time.Second)
+		if got := b.wa.taken(); len(got) != 1 || got[0].event.Message.Text != "from v0" || !slices.Equal(d.asked, []string{"v0"}) {
+			t.Errorf("sent %+v, asked %q", got, d.asked)
 		}
 	})
 }

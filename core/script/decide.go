@@ -77,7 +77,7 @@ func (d *deciding) frame(ctx context.Context) error {
 		d.next++
 		return nil
 	}
-	p, err := d.e.usable(d.t)
+	p, err := d.e.usable(d.t, d.calls[d.next].Version)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (d *deciding) frame(ctx context.Context) error {
 		d.w = nil
 	}
 	if d.w == nil {
-		if d.w = d.e.idleWorker(d.t); d.w == nil {
+		if d.w = d.e.idleWorker(d.t, p); d.w == nil {
 			if d.w, err = d.start(ctx, p); err != nil {
 				return err
 			}
@@ -140,10 +140,10 @@ func (d *deciding) start(ctx context.Context, p *program) (*worker, error) {
 // size is how many calls go into the next frame; 0 when the next call is too
 // large for any.
 func (d *deciding) size() int {
-	n, bytes := 0, 0
+	n, bytes, version := 0, 0, d.calls[d.next].Version
 	for _, c := range d.calls[d.next:] {
 		size := len(c.Event) + len(c.Context)
-		if size > MaxInput || n == maxFrameCalls || n > 0 && (d.single || bytes+size > frameFill) {
+		if c.Version != version || size > MaxInput || n == maxFrameCalls || n > 0 && (d.single || bytes+size > frameFill) {
 			break
 		}
 		n++
@@ -172,11 +172,13 @@ func errNoScript() error {
 	return core.Errorf(core.CodeUnavailable, "script", "the tenant has no script")
 }
 
-// usable returns the program to use now.
-func (e *Engine) usable(t *tenant) (*program, error) {
+// usable returns the program to use now: the one wanted, if it is that of before.
+func (e *Engine) usable(t *tenant, wanted string) (*program, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
+	case t.program != nil && t.before != nil && wanted == t.before.version.Hash && wanted != t.program.version.Hash:
+		return t.before, nil
 	case t.program == nil:
 		return nil, errNoScript()
 	case t.off:
@@ -187,12 +189,12 @@ func (e *Engine) usable(t *tenant) (*program, error) {
 	return t.program, nil
 }
 
-// idleWorker returns a worker of the tenant's that nobody uses, or nil.
-func (e *Engine) idleWorker(t *tenant) *worker {
+// idleWorker returns a worker of a program that nobody uses, or nil.
+func (e *Engine) idleWorker(t *tenant, p *program) *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := len(t.idle)
-	if n == 0 {
+	if n == 0 || t.program != p { // those that are idle have the program of now
 		return nil
 	}
 	w := t.idle[n-1]

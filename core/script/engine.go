@@ -84,6 +84,7 @@ type tenant struct {
 
 	// The engine's mutex guards the rest.
 	program *program // nil when unloaded
+	before  *program // that it replaced: what began with it is finished with it
 	idle    []*worker
 	strikes []time.Time // of the program, within the window
 	off     bool
@@ -213,6 +214,9 @@ func (e *Engine) Load(ctx context.Context, tenantID string, src Source) (Version
 		t = &tenant{id: tenantID, turn: make(chan struct{}, e.o.Workers)}
 		e.tenants[tenantID] = t
 	}
+	if t.program != nil && !t.off && t.program.version.Hash != p.version.Hash {
+		t.before = t.program
+	}
 	t.program, t.strikes, t.off, t.reason = p, nil, false, ""
 	stale := t.idle
 	t.idle = []*worker{w}
@@ -271,7 +275,7 @@ func (e *Engine) Unload(tenantID string) {
 	e.mu.Lock()
 	var stale []*worker
 	if t := e.tenants[tenantID]; t != nil {
-		stale, t.idle, t.program = t.idle, nil, nil
+		stale, t.idle, t.program, t.before = t.idle, nil, nil, nil
 	}
 	e.mu.Unlock()
 	for _, w := range stale {

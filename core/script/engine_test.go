@@ -418,6 +418,46 @@ func TestEngine_ChangesVersionsBetweenCallsNotWithin(t *testing.T) {
 	}
 }
 
+func TestEngine_FinishesWithTheVersionThatBegan(t *testing.T) {
+	e := start(t, script.Options{Workers: 2})
+	load := func(tag string) string {
+		t.Helper()
+		v, err := e.Load(t.Context(), "shop", script.Source{Name: "s.js", Code: fmt.Appendf(nil, "export function onMessage() { return tag('%s') }", tag)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Hash
+	}
+	ask := func(versions ...string) (tags []string) {
+		t.Helper()
+		calls := make([]script.Call, len(versions))
+		for i, v := range versions {
+			calls[i] = call(t, "x")
+			calls[i].Version = v
+		}
+		for _, d := range e.Decide(t.Context(), "shop", calls) {
+			if d.Err != nil {
+				t.Fatal(d.Err)
+			}
+			tags = append(tags, d.Actions[0].Tag)
+		}
+		return tags
+	}
+	first := load("1")
+	second := load("2")
+	if got := ask("", first, first, second, "", "unknown"); !slices.Equal(got, []string{"2", "1", "1", "2", "2", "2"}) {
+		t.Errorf("decided by %q", got)
+	}
+	load("2") // saved anew: nothing changes
+	if got := ask(first, ""); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("after the same again: decided by %q", got)
+	}
+	load("3")
+	if got := ask(first, second); !slices.Equal(got, []string{"3", "2"}) {
+		t.Errorf("after a third: decided by %q", got)
+	}
+}
+
 func TestEngine_ChecksAScriptWithoutRunning(t *testing.T) {
 	e := script.New(script.Options{Command: worker()})
 	if err := e.Check(t.Context(), script.Source{Name: "s.ts", Code: []byte("export function onMessage(e: any) {}")}); err != nil {

@@ -60,6 +60,9 @@ type Call struct {
 	Now time.Time
 	// Seed makes Math.random.
 	Seed int64
+	// Version, unless empty, is the hash of the version that is to decide. It does
+	// if it is the one loaded, or that was before; otherwise the one loaded does.
+	Version string
 }
 
 // Decision is what the hooks of one call decided.
