@@ -71,8 +71,8 @@ func (b *Broker) ImportContacts(ctx context.Context, r ImportRequest) (ImportRep
 	switch {
 	case t == nil:
 		return ImportReport{}, core.Errorf(core.CodeInvalid, "import", "no tenant %q", r.Tenant)
-	case len(r.People) > MaxImport || r.Run == "" || len(r.Run) > 64 || r.By == "" || len(r.By) > 120 || len(r.File) > 250:
-		return ImportReport{}, core.Errorf(core.CodeInvalid, "import", "run and by are needed; at most %d people at once", MaxImport)
+	case len(r.People) > MaxImport || !core.TenantPattern.MatchString(r.Run) || r.By == "" || len(r.By) > 120 || len(r.File) > 250:
+		return ImportReport{}, core.Errorf(core.CodeInvalid, "import", "run (in the form of a tenant's id) and by are needed; at most %d people at once", MaxImport)
 	}
 	for i := range r.People {
 		if err := checkImported(&r.People[i]); err != nil {

@@ -198,7 +198,7 @@ func TestImport_RefusesWhatNoListHas(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.start()
 		for name, r := range map[string]ImportRequest{
-			"no tenant": {Tenant: "x", Run: "r", By: "m"}, "no run": {Tenant: "acme", By: "m"}, "nobody's": {Tenant: "acme", Run: "r"},
+			"no tenant": {Tenant: "x", Run: "r", By: "m"}, "no run": {Tenant: "acme", By: "m"}, "a run with a sign": {Tenant: "acme", By: "m", Run: "a#1"}, "nobody's": {Tenant: "acme", Run: "r"},
 			"a person without a key": {Tenant: "acme", Run: "r", By: "m", People: []roster.Person{{Name: "x"}}},
 			"a number that is none":  {Tenant: "acme", Run: "r", By: "m", People: []roster.Person{listed("", "0912345678")}},
 			"too many":               {Tenant: "acme", Run: "r", By: "m", People: make([]roster.Person, MaxImport+1)},

@@ -29,8 +29,10 @@ func WhyNot(raw, region string) string {
 	}
 	n, parseErr := phonenumbers.Parse(number, region)
 	switch {
-	case err != nil && readable(s) != nil, region == "" && !strings.HasPrefix(s, "+"):
+	case err != nil && readable(s) != nil:
 		return asText(err)
+	case region == "" && !strings.HasPrefix(s, "+"):
+		return asText(err) + ": set region in tenant.toml to the country of such numbers"
 	case parseErr != nil:
 		return because(parseErr, err)
 	}
