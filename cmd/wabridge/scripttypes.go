@@ -24,11 +24,13 @@ import (
 
 const (
 	typesFile = declare.FileName
-	// namesSince and namesMost bound how much of the traffic is looked at for names
-	// of fields and tags.
-	namesSince = 30 * 24 * time.Hour
-	namesMost  = 10_000
+	// namesMost bounds how many decisions of each time in namesSince are looked at
+	// for names of fields and tags.
+	namesMost = 6000
 )
+
+// namesSince are how far back: where there is much traffic, the latest counts.
+var namesSince = []time.Duration{24 * time.Hour, 30 * 24 * time.Hour}
 
 func scriptTypesCommand() *cli.Command {
 	return &cli.Command{
@@ -139,7 +141,16 @@ func (t *target) names(c *cli.Context) *declare.Names {
 
 // learnContacts takes the names of fields and tags that contacts have.
 func (t *target) learnContacts(ctx context.Context, l looker, n *declare.Names) error {
-	q := broker.DecisionQuery{Tenant: t.tenant.ID, From: time.Now().Add(-namesSince), Limit: 2000}
+	for _, since := range namesSince {
+		q := broker.DecisionQuery{Tenant: t.tenant.ID, From: time.Now().Add(-since), Limit: 2000}
+		if err := learnPages(ctx, l, q, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func learnPages(ctx context.Context, l looker, q broker.DecisionQuery, n *declare.Names) error {
 	for seen := 0; seen < namesMost; {
 		page, err := l.Decisions(ctx, q)
 		if err != nil || len(page.Steps) == 0 {
