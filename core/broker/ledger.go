@@ -145,7 +145,7 @@ func (t *tenant) changeConsent(u *turn, c core.Consent, source consent.Source) e
 			return &core.Error{Code: core.CodeInvalid, Op: "consent", Message: "marketing consent needs evidence of the person's own word",
 				Hint: "say where and how they agreed: the form's address, the date of the call"}
 		}
-		if t.Policy.DoubleOptIn {
+		if t.Policy.DoubleOptIn && u.person.Consent.Levels[consent.Marketing].State != consent.Granted {
 			e.State = consent.Asked
 			u.note("policy.double_opt_in: the person has to confirm")
 		}

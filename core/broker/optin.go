@@ -15,10 +15,12 @@ import (
 
 const defaultConfirmWithin = 7 * 24 * time.Hour
 
-// questionIsOpen reports whether a "yes" of the turn's time would be an answer.
+// questionIsOpen reports whether a "yes" of the turn's time would be an answer: not
+// where the question could not be put.
 func (t *tenant) questionIsOpen(u *turn) bool {
-	st := u.person.Consent.Levels[consent.Marketing]
-	return st.State == consent.Asked && !u.e.Time.After(st.Since.Add(t.Policy.ConfirmWithin))
+	put := u.person.Question
+	return u.person.Consent.Levels[consent.Marketing].State == consent.Asked &&
+		!put.IsZero() && !u.e.Time.After(put.Add(t.Policy.ConfirmWithin))
 }
 
 // isAsked enters that the person is to be asked, and reports whether they are: not
@@ -31,15 +33,18 @@ func (t *tenant) isAsked(u *turn, enter func() bool) bool {
 // question asks the person whether they agree: with a text while they may be sent
 // one, else with the template that the texts name.
 func (t *tenant) question(u *turn, texts consent.Texts) {
+	u.person.Question, u.contactChanged = time.Time{}, true // none is open that was put before
 	name, language, hasTemplate := strings.Cut(texts.AskTemplate, "/")
 	why := u.person.Consent.Suppresses(consent.Outgoing{Marketing: true})
 	switch {
 	case why == "" && u.person.Consent.StoppedAtMeta():
 		why = "they stopped marketing in WhatsApp"
 	case why == "" && u.step.Time.Sub(u.conv.LastIn) < window:
+		u.person.Question = u.step.Time
 		t.says(u, texts.Ask)
 		return
 	case why == "" && hasTemplate:
+		u.person.Question = u.step.Time
 		t.proposeOwn(u, &core.Message{Type: core.TypeTemplate, Template: &core.Template{Name: name, Language: language}})
 		return
 	case why == "":

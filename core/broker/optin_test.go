@@ -160,3 +160,34 @@ func TestOptIn_OfAFormIsAskedByATemplate(t *testing.T) {
 		})
 	})
 }
+
+// An old question is not answered by a "yes" to something else, once the person
+// said stop and somebody else says that they agree.
+func TestOptIn_StopClosesTheQuestion(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{DoubleOptIn: true})
+		b.start()
+		b.write("wamid.1", ana, "subscribe")
+		b.write("wamid.2", ana, "stop")
+		b.change1("g", ana, core.Consent{Level: "marketing", State: "granted", Evidence: "form"})
+		settled(time.Second)
+		b.write("wamid.3", ana, "yes")
+		texts := consent.TextsFor(nil, "en")
+		b.wantSaid(texts.Ask, texts.Stop)
+		if st := b.marketing(ana); st != consent.Asked {
+			t.Errorf("%s", st)
+		}
+	})
+}
+
+func TestOptIn_WhoConfirmedNeedNotDoSoAgain(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{DoubleOptIn: true})
+		b.start()
+		b.write("wamid.1", ana, "subscribe")
+		b.write("wamid.2", ana, "yes")
+		if st := b.change1("g", ana, core.Consent{Level: "marketing", State: "granted", Evidence: "form"}); !st.MayMarket {
+			t.Errorf("%+v", st)
+		}
+	})
+}

@@ -45,6 +45,8 @@ type person struct {
 	Undeliverable time.Time `json:"undeliverable,omitzero"`
 	// AtCRM are properties that were changed at a CRM, by name.
 	AtCRM map[string]crmChange `json:"at_crm,omitempty"`
+	// Question is when the person was last asked whether they agree to marketing.
+	Question time.Time `json:"question,omitzero"`
 	// Replies are the times of the latest automatic replies, from all numbers, the
 	// oldest first.
 	Replies []time.Time `json:"replies,omitempty"`

@@ -82,11 +82,8 @@ func (t *tenant) refuses(u *turn, p *send, replies int) string {
 	if m.Type == core.TypeRead {
 		return "" // says nothing to anybody
 	}
-	if p.own {
-		return t.refusesPlain(u, p)
-	}
-	if p.asked && u.e.Source == sourcePolicy { // a question that was put off
-		if why := u.person.Consent.Suppresses(consent.Outgoing{Marketing: true}); why != "" {
+	if p.own || p.asked && u.e.Source == sourcePolicy { // put off, if it was asked for
+		if why := u.person.Consent.Suppresses(consent.Outgoing{Marketing: true}); why != "" && !p.stop {
 			return why
 		}
 		return t.refusesPlain(u, p)

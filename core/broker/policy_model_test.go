@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,9 @@ type modelStep struct {
 
 // known is what a plain reading of the history says about one person.
 type known struct {
-	granted, metaStopped, stopped, held bool
-	lastIn                              time.Time
+	granted, asked, metaStopped, stopped, held bool
+	lastIn                                     time.Time
+	question                                   time.Time // when the open question was put
 }
 
 var modelPeople = []string{ana, berto}
@@ -39,7 +41,7 @@ var modelValues = map[string][]string{
 	"meta":     {"withdrawn", "granted"},
 	"category": {"marketing", "utility"},
 	"send":     {"template promo", "template info", "template mystery", "an answer"},
-	"wait":     {"1m", "3h", "3h", "25h"},
+	"wait":     {"1m", "3h", "3h", "25h", "200h"},
 	"restart":  {""},
 }
 
@@ -52,17 +54,19 @@ func drawSteps(rt *rapid.T) []modelStep {
 }
 
 // Whatever happens, in whatever order and however often: no marketing without
-// live consent, no free text outside the window, nothing to somebody suppressed
-// but the one answer, nothing begun in the night; and the ledger is whole, with
-// one entry for each event.
+// live consent by the category that the template has now, no free text outside the
+// window, nothing to somebody suppressed but the one answer, nothing begun in the
+// night, no more automatic replies than the cap; what was asked for and is not sent
+// is in the trace, in words; and the ledger is whole, with one entry for each event.
 func TestPolicy_HoldsInEveryHistory(t *testing.T) {
 	sent := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps(rt)
-		quiet := rapid.Bool().Draw(rt, "quiet hours")
+		quiet, double := rapid.Bool().Draw(rt, "quiet hours"), rapid.Bool().Draw(rt, "double opt-in")
+		limit := rapid.SampledFrom([]int{1, 2, 1000}).Draw(rt, "reply cap")
 		var failure string
 		synctest.Test(t, func(t *testing.T) {
-			m := &model{bridge: newBridge(t), quiet: quiet, people: make([]known, len(modelPeople)), category: "utility"}
+			m := &model{bridge: newBridge(t), quiet: quiet, double: double, limit: limit, people: make([]known, len(modelPeople)), category: "utility"}
 			m.begin()
 			for i, s := range steps {
 				if failure = m.do(i, s); failure != "" {
@@ -90,6 +94,9 @@ func TestPolicy_HoldsInEveryHistory(t *testing.T) {
 type model struct {
 	*bridge
 	quiet    bool
+	double   bool
+	limit    int
+	replies  map[string][]time.Time // automatic ones
 	hours    consent.QuietHours
 	people   []known
 	category string // of the template info, as Meta has it
@@ -97,18 +104,20 @@ type model struct {
 }
 
 func (m *model) begin() {
-	p := Policy{Templates: testTemplates}
+	m.replies = map[string][]time.Time{}
+	p := Policy{Templates: testTemplates, DoubleOptIn: m.double}
 	if m.quiet {
 		m.hours, _ = consent.ParseQuietHours("21:00-08:00")
 		p.QuietHours = m.hours
 	}
-	m.change = func(o *Options) { o.Tenants[0].Policy, o.Tenants[0].ReplyCap = p, 1000 }
+	m.change = func(o *Options) { o.Tenants[0].Policy, o.Tenants[0].ReplyCap = p, m.limit }
 	m.bridge.scripts = func(e *core.Event) script.Decision {
 		if e.Message.Text == "promo please" {
 			return script.Decision{Actions: []script.Action{{Type: script.ActionReply, Message: &core.Message{Type: core.TypeTemplate, Template: &core.Template{Name: "promo", Language: "en"}}}}}
 		}
 		return script.Decision{Actions: []script.Action{{Type: script.ActionReply, Text: "auto"}}}
 	}
+	m.noSync = true
 	m.start()
 	settled(2 * time.Second)
 }
@@ -120,6 +129,7 @@ func (m *model) do(i int, s modelStep) string {
 	if s.Again {
 		times = 2
 	}
+	about := id
 	for range times {
 		switch s.What {
 		case "write":
@@ -138,7 +148,7 @@ func (m *model) do(i int, s modelStep) string {
 			m.accept(core.Event{ID: id, Kind: core.KindTemplateChanged, Tenant: "acme", Time: time.Now(),
 				TemplateChange: &core.TemplateChange{Name: "info", Language: "en", Category: s.Value}})
 		case "send":
-			m.order(id, who, s.Value)
+			about = m.order(id, who, s.Value)
 		}
 	}
 	was := *p
@@ -157,8 +167,16 @@ func (m *model) do(i int, s modelStep) string {
 			return fmt.Sprintf("step %d: %q was not answered: %q", i, s.Value, got[m.judged:])
 		}
 	}
+	from := m.judged
 	if why := m.judge(); why != "" {
 		return fmt.Sprintf("after step %d, %+v: %s", i, s, why)
+	}
+	if s.What == "write" || s.What == "send" {
+		sent := slices.ContainsFunc(m.wa.taken()[from:], func(tr try) bool { return core.RootID(tr.event.ID) == about })
+		words := m.trace(about)
+		if !sent && !strings.Contains(words, "refused: ") && !strings.Contains(words, "put off until") && !strings.Contains(words, "no answer") && !strings.Contains(words, "not asked") {
+			return fmt.Sprintf("step %d, %+v: nothing was sent, and the trace says only %q", i, s, words)
+		}
 	}
 	return ""
 }
@@ -170,7 +188,7 @@ func isStopText(s string) bool {
 func isOwnText(s string) bool {
 	return slices.ContainsFunc(consent.Languages(), func(l string) bool {
 		t := consent.TextsFor(nil, l)
-		return s == t.Stop || s == t.Start
+		return s == t.Stop || s == t.Start || s == t.Ask
 	})
 }
 
@@ -181,21 +199,50 @@ func (m *model) note(p *known, s modelStep) {
 		p.lastIn = time.Now()
 		switch s.Value {
 		case "STOP", "baja":
-			p.stopped, p.granted = true, false
+			p.stopped, p.granted, p.asked = true, false, false
 		case "start":
-			p.granted = p.granted || p.stopped
-			p.stopped = false
+			if p.stopped {
+				p.stopped = false
+				m.agrees(p)
+			}
 		case "subscribe":
-			p.stopped, p.granted = false, true
+			p.stopped = false
+			m.agrees(p)
+		case "yes":
+			if p.asked && time.Since(p.question) <= defaultConfirmWithin {
+				p.granted, p.asked = true, false
+			}
 		}
 	case "consent":
-		p.granted = s.Value == "granted"
+		if s.Value == "granted" {
+			m.agrees(p)
+		} else {
+			p.granted, p.asked = false, false
+		}
 	case "hold":
 		p.held = s.Value == "on"
 	case "meta":
 		p.metaStopped = s.Value == "withdrawn"
 	case "category":
 		m.category = s.Value
+	}
+}
+
+// agrees is somebody's word that the person does.
+func (m *model) agrees(p *known) {
+	if !m.double {
+		p.granted = true
+		return
+	}
+	if p.granted {
+		return
+	}
+	open := p.asked && time.Since(p.question) <= defaultConfirmWithin
+	if p.asked = true; !open {
+		p.question = time.Time{}
+		if !p.stopped && !p.held && !p.metaStopped && time.Since(p.lastIn) < window {
+			p.question = time.Now()
+		}
 	}
 }
 
@@ -216,6 +263,8 @@ func (m *model) judge() string {
 		switch {
 		case own != isOwnText(what):
 			return fmt.Sprintf("%q from %s", what, tr.event.Source)
+		case own && !isStopText(what) && (p.stopped || p.held):
+			return fmt.Sprintf("the bridge said %q to somebody suppressed: %+v", what, *p)
 		case own:
 		case p.stopped || p.held:
 			return fmt.Sprintf("%q went to somebody suppressed: %+v", what, *p)
@@ -224,6 +273,13 @@ func (m *model) judge() string {
 		}
 		if msg.Type != core.TypeTemplate && !p.lastIn.IsZero() && tr.at.Sub(p.lastIn) >= 24*time.Hour {
 			return fmt.Sprintf("%q went outside the window", what)
+		}
+		if tr.event.Source == "script" {
+			who := tr.event.Contact.Phone
+			m.replies[who] = slices.DeleteFunc(append(m.replies[who], tr.at), func(at time.Time) bool { return tr.at.Sub(at) >= 10*time.Minute-time.Second })
+			if n := len(m.replies[who]); n > m.limit {
+				return fmt.Sprintf("%q is the automatic reply number %d within ten minutes, the cap is %d", what, n, m.limit)
+			}
 		}
 		if m.quiet && marketing {
 			t := m.tenants["acme"]

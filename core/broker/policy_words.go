@@ -61,10 +61,10 @@ func (t *tenant) obey(u *turn, said consent.Said, source consent.Source) bool {
 		if !t.Policy.StopMarketingOnly {
 			answer, text = enter(stop) || answer, texts.Stop
 		}
-		t.answerOnce(u, answer, text)
+		t.answerOnce(u, answer, text).stop = true
 		return true
 	case consent.StopMarketing:
-		t.answerOnce(u, enter(marketing(consent.Withdrawn)), texts.StopMarketing)
+		t.answerOnce(u, enter(marketing(consent.Withdrawn)), texts.StopMarketing).stop = true
 		return true
 	case consent.Start:
 		if !c.StoppedByWord() {
@@ -79,8 +79,8 @@ func (t *tenant) obey(u *turn, said consent.Said, source consent.Source) bool {
 		return true
 	case consent.Confirm:
 		if !t.questionIsOpen(u) {
-			if st := c.Levels[consent.Marketing]; st.State == consent.Asked {
-				u.note("no answer any more: the question of " + st.Since.Format(time.DateOnly) + " was open for " + t.Policy.ConfirmWithin.String() + " (confirm_within)")
+			if put := u.person.Question; !put.IsZero() && c.Levels[consent.Marketing].State == consent.Asked {
+				u.note("no answer any more: the question of " + put.Format(time.DateOnly) + " was open for " + t.Policy.ConfirmWithin.String() + " (confirm_within)")
 			}
 			return false
 		}
@@ -98,6 +98,7 @@ func (t *tenant) grant(u *turn, enter func(consent.Entry) bool, texts consent.Te
 	if t.Policy.DoubleOptIn {
 		switch {
 		case u.person.Consent.Levels[consent.Marketing].State == consent.Granted:
+			u.note("they agreed already: no answer")
 		case t.isAsked(u, func() bool { return enter(consent.Entry{Level: consent.Marketing, State: consent.Asked}) }), back:
 			t.question(u, texts)
 		default:
@@ -110,28 +111,30 @@ func (t *tenant) grant(u *turn, enter func(consent.Entry) bool, texts consent.Te
 
 // answerOnce says the bridge's own text, where something changed: who writes STOP
 // again gets silence.
-func (t *tenant) answerOnce(u *turn, changed bool, text string) {
+func (t *tenant) answerOnce(u *turn, changed bool, text string) *send {
 	if !changed {
 		u.note("nothing changed by it: no answer")
-		return
+		return &send{}
 	}
-	t.says(u, text)
+	return t.says(u, text)
 }
 
 // says proposes a text of the bridge's own.
-func (t *tenant) says(u *turn, text string) {
-	if text != "" {
-		t.proposeOwn(u, &core.Message{Type: core.TypeText, Text: text})
+func (t *tenant) says(u *turn, text string) *send {
+	if text == "" {
+		return &send{}
 	}
+	return t.proposeOwn(u, &core.Message{Type: core.TypeText, Text: text})
 }
 
 // proposeOwn proposes a message of the bridge's own.
-func (t *tenant) proposeOwn(u *turn, m *core.Message) {
-	if u.contact.Address() == (core.Address{}) || u.e.Number == "" {
-		return
+func (t *tenant) proposeOwn(u *turn, m *core.Message) *send {
+	p := &send{own: true, message: m}
+	if u.contact.Address() != (core.Address{}) && u.e.Number != "" {
+		m.Direction, m.To = core.Outbound, u.contact.Address()
+		u.sends = append(u.sends, p)
 	}
-	m.Direction, m.To = core.Outbound, u.contact.Address()
-	u.sends = append(u.sends, &send{own: true, message: m})
+	return p
 }
 
 // languageOf is the language to answer in: that of the words, unless they are

@@ -15,9 +15,9 @@ type send struct {
 	// asked says that the turn's event asks for it: the API or a CRM does. The
 	// others are automatic replies.
 	asked bool
-	// own says that it is a text of the bridge's own: the answer to STOP is sent
-	// to whoever is suppressed by it.
-	own bool
+	// own says that it is the bridge's own word, stop that it is the answer to
+	// STOP, which is sent to whoever is suppressed by it.
+	own, stop bool
 	// confidence is how sure the script is of it; nil when it does not say.
 	confidence *float64
 	// refused says why it is not sent; empty when it is.
