@@ -122,6 +122,9 @@ func printHeld(w io.Writer, e broker.Erasure) {
 	for _, lane := range e.Lanes {
 		fmt.Fprintf(w, "        and what %s has\n", printable(lane))
 	}
+	for _, id := range e.Related {
+		fmt.Fprintf(w, "another contact had one of the numbers, or has it now, and stays: %s. If it is the same person, erase it, too\n", id)
+	}
 }
 
 func printErasure(c *cli.Context, e broker.Erasure) {

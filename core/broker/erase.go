@@ -70,6 +70,9 @@ type Erasure struct {
 	Held Held `json:"held"`
 	// Lanes are the CRMs that are asked to erase, too.
 	Lanes []string `json:"lanes"`
+	// Related are contacts that had one of the numbers before, or have one now: they
+	// are taken for other people, and stay. Told by a preview.
+	Related []string `json:"related,omitempty"`
 	// Waiting says what is not done yet, and for whom it waits.
 	Waiting []string `json:"waiting,omitempty"`
 }
@@ -167,12 +170,25 @@ func (t *tenant) previewErase(ctx context.Context, id string) (Erasure, error) {
 			k := r.IDs[0] + r.Time.String()
 			if !seen[k] {
 				e.Held.Records++
+				e.relate(h, r)
 			}
 			seen[k] = true
 		}
 		return nil
 	})
 	return e, err
+}
+
+// relate takes note of whom a record tells that a number went from or to.
+func (e *Erasure) relate(h *holding, r store.Record) {
+	if step, ok := decode[Step](r.Data); !ok || step.Step != "moved" {
+		return
+	}
+	for _, id := range r.IDs {
+		if isContactID(id) && !slices.Contains(h.ids, id) && !slices.Contains(e.Related, id) {
+			e.Related = append(e.Related, id)
+		}
+	}
 }
 
 func (t *tenant) crmNames() []string {

@@ -370,6 +370,10 @@ func TestErase_LeavesWhatIsSomebodyElsesByNow(t *testing.T) {
 		b.start()
 		b.webhooks(who{"886912345678", "TW.1", ""}.wrote("1", hour(1), "mine"), who{"886912345678", "TW.2", ""}.wrote("2", hour(2), "my new number"))
 		b.wantPeople("bsuid:TW.1", "bsuid:TW.2 phone:+886912345678")
+		before, err := b.EraseContact(context.Background(), EraseRequest{Tenant: "acme", Contact: "TW.1", Preview: true})
+		if err != nil || len(before.Related) != 1 || before.Related[0] != b.whoIs("TW.2") {
+			t.Errorf("the preview: %+v, %v", before, err)
+		}
 		if e := b.erase("TW.1"); e.State != ErasureDone {
 			t.Fatalf("%+v", e)
 		}
