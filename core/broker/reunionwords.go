@@ -35,7 +35,7 @@ func (r *reunion) sayMerged(m *merged, u union) {
 	}
 	for _, id := range []*person{a, b} {
 		if was, is := stands(id), stands(u.Person); was != is {
-			r.say("of what %s said about consent and what the other did, the later word counts: %s (it was: %s)", id.ID, is, was)
+			r.say("consent: the later word of both counts, and a reason to send nothing stays. For %s that is: %s (now: %s)", id.ID, is, was)
 		}
 	}
 	for _, e := range u.ended {
@@ -78,7 +78,7 @@ func (r *reunion) sayParted(ctx context.Context, m *merged, talks map[string]*co
 	}
 	for _, was := range []struct{ p, before *person }{{a, m.Was.Survivor.Person}, {b, m.Was.ID.Person}} {
 		if before, now := stands(was.before), stands(was.p); before != now {
-			r.say("of what was said about consent meanwhile, what forbids holds for %s too: %s (before the merge: %s)", was.p.ID, now, before)
+			r.say("consent: of what was said meanwhile, what forbids holds for both. For %s that is: %s (before the merge: %s)", was.p.ID, now, before)
 		}
 	}
 	for _, e := range p.moved {
