@@ -153,10 +153,14 @@ func (k *keeper) renew(ctx context.Context, refused *core.Token) (*core.Token, *
 	return token, nil
 }
 
-// failure makes an error that is the whole lane's.
+// failure makes an error that is the whole lane's. What is wrong with the settings
+// is no event's fault, which must not be given up for it.
 func (k *keeper) failure(err *core.Error) *core.Error {
 	e := *err
 	e.Scope = core.ScopeLane
+	if e.Code == core.CodeInvalid {
+		e.Code = core.CodeForbidden
+	}
 	return &e
 }
 

@@ -59,6 +59,8 @@ func (v visitor) Authorize(ctx context.Context, a core.Account) (core.Token, err
 		return core.Token{}, &core.Error{Code: core.CodeRateLimited, Op: "token", Message: "too many tokens", RetryAfter: time.Hour}
 	case http.StatusForbidden:
 		return core.Token{}, &core.Error{Code: core.CodeUnauthenticated, Op: "token", Message: "the secret " + a.Secrets["token"].Reveal() + " is revoked", Hint: "sign in again"}
+	case http.StatusBadRequest:
+		return core.Token{}, core.Errorf(core.CodeInvalid, "settings", "url: it is wrong")
 	case http.StatusNoContent:
 		return core.Token{}, nil
 	default:
@@ -263,6 +265,7 @@ func TestHost_AsksNoMoreForTokensThanItMay(t *testing.T) {
 		"revoked":                   {http.StatusForbidden, &drawer{}, core.CodeUnauthenticated},
 		"no answer":                 {http.StatusNoContent, &drawer{}, core.CodeInternal},
 		"out of order":              {http.StatusBadGateway, &drawer{}, core.CodeUnavailable},
+		"a wrong setting":           {http.StatusBadRequest, &drawer{}, core.CodeForbidden}, // the events are kept
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
