@@ -9,41 +9,6 @@ import (
 	"github.com/wabridge/wabridge/core/crm"
 )
 
-// maxCalls is how many requests one batch may cost while the row that HubSpot
-// refuses is looked for: enough to find three among a hundred by halving.
-const maxCalls = 24
-
-// isolate hands items to try, which decides what it can and returns the rest with
-// the error that explains it. As long as the error is that of some item (it is
-// invalid, but nothing says which item is), the rest is halved and tried again, so
-// that its neighbours pass. fail ends the items that cannot be helped.
-func isolate[T any](items []T, calls *int, try func([]T) ([]T, *core.Error), fail func(T, *core.Error)) {
-	if len(items) == 0 {
-		return
-	}
-	failAll := func(items []T, err *core.Error) {
-		for _, it := range items {
-			fail(it, err)
-		}
-	}
-	if *calls == 0 {
-		failAll(items, &core.Error{Code: core.CodeUnavailable, Op: "batch", Source: core.SourceVendor,
-			Message: "HubSpot refused the batch for a row it did not name"})
-		return
-	}
-	*calls--
-	rest, err := try(items)
-	switch {
-	case err == nil, len(rest) == 0:
-	case err.Code != core.CodeInvalid, len(items) == 1:
-		failAll(rest, err)
-	default:
-		half := len(rest) / 2
-		isolate(rest[:half], calls, try, fail)
-		isolate(rest[half:], calls, try, fail)
-	}
-}
-
 // upsertAnswer is what is read of the answer to a batch upsert.
 type upsertAnswer struct {
 	Results []struct {
@@ -102,10 +67,10 @@ func (x *session) again(ctx context.Context, o object, rs []*row) {
 
 // upsert writes rows by the object's key.
 func (x *session) upsert(ctx context.Context, o object, rs []*row) {
-	calls := maxCalls
+	calls := crm.MaxTries
 	for len(rs) > 0 {
 		n := min(len(rs), maxBatch)
-		isolate(rs[:n], &calls,
+		crm.Isolate(rs[:n], &calls,
 			func(rs []*row) ([]*row, *core.Error) { return x.upsertOnce(ctx, o, rs) },
 			func(r *row, err *core.Error) { r.err = err })
 		rs = rs[n:]
@@ -278,10 +243,10 @@ type pair struct {
 
 // associate makes the default association of each pair. Made twice, it is one.
 func (x *session) associate(ctx context.Context, pairs []*pair) {
-	calls := maxCalls
+	calls := crm.MaxTries
 	for len(pairs) > 0 {
 		n := min(len(pairs), maxBatch)
-		isolate(pairs[:n], &calls,
+		crm.Isolate(pairs[:n], &calls,
 			func(ps []*pair) ([]*pair, *core.Error) { return x.associateOnce(ctx, ps) },
 			func(p *pair, err *core.Error) { p.err = err })
 		pairs = pairs[n:]
