@@ -8,6 +8,7 @@ import (
 	"github.com/wabridge/wabridge/core/plugin"
 	customhttp "github.com/wabridge/wabridge/plugins/custom-http"
 	"github.com/wabridge/wabridge/plugins/hubspot"
+	"github.com/wabridge/wabridge/plugins/zoho"
 )
 
 // connectors are those that are built in, by name. Each runs in a process of
@@ -15,6 +16,7 @@ import (
 var connectors = map[string]func() core.Connector{
 	"custom-http": customhttp.New,
 	"hubspot":     hubspot.New,
+	"zoho":        zoho.New,
 }
 
 func connectorNames() []string { return slices.Sorted(maps.Keys(connectors)) }

@@ -15,6 +15,7 @@ import (
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 	"github.com/wabridge/wabridge/plugins/custom-http/customhttpsim"
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
 )
 
 func simCommand() *cli.Command {
@@ -52,6 +53,12 @@ func simCommand() *cli.Command {
 				Description: "Example:\n   wabridge sim custom-http --token secret",
 				Flags:       flags("8092", &cli.StringFlag{Name: "token", Usage: "the bearer token; none needed when not given"}),
 			},
+			{
+				Name: "zoho", Usage: "Zoho CRM, accounts server and API", Action: simZoho,
+				Description: "Example:\n   wabridge sim zoho --refresh-token 1000.demo",
+				Flags: flags("8093", &cli.StringFlag{Name: "refresh-token", Usage: "the refresh token; any when not given"},
+					&cli.BoolFlag{Name: "bare", Usage: "without the fields and the module that an administrator makes"}),
+			},
 		},
 	}
 }
@@ -79,6 +86,19 @@ func simHubSpot(c *cli.Context) error {
 	sim := hubspotsim.New(hubspotsim.Options{Tokens: c.StringSlice("token"), Latency: c.Duration("latency")})
 	return runSim(c, sim, nil, []string{
 		`curl "%[1]s/_sim/ledger?object=contacts"                       # what it holds`,
+		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
+		`curl %[1]s/_sim/stats`,
+	})
+}
+
+func simZoho(c *cli.Context) error {
+	sim := zohosim.New(zohosim.Options{
+		RefreshToken: c.String("refresh-token"), Latency: c.Duration("latency"), TokensIn10Min: 10,
+		Bare: c.Bool("bare"), NoMessages: c.Bool("bare"), Concurrency: 20, SubConcurrency: 10,
+	})
+	return runSim(c, sim, nil, []string{
+		`# the lane's settings: api_url = "%[1]s", accounts_url = "%[1]s"`,
+		`curl "%[1]s/_sim/ledger?module=WhatsApp_Messages"              # what it holds`,
 		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
 		`curl %[1]s/_sim/stats`,
 	})

@@ -1,0 +1,312 @@
+package zoho
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
+)
+
+// contactFields are the fields of ours on contacts.
+func (s *settings) contactFields() []named {
+	list := []named{{"contact_key", s.ContactKey}, {"name_field", s.NameField}, {"phone_field", s.PhoneField}, {"bsuid_field", s.BSUIDField},
+		{"username_field", s.UsernameField}, {"tags_field", s.TagsField}, {"consent_field", s.ConsentField}, {"suppressed_field", s.SuppressedField}}
+	if s.Mode == "notes" {
+		list = append(list, named{"notes_field", s.NotesField})
+	}
+	for name, field := range s.ContactFields {
+		list = append(list, named{"contact_fields." + name, field})
+	}
+	return list
+}
+
+// writeContacts reads the contacts of a plan and writes what differs.
+func (x *session) writeContacts(ctx context.Context, p *plan) {
+	fail := func(err *core.Error) {
+		for _, st := range p.steps {
+			if st.err == nil && st.contact != nil {
+				st.err = err
+			}
+		}
+	}
+	if len(p.contacts.list) == 0 {
+		return
+	}
+	fs, err := x.fieldsOf(ctx, x.ContactModule, names(p.contacts.list)...)
+	if err != nil {
+		fail(err)
+		return
+	}
+	for _, n := range x.contactFields() {
+		if err := fs.lacking(n); err != nil && (n.name == x.ContactKey || slices.Contains(names(p.contacts.list), n.name)) {
+			fail(err)
+			return
+		}
+	}
+	x.refuseUnknown(p, fs)
+	list := pick(p.contacts.list, func(r *row) bool { return wanted(p, r) })
+	if len(list) == 0 {
+		return
+	}
+	also := []string{x.NameField, x.TagsField}
+	if x.Mode == "notes" {
+		also = append(also, x.NotesField)
+	}
+	have, err := x.byKey(ctx, fs, x.ContactKey, keys(list), append(also, names(list)...)...)
+	if err != nil {
+		fail(err)
+		return
+	}
+	for _, r := range list {
+		if f := have[r.key]; f != nil {
+			r.have, r.id = f, f.id()
+		}
+	}
+	x.adopt(ctx, list)
+	if x.Mode == "notes" {
+		x.rememberNotes(p)
+	}
+	tags := x.takeTags(p, list)
+	x.putContacts(ctx, fs, list)
+	x.writeTags(ctx, fs, tags)
+	for _, st := range p.steps {
+		if st.err == nil && st.contact != nil {
+			st.err = st.contact.err
+		}
+	}
+}
+
+// wanted reports whether a step that is still good needs a row.
+func wanted(p *plan, r *row) bool {
+	return slices.ContainsFunc(p.steps, func(st *step) bool {
+		return st.err == nil && (st.contact == r || st.message == r || st.escalation == r)
+	})
+}
+
+// refuseUnknown ends the events whose script returned a field that Zoho does not
+// have: Zoho itself would keep silent about it.
+func (x *session) refuseUnknown(p *plan, fs *fields) {
+	for _, st := range p.steps {
+		if st.err != nil || st.contact == nil {
+			continue
+		}
+		for name := range st.event.Fields {
+			f := fs.byName[name]
+			if f != nil && !f.ReadOnly || name == x.ContactKey {
+				continue
+			}
+			st.err = &core.Error{Code: core.CodeInvalid, Op: "contact upsert", Source: core.SourcePlugin, Vendor: "FIELD_MISSING",
+				Message: fs.module + " has no field of a name that mapToCRM returned"}
+			if apiName.MatchString(name) {
+				st.err.Message = fs.module + " has no field " + name
+				st.err.Hint = "create the field " + name + " in Zoho, or do not return it from mapToCRM"
+				if f != nil {
+					st.err.Message, st.err.Hint = fs.module+"."+name+" is read-only", "do not return it from mapToCRM"
+				}
+			}
+			break
+		}
+	}
+}
+
+// putContacts writes the rows that differ from their records.
+func (x *session) putContacts(ctx context.Context, fs *fields, list []*row) {
+	values := map[*row][]value{}
+	for _, r := range list {
+		changed := valuesFor(fs, r, true)
+		if r.have != nil && len(changed) == 0 && !r.adopted {
+			continue // it is there as it should be
+		}
+		values[r] = withName(fs, r, x.NameField, changed)
+	}
+	conflicts := map[*row]string{}
+	refused := func(r *row, o *outcome) bool {
+		if o.Code == "DUPLICATE_DATA" && o.Details.Field != x.ContactKey && x.OnConflict == "adopt" {
+			conflicts[r] = o.existing()
+		}
+		return false
+	}
+	toWrite := func(adopted bool) []*row {
+		return pick(list, func(r *row) bool { return values[r] != nil && r.adopted == adopted })
+	}
+	update := writing{op: "contact update", method: http.MethodPut, path: x.ContactModule, key: x.ContactKey}
+	x.write(ctx, update, toWrite(true), values)
+	x.write(ctx, writing{op: "contact upsert", method: http.MethodPost, path: x.ContactModule + "/upsert", key: x.ContactKey, upsert: true, refused: refused},
+		toWrite(false), values)
+	for _, r := range list {
+		if id := conflicts[r]; recordID.MatchString(id) && r.have == nil {
+			found, err := x.query(ctx, x.ContactModule, "id = "+quote(id), "id", x.ContactKey, x.NameField)
+			if err != nil || len(found) != 1 || found[0].text(x.ContactKey) != "" {
+				continue // the conflict stands
+			}
+			r.id, r.have, r.adopted = id, found[0], true
+			values[r] = withName(fs, r, x.NameField, valuesFor(fs, r, false))
+			x.write(ctx, update, []*row{r}, values)
+		}
+	}
+}
+
+// adopt looks for records of people who are new to the bridge: made by hand, they
+// hold the number in one of many ways to write it. A query finds what ends alike,
+// and contact.ParsePhone says whether it is the same number. A record that is
+// another contact's is left alone. What cannot be looked for is made anew.
+func (x *session) adopt(ctx context.Context, list []*row) {
+	if !x.Adopt || x.PhoneField == "" || len(x.AdoptFields) == 0 {
+		return
+	}
+	names := append([]string{"id", x.ContactKey, x.NameField}, x.AdoptFields...)
+	names = slices.Compact(names)
+	var conditions []string
+	people := map[contact.Key]*row{}
+	taken := map[string]bool{}
+	ask := func() {
+		if len(conditions) == 0 {
+			return
+		}
+		found, err := x.query(ctx, x.ContactModule, anyOf(conditions), names...)
+		for _, r := range people {
+			if err != nil && r.id == "" {
+				r.err = err
+			}
+		}
+		for _, f := range found {
+			for _, name := range x.AdoptFields {
+				number, err := contact.ParsePhone(f.text(name), x.Region)
+				if err != nil {
+					continue
+				}
+				if r := people[number.Key()]; r != nil && r.id == "" && !taken[f.id()] && f.text(x.ContactKey) == "" && recordID.MatchString(f.id()) {
+					r.id, r.have, r.adopted, taken[f.id()] = f.id(), f, true, true
+				}
+			}
+		}
+		conditions, people = nil, map[contact.Key]*row{}
+	}
+	for _, r := range list {
+		phone, _ := r.get(x.PhoneField).(string)
+		address, err := core.ParseAddress(phone)
+		if r.have != nil || err != nil || address.Kind != core.AddressPhone {
+			continue
+		}
+		var mine []string
+		for _, ending := range contact.Written(address) {
+			for _, name := range x.AdoptFields {
+				mine = append(mine, name+" like "+quote("%"+strings.ReplaceAll(ending, "%", "")))
+			}
+		}
+		if len(mine) > maxCriteria {
+			mine = mine[:maxCriteria]
+		}
+		if len(conditions)+len(mine) > maxCriteria {
+			ask()
+		}
+		conditions, people[contact.KeyOf(address)] = append(conditions, mine...), r
+	}
+	ask()
+}
+
+// tagChange is what becomes of a contact's tags.
+type tagChange struct {
+	r          *row
+	text       any
+	add, leave []string
+}
+
+// takeTags takes the tags out of the rows of a plan: they are written last, when
+// Zoho's own tags are as they should be, so that an attempt that ends in between is
+// made good by the next.
+func (x *session) takeTags(p *plan, list []*row) []tagChange {
+	if !x.NativeTags {
+		return nil
+	}
+	var changes []tagChange
+	for _, r := range list {
+		i := slices.IndexFunc(p.steps, func(st *step) bool { return st.contact == r && st.tags })
+		if i < 0 {
+			continue
+		}
+		now := p.steps[i].event.Contact.Tags
+		for _, st := range p.steps[i:] {
+			if st.contact == r && st.tags {
+				now = st.event.Contact.Tags // the latest
+			}
+		}
+		c := tagChange{r: r, text: r.get(x.TagsField)}
+		before := strings.Split(r.have.text(x.TagsField), ";")
+		for _, t := range now {
+			if !slices.Contains(before, t) && t != "" {
+				c.add = append(c.add, t)
+			}
+		}
+		for _, t := range before {
+			if !slices.Contains(now, t) && t != "" {
+				c.leave = append(c.leave, t)
+			}
+		}
+		if len(c.add)+len(c.leave) == 0 {
+			continue
+		}
+		r.values = slices.DeleteFunc(r.values, func(v value) bool { return v.name == x.TagsField })
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// maxTag is how many characters Zoho's tags have at most.
+const maxTag = 25
+
+// writeTags adds and removes tags, a call for each, then writes the field that says
+// which are ours.
+func (x *session) writeTags(ctx context.Context, fs *fields, changes []tagChange) {
+	type verb struct{ path, tag string }
+	rows := map[verb][]*row{}
+	var order []verb
+	note := func(path, tag string, r *row) {
+		if cut := []rune(tag); len(cut) > maxTag {
+			tag = string(cut[:maxTag])
+		}
+		v := verb{path, tag}
+		if rows[v] == nil {
+			order = append(order, v)
+		}
+		rows[v] = append(rows[v], r)
+	}
+	for _, c := range changes {
+		if c.r.err != nil || c.r.id == "" {
+			continue
+		}
+		for _, t := range c.leave {
+			note("remove_tags", t, c.r)
+		}
+		for _, t := range c.add {
+			note("add_tags", t, c.r)
+		}
+	}
+	for _, v := range order {
+		ids := make([]string, 0, len(rows[v]))
+		for _, r := range rows[v] {
+			ids = append(ids, r.id)
+		}
+		body := map[string]any{"tags": []map[string]string{{"name": v.tag}}, "ids": ids}
+		if err := x.post(ctx, "contact tag", x.ContactModule+"/actions/"+v.path, body); err != nil {
+			for _, r := range rows[v] {
+				r.err = err
+			}
+		}
+	}
+	f := fs.byName[x.TagsField]
+	if f == nil {
+		return
+	}
+	values := map[*row][]value{}
+	var list []*row
+	for _, c := range changes {
+		if c.r.err == nil && c.r.id != "" {
+			values[c.r], list = []value{{x.TagsField, f.value(c.text)}}, append(list, c.r)
+		}
+	}
+	x.write(ctx, writing{op: "contact tag", method: http.MethodPut, path: x.ContactModule}, list, values)
+}

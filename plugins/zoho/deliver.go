@@ -1,0 +1,48 @@
+package zoho
+
+import (
+	"context"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+// Deliver implements [core.Connector]. First the contacts, then the messages of
+// those whose contact is written, then escalations. A row that fails ends only the
+// events that share it.
+func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+	if len(batch) == 0 {
+		return nil
+	}
+	x, err := c.open(a)
+	if err == nil {
+		err = x.reserved()
+	}
+	if err != nil {
+		return crm.FailAll(batch, err)
+	}
+	p := x.plan(batch)
+	if x.Mode == "notes" {
+		x.deliverNotes(ctx, p)
+	} else {
+		x.readStatuses(ctx, p)
+		x.writeContacts(ctx, p)
+		x.writeMessages(ctx, p)
+	}
+	x.writeEscalations(ctx, p)
+	for _, st := range p.steps {
+		if st.err == nil && st.event.Kind == core.KindContactErased {
+			st.err = x.erase(ctx, st.event)
+		}
+	}
+	results := make([]core.Result, len(p.steps))
+	for i, st := range p.steps {
+		results[i] = core.Result{ID: st.event.ID, Err: st.err}
+		for _, r := range []*row{st.contact, st.message, st.escalation} {
+			if st.err == nil && r != nil && r.id != "" {
+				results[i].Ref = r.id
+			}
+		}
+	}
+	return results
+}

@@ -1,0 +1,223 @@
+package zoho
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+// In mode "notes" a message is a note of its contact. Zoho has no upsert for notes
+// and no key on them, so a field on the contact remembers the last notes that may
+// have been made: it is written, with what else changed, before them. A message that
+// is not in it is new, and its note is made without looking. One that is there, or
+// that was tried before, is looked for among the contact's notes first. So is the
+// note of a status: it is in the title, which ends in WhatsApp's id.
+
+const (
+	maxContent = 60_000 // bytes; Zoho takes 65,535 characters
+	// noteMarks is how many notes a contact's field remembers, markSize how long each
+	// mark is: together they fit a field of one line.
+	noteMarks = 18
+	markSize  = 12
+	// notePages is how many pages of 200 notes are looked through.
+	notePages = 5
+	// noteLookups is how many contacts' notes are looked through at once.
+	noteLookups = 4
+)
+
+// noteID is how the title of a message's note ends.
+func noteID(wamid string) string {
+	if len(wamid) > 80 {
+		return mark(wamid)
+	}
+	return wamid
+}
+
+func mark(wamid string) string {
+	sum := sha256.Sum256([]byte(wamid))
+	return hex.EncodeToString(sum[:])[:markSize]
+}
+
+func noteTitle(arrow, status, wamid string) string {
+	if status != "" {
+		status = " " + status
+	}
+	return "WhatsApp " + strings.TrimSpace(arrow) + status + " · " + noteID(wamid)
+}
+
+// deliverNotes writes contacts and notes. Calls take turns: what two at once could
+// not see of each other, they would make twice.
+func (x *session) deliverNotes(ctx context.Context, p *plan) {
+	select {
+	case x.known.notes <- struct{}{}:
+		defer func() { <-x.known.notes }()
+	case <-ctx.Done():
+		for _, st := range p.steps {
+			if st.err == nil {
+				st.err = crm.Failure(core.CodeUnavailable, "note", "no turn to write notes: %v", ctx.Err())
+			}
+		}
+		return
+	}
+	x.writeContacts(ctx, p)
+	x.findNotes(ctx, p)
+	x.putNotes(ctx, p)
+	for _, st := range p.steps {
+		if st.err == nil && st.message != nil {
+			st.err = st.message.err
+		}
+	}
+}
+
+// rememberNotes adds the marks of new messages to their contacts, and says of which
+// messages a note may be there.
+func (x *session) rememberNotes(p *plan) {
+	for _, st := range p.steps {
+		if st.err != nil || st.message == nil || st.contact == nil {
+			continue
+		}
+		text, _ := st.contact.get(x.NotesField).(string)
+		if text == "" {
+			text = st.contact.have.text(x.NotesField)
+		}
+		marks := strings.Fields(text)
+		if slices.Contains(marks, mark(st.message.key)) {
+			st.repeated = true
+			continue
+		}
+		if st.event.Kind == core.KindMessageStatus {
+			st.repeated = true // the message was there before its status, as a rule
+		}
+		marks = append(marks, mark(st.message.key))
+		st.contact.set(x.NotesField, strings.Join(marks[max(0, len(marks)-noteMarks):], " "))
+	}
+}
+
+// findNotes looks for the notes that may be there.
+func (x *session) findNotes(ctx context.Context, p *plan) {
+	wantedOf := map[*row][]*row{}
+	looked := map[*row]bool{}
+	var contacts []*row
+	for _, st := range p.steps {
+		if st.err != nil || st.message == nil || st.contact == nil || !st.repeated || looked[st.message] {
+			continue
+		}
+		looked[st.message] = true
+		if wantedOf[st.contact] == nil {
+			contacts = append(contacts, st.contact)
+		}
+		wantedOf[st.contact] = append(wantedOf[st.contact], st.message)
+	}
+	var calls sync.WaitGroup
+	turns := make(chan struct{}, noteLookups)
+	for _, c := range contacts {
+		turns <- struct{}{}
+		calls.Go(func() {
+			defer func() { <-turns }()
+			if err := x.notesOf(ctx, c.id, wantedOf[c]); err != nil {
+				for _, r := range wantedOf[c] {
+					r.err = err
+				}
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// notesOf finds the notes of messages among those of a contact, the newest first.
+func (x *session) notesOf(ctx context.Context, contact string, messages []*row) *core.Error {
+	for page := 1; page <= notePages; page++ {
+		var a struct {
+			Data []found `json:"data"`
+			Info struct {
+				More bool `json:"more_records"`
+			} `json:"info"`
+		}
+		path := x.ContactModule + "/" + contact + "/Notes?fields=id,Note_Title&per_page=200&page=" + string(rune('0'+page))
+		if r := x.call(ctx, "read notes", http.MethodGet, path, nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+			return r.Error
+		}
+		left := 0
+		for _, m := range messages {
+			for _, f := range a.Data {
+				if m.have == nil && strings.HasSuffix(f.text("Note_Title"), " · "+noteID(m.key)) {
+					m.have, m.id = f, f.id()
+				}
+			}
+			if m.have == nil {
+				left++
+			}
+		}
+		if left == 0 || !a.Info.More {
+			break
+		}
+	}
+	return nil
+}
+
+// noteStatus reads the status out of a note's title.
+func noteStatus(title string) core.StatusValue {
+	words := strings.Fields(title) // WhatsApp → [status] · id
+	if len(words) == 5 {
+		return core.StatusValue(words[2])
+	}
+	return ""
+}
+
+// putNotes makes the notes that are not there, and writes newer statuses into the
+// titles of those that are.
+func (x *session) putNotes(ctx context.Context, p *plan) {
+	values := map[*row][]value{}
+	var fresh, known []*row
+	for _, st := range p.steps {
+		r := st.message
+		if st.err != nil || r == nil || r.err != nil || values[r] != nil {
+			continue
+		}
+		if st.contact == nil || st.contact.id == "" {
+			st.err = crm.Failure(core.CodeInvalid, "note", "the event has no contact, and a note must have one")
+			continue
+		}
+		status, _ := r.get(x.StatusField).(string)
+		if r.have == nil {
+			arrow := outbound
+			if r.get(x.DirectionField) == string(core.Inbound) {
+				arrow = inbound
+			}
+			content, _ := r.get(x.BodyField).(string)
+			if strings.TrimSpace(content) == "" {
+				content = "(no text)"
+			}
+			if r.get(x.MessageName) == nil {
+				content = "(not logged yet)"
+			}
+			content = crm.Clip(strings.ToValidUTF8(content, "\ufffd"), maxContent)
+			if why, _ := r.get(x.StatusErrorField).(string); why != "" {
+				content += "\n" + why
+			}
+			values[r] = []value{{"Note_Title", noteTitle(arrow, status, r.key)}, {"Note_Content", content},
+				{"Parent_Id", map[string]any{"module": map[string]string{"api_name": x.ContactModule}, "id": st.contact.id}}}
+			fresh = append(fresh, r)
+			continue
+		}
+		list := []value{}
+		if was := noteStatus(r.have.text("Note_Title")); status != "" && was.Advances(core.StatusValue(status)) {
+			list = append(list, value{"Note_Title", noteTitle(outbound, status, r.key)})
+		}
+		if content, _ := r.get(x.BodyField).(string); content != "" && r.get(x.MessageName) != nil {
+			list = append(list, value{"Note_Content", crm.Clip(strings.ToValidUTF8(content, "\ufffd"), maxContent)})
+		}
+		if values[r] = list; len(list) > 0 {
+			known = append(known, r)
+		}
+	}
+	x.write(ctx, writing{op: "note create", method: http.MethodPost, path: "Notes", once: true}, fresh, values)
+	x.write(ctx, writing{op: "note update", method: http.MethodPut, path: "Notes"}, known, values)
+}

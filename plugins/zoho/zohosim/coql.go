@@ -1,0 +1,296 @@
+package zohosim
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What a query may hold, by Zoho's page on COQL's limitations.
+const (
+	maxCriteria = 25
+	maxIn       = 100
+	maxSelect   = 500
+)
+
+// condition is what a record must fulfil.
+type condition func(*record) bool
+
+// query reads one query: select FIELDS from MODULE where CONDITIONS limit N. Of
+// COQL it knows =, in, like, is null, is not null, and, or; three conditions and
+// more must be bracketed in pairs.
+type query struct {
+	words    []string
+	i        int
+	module   *module
+	fields   []string
+	criteria int
+	where    condition
+	limit    int
+}
+
+var errSyntax = errors.New("error occurred while parsing the query")
+
+func (s *Sim) coql(c *call) {
+	if !s.may(c, ScopeCOQL) {
+		return
+	}
+	var body struct {
+		Query string `json:"select_query"`
+	}
+	if err := json.Unmarshal(c.body, &body); err != nil || body.Query == "" {
+		c.fail(http.StatusBadRequest, failure("MANDATORY_NOT_FOUND", "required field not found", map[string]any{"api_name": "select_query"}))
+		return
+	}
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	q := &query{limit: 200}
+	if err := q.read(s, body.Query); err != nil {
+		c.fail(http.StatusBadRequest, failure("SYNTAX_ERROR", err.Error(), nil))
+		return
+	}
+	if scope := scopeOf(q.module.name); !s.may(c, scope) {
+		return
+	}
+	var data []map[string]any
+	more := false
+	for _, r := range q.module.records {
+		if r.deleted || !q.where(r) {
+			continue
+		}
+		if len(data) == q.limit {
+			more = true
+			break
+		}
+		data = append(data, r.shown(q.fields))
+	}
+	if len(data) == 0 {
+		c.nothing()
+		return
+	}
+	c.answer(http.StatusOK, map[string]any{"data": data, "info": map[string]any{"count": len(data), "more_records": more}})
+}
+
+func (q *query) read(s *Sim, text string) error {
+	var err error
+	if q.words, err = words(text); err != nil {
+		return err
+	}
+	if !q.take("select") {
+		return errSyntax
+	}
+	for {
+		q.fields = append(q.fields, q.next())
+		if !q.take(",") {
+			break
+		}
+	}
+	if len(q.fields) > maxSelect || !q.take("from") {
+		return errSyntax
+	}
+	name := q.next()
+	// Notes are not among the modules that COQL knows.
+	if q.module = s.state.modules[name]; q.module == nil || name == "Notes" {
+		return errors.New("the module name given seems to be invalid: " + name)
+	}
+	for _, f := range q.fields {
+		if q.field(f) != nil {
+			return errors.New("column given seems to be invalid: " + f)
+		}
+	}
+	if !q.take("where") {
+		return errors.New("where clause is mandatory")
+	}
+	if q.where, err = q.pair(); err != nil {
+		return err
+	}
+	if q.criteria > maxCriteria {
+		return errors.New("maximum of 25 criteria are allowed")
+	}
+	if q.take("limit") {
+		if q.limit, err = strconv.Atoi(q.next()); err != nil || q.limit < 1 || q.limit > 2000 {
+			return errSyntax
+		}
+	}
+	if q.i != len(q.words) {
+		return errSyntax
+	}
+	return nil
+}
+
+func (q *query) field(name string) error {
+	if q.module.byName[name] == nil && !slices.Contains([]string{"id", "Modified_Time", "Created_Time"}, name) {
+		return errSyntax
+	}
+	return nil
+}
+
+func (q *query) next() string {
+	if q.i >= len(q.words) {
+		return ""
+	}
+	q.i++
+	return q.words[q.i-1]
+}
+
+func (q *query) take(word string) bool {
+	if q.i < len(q.words) && strings.EqualFold(q.words[q.i], word) {
+		q.i++
+		return true
+	}
+	return false
+}
+
+// pair reads a condition, or two with one word between them.
+func (q *query) pair() (condition, error) {
+	a, err := q.one()
+	if err != nil {
+		return nil, err
+	}
+	and := q.take("and")
+	if !and && !q.take("or") {
+		return a, nil
+	}
+	b, err := q.one()
+	if err != nil {
+		return nil, err
+	}
+	if and {
+		return func(r *record) bool { return a(r) && b(r) }, nil
+	}
+	return func(r *record) bool { return a(r) || b(r) }, nil
+}
+
+func (q *query) one() (condition, error) {
+	if q.take("(") {
+		in, err := q.pair()
+		if err != nil || !q.take(")") {
+			return nil, errSyntax
+		}
+		return in, nil
+	}
+	q.criteria++
+	name := q.next()
+	f := q.module.byName[name]
+	if q.field(name) != nil || f != nil && f.Type == "textarea" {
+		return nil, errors.New("column given seems to be invalid: " + name)
+	}
+	value := func(r *record) string {
+		if name == "id" {
+			return r.id
+		}
+		return strings.ToLower(text(r.values[name]))
+	}
+	switch {
+	case q.take("="):
+		want, err := q.literal()
+		return func(r *record) bool { return value(r) == want }, err
+	case q.take("like"):
+		want, err := q.literal()
+		if err != nil || strings.Contains(strings.Trim(want, "%"), "%") {
+			return nil, errSyntax
+		}
+		return func(r *record) bool { return like(value(r), want) }, nil
+	case q.take("is"):
+		not := q.take("not")
+		if !q.take("null") {
+			return nil, errSyntax
+		}
+		return func(r *record) bool { return (value(r) == "") != not }, nil
+	case q.take("in"):
+		return q.in(value)
+	}
+	return nil, errSyntax
+}
+
+func (q *query) in(value func(*record) string) (condition, error) {
+	if !q.take("(") {
+		return nil, errSyntax
+	}
+	set := map[string]bool{}
+	for {
+		v, err := q.literal()
+		if err != nil {
+			return nil, err
+		}
+		set[v] = true
+		if !q.take(",") {
+			break
+		}
+	}
+	if len(set) > maxIn {
+		return nil, errors.New("maximum of 100 values are allowed in the in operator")
+	}
+	if !q.take(")") {
+		return nil, errSyntax
+	}
+	return func(r *record) bool { return set[value(r)] }, nil
+}
+
+func (q *query) literal() (string, error) {
+	w := q.next()
+	if !strings.HasPrefix(w, "'") {
+		return "", errSyntax
+	}
+	return strings.ToLower(w[1:]), nil
+}
+
+func like(v, pattern string) bool {
+	head, tail := strings.HasPrefix(pattern, "%"), strings.HasSuffix(pattern, "%")
+	p := strings.Trim(pattern, "%")
+	switch {
+	case head && tail:
+		return strings.Contains(v, p)
+	case head:
+		return strings.HasSuffix(v, p)
+	case tail:
+		return strings.HasPrefix(v, p)
+	}
+	return v == p
+}
+
+// words splits a query; a text begins with an apostrophe, which is doubled within.
+func words(s string) ([]string, error) {
+	var list []string
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == ' ':
+			i++
+		case strings.IndexByte("(),=", c) >= 0:
+			list = append(list, s[i:i+1])
+			i++
+		case c == '\'':
+			var b strings.Builder
+			b.WriteByte('\'')
+			for i++; ; i++ {
+				if i >= len(s) {
+					return nil, errSyntax
+				}
+				if s[i] == '\\' {
+					return nil, errSyntax
+				}
+				if s[i] == '\'' {
+					if i+1 < len(s) && s[i+1] == '\'' {
+						i++
+					} else {
+						break
+					}
+				}
+				b.WriteByte(s[i])
+			}
+			i++
+			list = append(list, b.String())
+		default:
+			j := i
+			for j < len(s) && strings.IndexByte(" (),='", s[j]) < 0 {
+				j++
+			}
+			list = append(list, s[i:j])
+			i = j
+		}
+	}
+	return list, nil
+}

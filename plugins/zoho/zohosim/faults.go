@@ -1,0 +1,261 @@
+package zohosim
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The kinds of faults.
+const (
+	FaultStatus  = "status"  // answers Status, Code and Message without doing anything
+	FaultHang    = "hang"    // never answers
+	FaultDrop    = "drop"    // closes the connection without doing anything
+	FaultLost    = "lost"    // does everything, then closes the connection
+	FaultGarbage = "garbage" // answers 200 with a page of HTML
+	FaultRow     = "row"     // refuses the rows that hold the text Row, with Code and Message
+	FaultMute    = "mute"    // writes them, but leaves them out of the answer
+)
+
+// Fault is one way to misbehave. A duration is in nanoseconds in JSON.
+type Fault struct {
+	Kind string `json:"kind"`
+	// Match is a part of "METHOD path" of the requests it strikes; empty strikes all.
+	Match string `json:"match,omitempty"`
+	// Count is how many requests it strikes; 0 has no end. Skip lets as many pass
+	// first. For is how long it lasts; 0 has no end.
+	Count int           `json:"count,omitempty"`
+	Skip  int           `json:"skip,omitempty"`
+	For   time.Duration `json:"for,omitempty"`
+
+	Status  int            `json:"status,omitempty"`
+	Code    string         `json:"code,omitempty"`
+	Message string         `json:"message,omitempty"`
+	Details map[string]any `json:"details,omitempty"`
+	Row     string         `json:"row,omitempty"`
+
+	since  time.Time
+	struck int
+}
+
+type faults struct {
+	mu   sync.Mutex
+	list []*Fault
+}
+
+// Inject adds faults.
+func (s *Sim) Inject(list ...Fault) {
+	s.fault.mu.Lock()
+	defer s.fault.mu.Unlock()
+	for _, f := range list {
+		f.since = time.Now()
+		s.fault.list = append(s.fault.list, &f)
+	}
+}
+
+// Faults returns the faults in force.
+func (s *Sim) Faults() []Fault {
+	s.fault.mu.Lock()
+	defer s.fault.mu.Unlock()
+	list := make([]Fault, 0, len(s.fault.list))
+	for _, f := range s.fault.list {
+		list = append(list, *f)
+	}
+	return list
+}
+
+// Heal ends all faults. Requests that hang already go on hanging.
+func (s *Sim) Heal() {
+	s.fault.mu.Lock()
+	defer s.fault.mu.Unlock()
+	s.fault.list = nil
+}
+
+// take returns what strikes a request.
+func (s *Sim) take(what string) []Fault {
+	s.fault.mu.Lock()
+	defer s.fault.mu.Unlock()
+	var struck []Fault
+	now := time.Now()
+	over := func(f *Fault) bool {
+		return f.Count > 0 && f.struck >= f.Count || f.For > 0 && now.Sub(f.since) >= f.For
+	}
+	for _, f := range s.fault.list {
+		if over(f) || !strings.Contains(what, f.Match) {
+			continue
+		}
+		if f.Skip > 0 {
+			f.Skip--
+			continue
+		}
+		f.struck++
+		struck = append(struck, *f)
+	}
+	s.fault.list = slices.DeleteFunc(s.fault.list, over)
+	return struck
+}
+
+// strike strikes a request; done when that was all, lost when nobody will hear.
+func (s *Sim) strike(c *call) (lost, done bool) {
+	for _, f := range s.take(c.r.Method + " " + c.r.URL.Path) {
+		s.count(func(v *Stats) { v.Faults[f.Kind]++ })
+		switch f.Kind {
+		case FaultHang:
+			<-c.r.Context().Done()
+			panic(http.ErrAbortHandler)
+		case FaultDrop:
+			panic(http.ErrAbortHandler)
+		case FaultLost:
+			lost = true
+		case FaultGarbage:
+			c.w.Header().Set("Content-Type", "text/html")
+			_, _ = c.w.Write([]byte("<html><body><h1>Just a moment…</h1></body></html>"))
+			return lost, true
+		case FaultStatus:
+			if f.Code == "" {
+				f.Code, f.Message = "INTERNAL_ERROR", "Internal Server Error"
+			}
+			c.fail(f.Status, failure(f.Code, f.Message, f.Details))
+			return lost, true
+		default:
+			c.rows = append(c.rows, f)
+		}
+	}
+	return lost, false
+}
+
+// rowAnswer is what a refused row is told.
+func (f *Fault) rowAnswer(at string) answered {
+	a := failure(f.Code, f.Message, f.Details)
+	if a.Code == "" {
+		a = failure("INVALID_DATA", "invalid data", map[string]any{"api_name": "Phone", "json_path": at + ".Phone", "expected_data_type": "phone"})
+	}
+	return a
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func bodyOf(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
+
+// Record is a record as the ledger tells it, deleted ones included.
+type Record struct {
+	ID      string            `json:"id"`
+	Values  map[string]string `json:"values"`
+	Tags    []string          `json:"tags,omitempty"`
+	Writes  int               `json:"writes"`
+	History []Write           `json:"history,omitempty"`
+	Deleted bool              `json:"deleted,omitempty"`
+}
+
+// Write is one write of one field, Seq its place in the order of all writes.
+type Write struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+	Seq   int64  `json:"seq"`
+}
+
+// Records returns all records of a module in order of creation. Lookups are the ids
+// they point to.
+func (s *Sim) Records(name string) []Record {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	m := s.state.modules[name]
+	if m == nil {
+		return nil
+	}
+	list := make([]Record, 0, len(m.records))
+	for _, r := range m.records {
+		out := Record{ID: r.id, Values: make(map[string]string, len(r.values)), Tags: slices.Clone(r.tags),
+			Writes: r.writes, History: slices.Clone(r.history), Deleted: r.deleted}
+		for field, v := range r.values {
+			out.Values[field] = text(v)
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+// control serves /_sim/.
+func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
+	reply := func(v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // the sim made it; whoever asked may be gone
+	}
+	switch r.Method + " " + what {
+	case "GET stats":
+		reply(s.Stats())
+	case "GET faults":
+		reply(s.Faults())
+	case "DELETE faults":
+		s.Heal()
+		reply(s.Faults())
+	case "POST faults":
+		list, problem := readFaults(http.MaxBytesReader(w, r.Body, 1<<20))
+		if problem != "" {
+			http.Error(w, problem, http.StatusBadRequest)
+			return
+		}
+		s.Inject(list...)
+		reply(s.Faults())
+	case "POST latency":
+		d, err := time.ParseDuration(r.URL.Query().Get("d"))
+		if err != nil || d < 0 {
+			http.Error(w, "want ?d=200ms", http.StatusBadRequest)
+			return
+		}
+		s.SetLatency(d)
+		reply(d.String())
+	case "GET ledger":
+		records := s.Records(r.URL.Query().Get("module"))
+		if records == nil {
+			http.Error(w, "want ?module=Contacts, or another module", http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		buf := bufio.NewWriter(w)
+		enc := json.NewEncoder(buf)
+		for _, rec := range records {
+			_ = enc.Encode(rec) //nolint:errchkjson // whoever asked may be gone
+		}
+		_ = buf.Flush()
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func readFaults(body io.Reader) (list []Fault, problem string) {
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err.Error()
+	}
+	if json.Unmarshal(b, &list) != nil {
+		list = make([]Fault, 1)
+		if err := json.Unmarshal(b, &list[0]); err != nil {
+			return nil, err.Error()
+		}
+	}
+	kinds := []string{FaultStatus, FaultHang, FaultDrop, FaultLost, FaultGarbage, FaultRow, FaultMute}
+	for _, f := range list {
+		if !slices.Contains(kinds, f.Kind) {
+			return nil, "unknown kind of fault: " + f.Kind
+		}
+	}
+	return list, ""
+}
