@@ -8,6 +8,7 @@ import (
 	"github.com/wabridge/wabridge/core/plugin"
 	customhttp "github.com/wabridge/wabridge/plugins/custom-http"
 	"github.com/wabridge/wabridge/plugins/hubspot"
+	"github.com/wabridge/wabridge/plugins/salesforce"
 	"github.com/wabridge/wabridge/plugins/zoho"
 )
 
@@ -16,6 +17,7 @@ import (
 var connectors = map[string]func() core.Connector{
 	"custom-http": customhttp.New,
 	"hubspot":     hubspot.New,
+	"salesforce":  salesforce.New,
 	"zoho":        zoho.New,
 }
 

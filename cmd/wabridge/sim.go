@@ -15,6 +15,7 @@ import (
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 	"github.com/wabridge/wabridge/plugins/custom-http/customhttpsim"
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+	"github.com/wabridge/wabridge/plugins/salesforce/salesforcesim"
 	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
 )
 
@@ -47,6 +48,15 @@ func simCommand() *cli.Command {
 				Name: "hubspot", Usage: "HubSpot's CRM API", Action: simHubSpot,
 				Description: "Example:\n   wabridge sim hubspot --token pat-demo",
 				Flags:       flags("8091", &cli.StringSliceFlag{Name: "token", Usage: "an access token; any when not given"}),
+			},
+			{
+				Name: "salesforce", Usage: "a Salesforce org", Action: simSalesforce,
+				Description: "Example:\n   wabridge sim salesforce --client-secret secret",
+				Flags: flags("8094",
+					&cli.StringFlag{Name: "client-id", Usage: "the app's consumer key; any when not given"},
+					&cli.StringFlag{Name: "client-secret", Usage: "the app's secret; any when not given"},
+					&cli.IntFlag{Name: "daily", Usage: "how `MANY` API requests the org may make"},
+				),
 			},
 			{
 				Name: "custom-http", Usage: "a CRM such as companies write for themselves", Action: simCustomHTTP,
@@ -101,6 +111,18 @@ func simZoho(c *cli.Context) error {
 		`curl "%[1]s/_sim/ledger?module=WhatsApp_Messages"              # what it holds`,
 		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
 		`curl %[1]s/_sim/stats`,
+	})
+}
+
+func simSalesforce(c *cli.Context) error {
+	sim := salesforcesim.New(salesforcesim.Options{
+		ClientID: c.String("client-id"), ClientSecret: c.String("client-secret"), Daily: c.Int("daily"), Latency: c.Duration("latency"),
+	})
+	return runSim(c, sim, nil, []string{
+		`# the lane's settings: login_url = "%[1]s", instance_host = its host and port`,
+		`curl "%[1]s/_sim/ledger?object=WhatsApp_Message__c"             # what it holds`,
+		`curl %[1]s/_sim/faults -d '{"kind":"row","code":"UNABLE_TO_LOCK_ROW"}'   # locked rows; -X DELETE ends it`,
+		`curl -X POST %[1]s/_sim/revoke                                 # all access tokens end`,
 	})
 }
 

@@ -1,0 +1,126 @@
+package salesforce
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+// refusal is Salesforce's no: the error for the bridge, and the answer it came with.
+type refusal struct {
+	*core.Error
+	status int
+	answer apiError
+}
+
+// call makes one request and hands a successful answer's body to read, which must
+// not keep it. Path begins after the version. Once the share of the org's daily
+// requests is used up it makes none any more.
+func (x *session) call(ctx context.Context, op, method, path string, body []byte, read func([]byte) error) *refusal {
+	if x.spent != nil {
+		return &refusal{Error: x.spent}
+	}
+	header := http.Header{
+		"Authorization": {"Bearer " + x.token}, "Accept": {"application/json"},
+		// Change events carry this name: what we wrote ourselves can be told apart.
+		"Sforce-Call-Options": {"client=wabridge"},
+	}
+	if body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	if x.AllowDuplicates {
+		header.Set("Sforce-Duplicate-Rule-Header", "allowSave=true")
+	}
+	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "login_url"}
+	var r *refusal
+	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.instance + x.path(path), Header: header, Body: body}, func(resp *http.Response, body []byte) *core.Error {
+		if resp.StatusCode < 200 || resp.StatusCode > 299 {
+			r = x.refused(op, resp, body)
+			return r.Error
+		}
+		x.watch(resp.Header)
+		if err := read(body); err != nil {
+			return crm.Failure(core.CodeUnknownOutcome, op, "answer %d is not what Salesforce sends: %v", resp.StatusCode, err)
+		}
+		return nil
+	})
+	if err != nil && r == nil {
+		r = &refusal{Error: err}
+	}
+	return r
+}
+
+func (x *session) path(rest string) string { return "/services/data/" + x.APIVersion + "/" + rest }
+
+var apiUsage = regexp.MustCompile(`api-usage=([0-9]{1,12})/([0-9]{1,12})`)
+
+// dailyWait is how long to wait once the daily requests are used up: they come back
+// over 24 hours, which is asking at most 96 times.
+const dailyWait = 15 * time.Minute
+
+// watch reads how many of the org's daily requests are used up. Others need them too.
+func (x *session) watch(h http.Header) {
+	m := apiUsage.FindStringSubmatch(h.Get("Sforce-Limit-Info"))
+	if m == nil {
+		return
+	}
+	used, _ := strconv.ParseFloat(m[1], 64)
+	limit, _ := strconv.ParseFloat(m[2], 64)
+	if limit > 0 && used >= limit*x.DailyShare {
+		x.spent = &core.Error{Code: core.CodeRateLimited, Op: "daily requests", Source: core.SourcePlugin, Vendor: "REQUEST_LIMIT_EXCEEDED", RetryAfter: dailyWait,
+			Message: fmt.Sprintf("%s of the org's %s daily API requests are used up", m[1], m[2]),
+			Hint:    "buy more API requests, or leave fewer of them to others with settings.daily_share"}
+	}
+}
+
+// refused explains an answer that is not a success.
+func (x *session) refused(op string, resp *http.Response, body []byte) *refusal {
+	answer, ok := readError(body)
+	status := resp.StatusCode
+	r := &refusal{status: status, answer: answer, Error: &core.Error{
+		Op: op, Source: core.SourceVendor, Vendor: answer.code(),
+		RetryAfter: crm.RetryAfter(resp.Header), Message: fmt.Sprintf("Salesforce answered %d", status),
+	}}
+	if r.Vendor == "" {
+		r.Vendor = fmt.Sprint(status)
+	}
+	if text := answer.text(); text != "" {
+		r.Message += ": " + text
+	}
+	has := func(part string) bool { return strings.Contains(answer.Message, part) }
+	switch {
+	case status == http.StatusUnauthorized && (has("not attached to Agent") || has("not valid for use with the REST API")):
+		r.Code, r.Hint = core.CodeForbidden, "the app's token may not use the REST API: give it the scope api" // a new token would fare no better
+	case status == http.StatusUnauthorized, r.Vendor == "INVALID_SESSION_ID":
+		r.Code, r.Hint = core.CodeUnauthenticated, "the session has ended; look at settings.auth and the lane's secrets when it goes on"
+	case r.Vendor == "REQUEST_LIMIT_EXCEEDED", status == http.StatusTooManyRequests, status == 420:
+		r.Code = core.CodeRateLimited
+		if has("TotalRequests") {
+			r.RetryAfter = max(r.RetryAfter, dailyWait)
+		} else {
+			r.RetryAfter = max(r.RetryAfter, 5*time.Second)
+		}
+	case status == http.StatusForbidden && !ok:
+		r.Code = core.CodeUnavailable // an edge before Salesforce, not Salesforce
+	case status == http.StatusForbidden:
+		r.Code, r.Hint = core.CodeForbidden, "look at the user's profile and permission sets in Salesforce: API Enabled, and access to the objects"
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status >= 300 && status < 400:
+		r.Code, r.Scope = core.CodeForbidden, core.ScopeLane
+		r.Hint = "look at settings.api_version, settings.contact_object and settings.message_object, and whether the user may see these objects and fields"
+	case status == http.StatusRequestTimeout, status >= 500:
+		r.Code = core.CodeUnavailable
+	case status >= 400:
+		r.Error = x.rowError(op, answer)
+		r.Message = fmt.Sprintf("Salesforce answered %d: %s", status, r.Message)
+	default:
+		r.Code = core.CodeUnknownOutcome
+	}
+	return r
+}

@@ -1,0 +1,247 @@
+package salesforce
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+// Deliver implements [core.Connector]. First the contacts, then the messages and
+// escalations of those whose contact is written: their records point to it. A row
+// that fails ends only the events that share it.
+func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []core.Delivery) []core.Result {
+	if len(batch) == 0 {
+		return nil
+	}
+	x, err := c.open(account)
+	if err != nil {
+		return crm.FailAll(batch, err)
+	}
+	p := x.plan(batch)
+	x.layFields(ctx, p)
+	x.writeContacts(ctx, wanted(p, contactOf))
+	p.inherit(contactOf)
+	x.writeMessages(ctx, p)
+	x.linkStubs(ctx, p)
+	x.writeEscalations(ctx, p)
+
+	results := make([]core.Result, len(batch))
+	for i := range p.steps {
+		results[i] = p.steps[i].result()
+	}
+	return results
+}
+
+func contactOf(st *step) *row    { return st.contact }
+func messageOf(st *step) *row    { return st.message }
+func escalationOf(st *step) *row { return st.escalation }
+
+// wanted returns the rows of one kind that steps need which are still good, in the
+// order of their events.
+func wanted(p *plan, of func(*step) *row) []*row {
+	var list []*row
+	seen := map[*row]bool{}
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && of(st) != nil && !seen[of(st)] {
+			seen[of(st)] = true
+			list = append(list, of(st))
+		}
+	}
+	return list
+}
+
+// inherit ends the steps whose row failed.
+func (p *plan) inherit(of func(*step) *row) {
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && of(st) != nil {
+			st.err = of(st).err
+		}
+	}
+}
+
+// writeContacts writes contacts, known ones in one call; see the package.
+func (x *session) writeContacts(ctx context.Context, rs []*row) {
+	if len(rs) == 0 {
+		return
+	}
+	x.upsert(ctx, x.ContactObject, x.ContactKey, rs)
+	var unknown, again []*row
+	for _, r := range rs {
+		switch {
+		case r.err == nil && r.created: // the org requires no name
+		case r.err == nil && r.named:
+			r.set(x.NameField, r.onCreate[x.NameField])
+			again = append(again, r)
+		case r.err != nil && x.perhapsNew(r):
+			unknown = append(unknown, r)
+		}
+	}
+	if err := x.adopt(ctx, unknown); err != nil {
+		for _, r := range unknown {
+			r.err = err
+		}
+		unknown = nil
+	}
+	var adopted []*row
+	for _, r := range unknown {
+		if r.id == "" {
+			maps.Copy(r.fields, r.onCreate)
+			again = append(again, r)
+			continue
+		}
+		if r.named {
+			r.set(x.NameField, r.onCreate[x.NameField])
+		}
+		adopted = append(adopted, r)
+	}
+	if len(adopted) > 0 {
+		x.update(ctx, x.ContactObject, x.ContactKey, adopted)
+	}
+	if len(again) > 0 {
+		x.upsert(ctx, x.ContactObject, x.ContactKey, again)
+	}
+}
+
+// perhapsNew reports whether a contact was refused because it would have been a new
+// one: for want of a name, or by what looks at records before Salesforce asks for it.
+func (x *session) perhapsNew(r *row) bool {
+	switch r.refused.code() {
+	case "REQUIRED_FIELD_MISSING", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "DUPLICATES_DETECTED":
+		return true
+	}
+	return false
+}
+
+// writeMessages writes the messages of the steps that are still good.
+func (x *session) writeMessages(ctx context.Context, p *plan) {
+	rs := wanted(p, messageOf)
+	if len(rs) == 0 {
+		return
+	}
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && st.message != nil && st.contact != nil {
+			st.message.set(x.MessageContact, st.contact.id)
+		}
+	}
+	if err := x.keepFurther(ctx, p); err != nil {
+		for i := range p.steps {
+			if st := &p.steps[i]; st.err == nil && st.message != nil && st.event.Kind == core.KindMessageStatus {
+				st.err = err
+			}
+		}
+		if rs = wanted(p, messageOf); len(rs) == 0 {
+			return
+		}
+	}
+	x.upsert(ctx, x.MessageObject, x.MessageKey, rs)
+	p.inherit(messageOf)
+}
+
+// keepFurther sees to it that late statuses replace none that is further on.
+func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
+	late := map[string]*row{}
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && st.late && st.event.Kind == core.KindMessageStatus && st.message != nil && x.MessageStatus != "" {
+			late[st.message.key] = st.message
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(late)) {
+		texts = append(texts, quoted(key))
+	}
+	records, err := x.query(ctx, "status read", "SELECT "+x.MessageKey+", "+x.MessageStatus+" FROM "+x.MessageObject+
+		" WHERE "+x.MessageKey+" IN (", texts, ", ", ") LIMIT 2000")
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		r := late[record.text(x.MessageKey)]
+		if r == nil {
+			continue
+		}
+		next, _ := r.fields[x.MessageStatus].(string)
+		if !core.StatusValue(record.text(x.MessageStatus)).Advances(core.StatusValue(next)) {
+			delete(r.fields, x.MessageStatus)
+			delete(r.fields, x.MessageError)
+		}
+	}
+	return nil
+}
+
+// linkStubs sees to it that the messages which a status made belong to their
+// contact like any other.
+func (x *session) linkStubs(ctx context.Context, p *plan) {
+	var late plan
+	var stubs []*step
+	for i := range p.steps {
+		st := &p.steps[i]
+		if st.err != nil || st.message == nil || !st.message.created || st.contact != nil || st.event.Contact == nil || st.event.Contact.ID == "" {
+			continue
+		}
+		if r := p.contacts.byKey[st.event.Contact.ID]; r != nil && r.err == nil && r.id != "" {
+			st.contact = r
+		} else if !x.layContact(&late, st) {
+			continue
+		}
+		stubs = append(stubs, st)
+	}
+	if len(stubs) == 0 {
+		return
+	}
+	x.writeContacts(ctx, late.contacts.list)
+	var linked []*row
+	for _, st := range stubs {
+		if st.err = st.contact.err; st.err == nil {
+			st.message.set(x.MessageContact, st.contact.id)
+			linked = append(linked, st.message)
+		}
+	}
+	slices.SortFunc(linked, func(a, b *row) int { return slices.Index(p.messages.list, a) - slices.Index(p.messages.list, b) })
+	if linked = slices.Compact(linked); len(linked) > 0 {
+		x.upsert(ctx, x.MessageObject, x.MessageKey, linked)
+	}
+	for _, st := range stubs {
+		if st.err == nil {
+			st.err = st.message.err
+		}
+	}
+}
+
+func (x *session) writeEscalations(ctx context.Context, p *plan) {
+	rs := wanted(p, escalationOf)
+	if len(rs) == 0 {
+		return
+	}
+	link := "ContactId"
+	if x.Escalations == "task" {
+		link = "WhoId"
+	}
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && st.escalation != nil {
+			st.escalation.set(link, st.contact.id)
+		}
+	}
+	x.upsert(ctx, x.escalationObject(), x.EscalationKey, rs)
+	p.inherit(escalationOf)
+}
+
+// result ends a step. What went well is proven by the record's id.
+func (st *step) result() core.Result {
+	r := core.Result{ID: st.event.ID, Err: st.err}
+	if st.err != nil {
+		return r
+	}
+	for _, row := range []*row{st.escalation, st.message, st.contact} {
+		if row != nil {
+			r.Ref = row.id
+			break
+		}
+	}
+	return r
+}

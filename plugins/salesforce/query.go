@@ -1,0 +1,190 @@
+package salesforce
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+const (
+	// maxQuery is how long a query may be, in its encoded form: more than that in
+	// an address some servers on the way do not take.
+	maxQuery = 12_000
+	// maxQueries is how many queries go into one composite request.
+	maxQueries = 5
+)
+
+// quoted makes a text a SOQL literal that is nothing but this text.
+func quoted(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "\b", `\b`, "\f", `\f`, `"`, `\"`).Replace(text) + "'"
+}
+
+// endsIn makes a SOQL pattern for texts that end in these digits, whatever stands
+// between them. What is found by it must be looked at again.
+func endsIn(digits string) string {
+	return "'%" + strings.Join(strings.Split(digits, ""), "%") + "'"
+}
+
+// found is one record of a query's answer.
+type found map[string]json.RawMessage
+
+func (f found) text(field string) string {
+	for name, raw := range f {
+		var s string
+		if strings.EqualFold(name, field) && json.Unmarshal(raw, &s) == nil {
+			return s
+		}
+	}
+	return ""
+}
+
+// query asks for records: begin, some of parts with between in between, and end make
+// as many queries as need be.
+func (x *session) query(ctx context.Context, op, begin string, parts []string, between, end string) ([]found, *core.Error) {
+	var queries []string
+	for len(parts) > 0 {
+		text, n := begin+parts[0], 1
+		size := len(url.QueryEscape(begin + parts[0] + end))
+		for ; n < len(parts); n++ {
+			if size += len(url.QueryEscape(between + parts[n])); size > maxQuery {
+				break
+			}
+			text += between + parts[n]
+		}
+		queries, parts = append(queries, text+end), parts[n:]
+	}
+	var all []found
+	for some := range slices.Chunk(queries, maxQueries) {
+		records, err := x.composite(ctx, op, some)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, records...)
+	}
+	return all, nil
+}
+
+// composite asks several queries in one request.
+func (x *session) composite(ctx context.Context, op string, queries []string) ([]found, *core.Error) {
+	type sub struct {
+		Method string `json:"method"`
+		URL    string `json:"url"`
+		Ref    string `json:"referenceId"`
+	}
+	var request struct {
+		AllOrNone bool  `json:"allOrNone"`
+		Requests  []sub `json:"compositeRequest"`
+	}
+	for i, q := range queries {
+		request.Requests = append(request.Requests, sub{http.MethodGet, x.path("query?q=" + url.QueryEscape(q)), fmt.Sprintf("q%d", i)})
+	}
+	body, _ := json.Marshal(request) //nolint:errchkjson // texts
+	var answer struct {
+		Responses []struct {
+			Status int             `json:"httpStatusCode"`
+			Body   json.RawMessage `json:"body"`
+		} `json:"compositeResponse"`
+	}
+	if r := x.call(ctx, op, http.MethodPost, "composite", body, func(b []byte) error { return crm.Decode(b, &answer) }); r != nil {
+		return nil, r.Error
+	}
+	if len(answer.Responses) != len(queries) {
+		return nil, crm.Failure(core.CodeUnavailable, op, "the answer has another number of parts than the request")
+	}
+	var all []found
+	for _, res := range answer.Responses {
+		if res.Status != http.StatusOK {
+			return nil, x.refused(op, &http.Response{StatusCode: res.Status, Header: http.Header{}}, res.Body).Error
+		}
+		var page struct {
+			Records []found `json:"records"`
+		}
+		if err := crm.Decode(res.Body, &page); err != nil {
+			return nil, crm.Failure(core.CodeUnavailable, op, "the answer is not what Salesforce sends: %v", err)
+		}
+		all = append(all, page.Records...)
+	}
+	return all, nil
+}
+
+// adopt looks for the records that the org has of people the bridge has not written
+// yet, by their phone numbers as people write them down, and gives the rows their
+// ids. Of several the oldest counts; one that is another contact's is left alone.
+func (x *session) adopt(ctx context.Context, rs []*row) *core.Error {
+	byNumber := map[contact.Key]*row{}
+	var parts []string
+	regions := []string{""}
+	for _, r := range rs {
+		phone, err := contact.ParsePhone(r.phone, "")
+		if r.phone == "" || err != nil || len(x.AdoptBy) == 0 {
+			continue
+		}
+		byNumber[phone.Key()] = r
+		if !slices.Contains(regions, phone.Region()) {
+			regions = append(regions, phone.Region())
+		}
+		for _, ending := range endings(phone) {
+			for _, field := range x.AdoptBy {
+				parts = append(parts, field+" LIKE "+endsIn(ending))
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	records, err := x.query(ctx, "contact search", "SELECT Id, "+strings.Join(x.AdoptBy, ", ")+" FROM "+x.ContactObject+
+		" WHERE "+x.ContactKey+" = null AND (", parts, " OR ", ") ORDER BY CreatedDate, Id LIMIT 2000")
+	if err != nil {
+		return err
+	}
+	taken := map[string]bool{}
+	for _, record := range records {
+		id := record.text("Id")
+		for _, field := range x.AdoptBy {
+			r := x.whose(record.text(field), regions, byNumber)
+			if r != nil && r.id == "" && id != "" && !taken[id] {
+				r.id, taken[id] = id, true
+			}
+		}
+	}
+	return nil
+}
+
+// endingDigits are the digits of a number that stand at its end however it is
+// written, with the country's code or without.
+const endingDigits = 7
+
+// endings returns how a number, in all forms that it has had, ends.
+func endings(phone contact.Phone) []string {
+	var all []string
+	for _, a := range contact.MatchSet(phone.Address()) {
+		digits := strings.TrimPrefix(a.Value, "+")
+		digits = digits[max(0, len(digits)-endingDigits):]
+		if a.Kind == core.AddressPhone && digits != "" && !slices.Contains(all, digits) {
+			all = append(all, digits)
+		}
+	}
+	return all
+}
+
+// whose returns the row of the person who has a number, however it is written. A
+// number without a country's code is read as one of each person's country.
+func (x *session) whose(text string, regions []string, byNumber map[contact.Key]*row) *row {
+	if text == "" || len(text) > 100 {
+		return nil
+	}
+	for _, in := range regions {
+		if phone, err := contact.ParsePhone(text, in); err == nil && byNumber[phone.Key()] != nil {
+			return byNumber[phone.Key()]
+		}
+	}
+	return nil
+}

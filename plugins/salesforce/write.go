@@ -1,0 +1,116 @@
+package salesforce
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/crm"
+)
+
+// outcome is Salesforce's answer to one row.
+type outcome struct {
+	ID      string     `json:"id"`
+	Success bool       `json:"success"`
+	Created bool       `json:"created"`
+	Errors  []apiError `json:"errors"`
+}
+
+// upsert writes rows by the object's external id field; each ends with an id or an
+// error.
+func (x *session) upsert(ctx context.Context, object, key string, rs []*row) {
+	x.collect(ctx, object+" upsert", http.MethodPatch, "composite/sobjects/"+object+"/"+key, rs, func(r *row) map[string]any {
+		return x.record(object, key, r.key, r)
+	})
+}
+
+// update writes rows to the records that they have an id of.
+func (x *session) update(ctx context.Context, object, key string, rs []*row) {
+	ids := make(map[*row]string, len(rs))
+	for _, r := range rs {
+		ids[r] = r.id
+	}
+	x.collect(ctx, object+" update", http.MethodPatch, "composite/sobjects", rs, func(r *row) map[string]any {
+		record := x.record(object, "id", ids[r], r)
+		record[key] = r.key
+		return record
+	})
+}
+
+func (x *session) record(object, key, value string, r *row) map[string]any {
+	record := maps.Clone(r.fields)
+	record["attributes"] = map[string]string{"type": object}
+	record[key] = value
+	return record
+}
+
+// collect writes rows, and once more those with a text that was too long.
+func (x *session) collect(ctx context.Context, op, method, path string, rs []*row, record func(*row) map[string]any) {
+	calls := crm.MaxTries
+	send := func(rs []*row) {
+		for part := range slices.Chunk(rs, maxBatch) {
+			crm.Isolate(part, &calls,
+				func(rs []*row) ([]*row, *core.Error) { return x.collectOnce(ctx, op, method, path, rs, record) },
+				func(r *row, err *core.Error) { r.err = err })
+		}
+	}
+	send(rs)
+	if shortened := slices.DeleteFunc(slices.Clone(rs), func(r *row) bool { return !x.shorten(r) }); len(shortened) > 0 {
+		send(shortened)
+	}
+}
+
+// shorten cuts what people wrote to what the fields take; false when that is not
+// why the row was refused. What a script returned is refused instead.
+func (x *session) shorten(r *row) bool {
+	size := r.refused.tooLong()
+	if r.err == nil || size == 0 || len(r.refused.Fields) == 0 {
+		return false
+	}
+	for _, name := range r.refused.Fields {
+		text, ok := r.fields[name].(string)
+		if !ok || !slices.Contains([]string{x.MessageBody, x.MessageError, x.NameField, x.TagsField, x.UsernameField, "Subject", "Description"}, name) {
+			return false
+		}
+		r.fields[name] = cut(text, size)
+	}
+	return true
+}
+
+// collectOnce makes one request. It returns the rows that the answer did not decide.
+func (x *session) collectOnce(ctx context.Context, op, method, path string, rs []*row, record func(*row) map[string]any) ([]*row, *core.Error) {
+	records := make([]map[string]any, len(rs))
+	for i, r := range rs {
+		r.err, r.refused = nil, apiError{}
+		records[i] = record(r)
+	}
+	body, err := json.Marshal(map[string]any{"allOrNone": false, "records": records})
+	if err != nil {
+		return rs, crm.Failure(core.CodeInvalid, op, "the fields cannot be written: %v", err)
+	}
+	var outcomes []outcome
+	refused := x.call(ctx, op, method, path, body, func(b []byte) error { return crm.Decode(b, &outcomes) })
+	if refused != nil {
+		if len(rs) == 1 {
+			rs[0].refused = refused.answer
+		}
+		return rs, refused.Error
+	}
+	if len(outcomes) != len(rs) {
+		return rs, &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor, Message: "the answer has another number of rows than the request"}
+	}
+	for i, r := range rs {
+		switch o := outcomes[i]; {
+		case o.Success && o.ID != "":
+			r.id, r.created = o.ID, r.created || o.Created
+		case len(o.Errors) > 0:
+			r.refused, r.err = o.Errors[0], x.rowError(op, o.Errors[0])
+		default:
+			r.err = &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor, Message: "the answer says nothing of this row"}
+		}
+	}
+	return nil, nil
+}
