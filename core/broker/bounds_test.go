@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,14 +15,13 @@ import (
 // A script's timers go round slowly, and not for ever while nobody writes.
 func TestTimer_OfATimerEndsSomeDay(t *testing.T) {
 	run(t, func(b *bridge) {
-		rings := 0
+		var rings, longest atomic.Int64
 		again := acts(script.Action{Type: script.ActionTimer, Name: "again"})
-		longest := 0
 		_, b.change = think(map[script.Hooks]func(*core.Event, *core.Contact) script.Decision{
 			script.OnMessage: func(*core.Event, *core.Contact) script.Decision { return again },
 			script.OnTimer: func(e *core.Event, _ *core.Contact) script.Decision {
-				rings++
-				longest = max(longest, len(e.ID))
+				rings.Add(1)
+				longest.Store(max(longest.Load(), int64(len(e.ID))))
 				return again
 			},
 		})
@@ -29,22 +29,22 @@ func TestTimer_OfATimerEndsSomeDay(t *testing.T) {
 		b.start()
 		b.accept(received("wamid.1", ana, "hi"))
 		settled(10 * time.Second)
-		if rings < 9 || rings > 11 {
-			t.Errorf("%d rings in ten seconds, want about one a second", rings)
+		if n := rings.Load(); n < 9 || n > 11 {
+			t.Errorf("%d rings in ten seconds, want about one a second", n)
 		}
 		settled(time.Hour)
-		if rings != maxRings {
-			t.Errorf("%d rings while nobody writes, want %d", rings, maxRings)
+		if n := rings.Load(); n != maxRings {
+			t.Errorf("%d rings while nobody writes, want %d", n, maxRings)
 		}
 		if got := b.notes("wamid.1"); !strings.Contains(got, "as often as they may") {
 			t.Errorf("the trace does not say why they ended: …%s", got[max(0, len(got)-200):])
 		}
-		if longest > 40 {
-			t.Errorf("an id has %d bytes: it grows with the timers", longest)
+		if n := longest.Load(); n > 40 {
+			t.Errorf("an id has %d bytes: it grows with the timers", n)
 		}
 		b.accept(received("wamid.2", ana, "hello?"))
 		settled(5 * time.Second)
-		if rings <= maxRings {
+		if rings.Load() <= maxRings {
 			t.Error("they do not begin again when the person writes")
 		}
 	})
@@ -54,11 +54,11 @@ func TestTimer_OfATimerEndsSomeDay(t *testing.T) {
 // refused in words.
 func TestContact_CarriesSoMuchAndNoMore(t *testing.T) {
 	run(t, func(b *bridge) {
-		n := 0
+		var count atomic.Int64
 		b.scripts = func(*core.Event) script.Decision {
 			var actions []script.Action
 			for range 30 {
-				n++
+				n := count.Add(1)
 				actions = append(actions, script.Action{Type: script.ActionTag, Tag: fmt.Sprint("tag-", n)},
 					script.Action{Type: script.ActionSetField, Name: fmt.Sprint("field-", n), Value: strings.Repeat("x", 3000)})
 			}
