@@ -75,8 +75,17 @@ func restrictFiles() error {
 	return landlock.V11.BestEffort().Restrict()
 }
 
+const (
+	// arena is how much Go maps for its heap at a time. The first is mapped, and
+	// counts, before anything is in it.
+	arena = 64 << 20
+	// besideHeap is for what the runtime maps to keep account of its heap.
+	besideHeap = 16 << 20
+)
+
 // limitMemory bounds what the process may map for data, beyond what it has
-// mapped already (Go's runtime, tables, and much under the race detector).
+// mapped already (Go's runtime, tables, and much under the race detector) and not
+// used yet.
 func limitMemory(memory uint64) error {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -91,7 +100,7 @@ func limitMemory(memory uint64) error {
 	if err != nil || has > math.MaxUint64>>20 {
 		return fmt.Errorf("VmData in /proc/self/status: %q", fields[0])
 	}
-	limit := has<<10 + memory
+	limit := has<<10 + max(memory, arena) - arena + besideHeap
 	return unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit})
 }
 

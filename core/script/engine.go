@@ -25,8 +25,9 @@ type Options struct {
 	// killed, which is for what cannot be interrupted; 0 is 250 ms. Both are for
 	// one event.
 	Soft, Hard time.Duration
-	// MemoryLimit is what a worker may use beyond the 20 to 30 MiB that it
-	// starts with, in bytes; 0 is 128 MiB.
+	// MemoryLimit is how large a worker's heap may become, in bytes, in steps of 64
+	// MiB; 0 is 128 MiB. The process has up to 90 MiB beside it: the program, and
+	// what the runtime keeps.
 	MemoryLimit uint64
 	// Workers is how many processes a tenant may have, and so how many of its
 	// frames run at once; 0 is 1.
