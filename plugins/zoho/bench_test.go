@@ -19,7 +19,7 @@ func BenchmarkDeliver(b *testing.B) {
 	defer server.Close()
 	c := &zoho.Connector{}
 	account := core.Account{Tenant: "acme", Lane: "crm", Secrets: secrets,
-		Settings: []byte(`{"api_url":"` + server.URL + `","accounts_url":"` + server.URL + `"}`)}
+		Settings: []byte(`{"api_url":"` + server.URL + `","accounts_url":"` + server.URL + `","adopt":false}`)}
 	token, err := c.Authorize(b.Context(), account)
 	if err != nil {
 		b.Fatal(err)

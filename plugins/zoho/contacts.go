@@ -117,6 +117,9 @@ func (x *session) putContacts(ctx context.Context, fs *fields, list []*row) {
 	values := map[*row][]value{}
 	for _, r := range list {
 		changed := valuesFor(fs, r, true)
+		if r.err != nil {
+			continue
+		}
 		if r.have != nil && len(changed) == 0 && !r.adopted {
 			continue // it is there as it should be
 		}
@@ -152,7 +155,7 @@ func (x *session) putContacts(ctx context.Context, fs *fields, list []*row) {
 // adopt looks for records of people who are new to the bridge: made by hand, they
 // hold the number in one of many ways to write it. A query finds what ends alike,
 // and contact.ParsePhone says whether it is the same number. A record that is
-// another contact's is left alone. What cannot be looked for is made anew.
+// another contact's is left alone. Whoever cannot be looked for now is not written.
 func (x *session) adopt(ctx context.Context, list []*row) {
 	if !x.Adopt || x.PhoneField == "" || len(x.AdoptFields) == 0 {
 		return

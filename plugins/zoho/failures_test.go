@@ -308,3 +308,14 @@ func TestDeliver_PausesTheLaneWhenTheAccountIsNotSetUp(t *testing.T) {
 		}
 	}
 }
+
+func TestDeliver_MakesNoContactThatItCouldNotLookFor(t *testing.T) {
+	b := start(t, zohosim.Options{}, "", nil).mustCheck()
+	id := b.sim.AddRecord("Contacts", map[string]any{"Last_Name": "By Hand", "Phone": received(1).Contact.Phone})
+	b.sim.Inject(zohosim.Fault{Kind: zohosim.FaultStatus, Status: 503, Match: "coql", Skip: 1, Count: 1})
+	wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": core.CodeUnavailable})
+	b.done(received(1))
+	if contacts := b.contacts(); len(contacts) != 1 || contacts["c001"].ID != id {
+		t.Errorf("got %v, want the record made by hand and no other", contacts)
+	}
+}

@@ -459,7 +459,11 @@ func TestDeliver_OpensMovesAndClosesEscalations(t *testing.T) {
 				t.Errorf("moved: %v", v)
 			}
 			b.done(closed)
-			b.done(opened) // an old one, replayed
+			writes := b.records(module, "WA_Escalation_ID")["E1"].Writes
+			b.done(opened) // an old one, replayed: it would give the task back to the team
+			if n := b.records(module, "WA_Escalation_ID")["E1"].Writes; n != writes {
+				t.Errorf("what is closed was written again")
+			}
 			tasks := b.records(module, "WA_Escalation_ID")
 			if status := tasks["E1"].Values["Status"]; len(tasks) != 1 || status != map[string]string{"Tasks": "Completed", "Cases": "Closed"}[module] {
 				t.Errorf("closed: %d records, status %q", len(tasks), status)

@@ -3,6 +3,7 @@ package zohosim
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -29,6 +30,8 @@ type query struct {
 	fields   []string
 	criteria int
 	where    condition
+	// among, unless nil, are all records that can fulfil where: found by a unique field.
+	among []*record
 	limit    int
 }
 
@@ -57,7 +60,11 @@ func (s *Sim) coql(c *call) {
 	}
 	var data []map[string]any
 	more := false
-	for _, r := range q.module.records {
+	records := q.module.records
+	if q.among != nil {
+		records = q.among
+	}
+	for _, r := range records {
 		if r.deleted || !q.where(r) {
 			continue
 		}
@@ -201,12 +208,12 @@ func (q *query) one() (condition, error) {
 		}
 		return func(r *record) bool { return (value(r) == "") != not }, nil
 	case q.take("in"):
-		return q.in(value)
+		return q.in(f, value)
 	}
 	return nil, errSyntax
 }
 
-func (q *query) in(value func(*record) string) (condition, error) {
+func (q *query) in(f *Field, value func(*record) string) (condition, error) {
 	if !q.take("(") {
 		return nil, errSyntax
 	}
@@ -226,6 +233,14 @@ func (q *query) in(value func(*record) string) (condition, error) {
 	}
 	if !q.take(")") {
 		return nil, errSyntax
+	}
+	if f != nil && f.Unique && q.criteria == 1 && (q.i == len(q.words) || strings.EqualFold(q.words[q.i], "limit")) {
+		q.among = []*record{}
+		for _, v := range slices.Sorted(maps.Keys(set)) {
+			if r := q.module.unique[f.Name][v]; r != nil {
+				q.among = append(q.among, r)
+			}
+		}
 	}
 	return func(r *record) bool { return set[value(r)] }, nil
 }
