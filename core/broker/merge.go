@@ -91,7 +91,12 @@ func joinBy(s, l dossier, offset int) union {
 func joinPeople(s, l *person) *person {
 	a, b := clone(s), clone(l)
 	fillIn(reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem())
-	a.Identities = append(a.Identities, slices.DeleteFunc(b.Identities, func(i identity) bool { return a.has(i.Key) != nil })...)
+	a.Identities = clone(s).Identities
+	for _, i := range b.Identities {
+		if a.has(i.Key) == nil {
+			a.Identities = append(a.Identities, i)
+		}
+	}
 	slices.SortFunc(a.Identities, func(x, y identity) int { return strings.Compare(x.Key.String(), y.Key.String()) })
 	for _, tag := range b.Tags {
 		addTag(&a.Contact, tag)
@@ -132,8 +137,10 @@ func joinConversations(s, l *conversation, offset int) (c *conversation, ended *
 	}
 	a := clone(s)
 	kept, ended := joinEscalations(a.Escalation, b.Escalation)
-	joinTimers(a, b, kept)
+	timers := a.Timers
 	fillIn(reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem())
+	a.Timers = timers
+	joinTimers(a, b, kept)
 	if !b.Started.IsZero() && b.Started.Before(a.Started) {
 		a.Started = b.Started
 	}

@@ -26,6 +26,7 @@ type world struct {
 	messages int
 	hooks    [][]byte
 	says     map[string]string // of each, in short
+	apart    [][2]string       // contacts that were taken apart, and not merged by hand since
 }
 
 func newWorld(people int) *world {
@@ -194,7 +195,7 @@ func (b *bridge) step(d deed, w *world, story *[]string) string {
 		}
 		tell("unmerge %s", id)
 		before := len(people)
-		b.unmerge(id)
+		w.apart = append(w.apart, [2]string{b.unmerge(id).Survivor, id})
 		if after := len(b.people()); after != before+1 {
 			return fmt.Sprintf("of %d people became %d", before, after)
 		}
@@ -207,10 +208,30 @@ func (b *bridge) step(d deed, w *world, story *[]string) string {
 	settled(time.Second)
 	b.checkAliases()
 	b.checkDesk()
+	if together := b.together(w.apart); len(together) > 0 && d.Do == "merge" {
+		w.apart = slices.DeleteFunc(w.apart, func(p [2]string) bool { return slices.Contains(together, p) })
+	} else if len(together) > 0 {
+		return fmt.Sprintf("taken apart, and together again: %v", together)
+	}
 	if n := b.messagesIn(); n != w.messages {
 		return fmt.Sprintf("%d messages came, and %d are in conversations", w.messages, n)
 	}
 	return ""
+}
+
+// together are those of some pairs of contacts that are one.
+func (b *bridge) together(pairs [][2]string) (out [][2]string) {
+	b.Helper()
+	for _, p := range pairs {
+		x, _, err := b.tenants["acme"].survivor(context.Background(), p[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		if y, _, err := b.tenants["acme"].survivor(context.Background(), p[1]); err != nil || x == y {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func withoutApart(dossier string) string {
@@ -254,4 +275,55 @@ func TestPeople_AreTheSameInEveryOrder(t *testing.T) {
 			rt.Fatalf("in order they are\n%s\nand in the order\n%s\n%s", strings.Join(parts[0], "\n"), strings.Join(order, "\n"), strings.Join(parts[1], "\n"))
 		}
 	})
+}
+
+// WhatsApp says again what once merged two whom a person has taken apart since.
+func TestPeople_TakenApartStayApart(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.start()
+		b.webhooks(who{phone: "34600111222"}.wrote("1", hour(1), "a"), who{bsuid: "ES.1"}.wrote("2", hour(2), "b"), ruiz.wrote("3", hour(3), "c"))
+		merges := b.merges(b.whoIs("ES.1"))
+		if len(merges) != 1 {
+			b.Fatalf("merges %+v", merges)
+		}
+		b.unmerge(merges[0].ID)
+		b.wantPeople("bsuid:ES.1", "phone:+34600111222")
+		b.webhooks(ruiz.wrote("4", hour(4), "d"), changed("5", hour(5), map[string]any{"from": "34600111222"},
+			map[string]any{"type": "user_changed_number", "wa_id": "34600999888", "user_id": "ES.1"}))
+		if together := b.together([][2]string{{merges[0].ID, merges[0].Survivor}}); len(together) > 0 {
+			b.Errorf("they are one again: %q", keysOf(b.people()))
+		}
+		// The number is theirs who is named beside it.
+		b.wantPeople("", "bsuid:ES.1 phone:+34600111222 phone:+34600999888")
+		// A person may change their mind.
+		b.merge(merges[0].Survivor, merges[0].ID)
+		b.wantPeople("bsuid:ES.1 phone:+34600111222 phone:+34600999888")
+	})
+}
+
+func (b *bridge) merges(id string) []Merge {
+	b.Helper()
+	v, err := b.Contact(context.Background(), "acme", id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v.Merges
+}
+
+func TestJoin_LeavesTheClocksOfAnEscalationThatEnds(t *testing.T) {
+	esc := func(id string, due time.Time) *Escalation {
+		e := &Escalation{}
+		e.ID, e.Deadline = id, due
+		return e
+	}
+	overdue := &conversation{Escalation: esc("e1", hour(1))}
+	waits := &conversation{Escalation: esc("e2", hour(2)), LastTimer: 2,
+		Timers: map[string]timer{timerEscalation: {Generation: 1, Due: hour(2)}, "mine": {Generation: 2, Due: hour(3)}}}
+	c, ended := joinConversations(overdue, waits, 5)
+	if ended == nil || ended.ID != "e2" || c.Escalation.ID != "e1" || len(c.Timers) != 1 || c.Timers["mine"].Generation != 7 {
+		t.Errorf("joined %+v, ended %+v", c, ended)
+	}
+	if c, _ = joinConversations(waits, overdue, 5); c.Escalation.ID != "e1" || len(c.Timers) != 1 || c.Timers["mine"].Generation != 2 {
+		t.Errorf("the other way round %+v", c)
+	}
 }
