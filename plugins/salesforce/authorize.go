@@ -227,7 +227,7 @@ func (s *settings) instanceURL(raw string) (string, *core.Error) {
 			return crm.BaseURL(settingsOp, "instance_host", u.Scheme+"://"+u.Host, "acme.my.salesforce.com")
 		}
 		for _, d := range domains {
-			if u.Scheme == "https" && u.Port() == "" && strings.HasSuffix(strings.ToLower(u.Host), d) {
+			if u.Scheme == "https" && strings.HasSuffix(strings.ToLower(u.Host), d) {
 				return "https://" + strings.ToLower(u.Host), nil
 			}
 		}

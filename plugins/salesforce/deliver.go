@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -68,17 +69,20 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 		return
 	}
 	x.upsert(ctx, x.ContactObject, x.ContactKey, rs)
-	var unknown, again []*row
+	var unknown, doubtful, again []*row
 	for _, r := range rs {
 		switch {
 		case r.err == nil && r.created: // the org requires no name
 		case r.err == nil && r.named:
 			r.set(x.NameField, r.onCreate[x.NameField])
 			again = append(again, r)
-		case r.err != nil && x.perhapsNew(r):
+		case r.refused.code() == "REQUIRED_FIELD_MISSING" && slices.Contains(r.refused.Fields, x.NameField):
 			unknown = append(unknown, r)
+		case r.err != nil && r.perhapsNew():
+			doubtful = append(doubtful, r)
 		}
 	}
+	unknown = append(unknown, x.unknownOf(ctx, doubtful)...)
 	if err := x.adopt(ctx, unknown); err != nil {
 		for _, r := range unknown {
 			r.err = err
@@ -105,14 +109,33 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 	}
 }
 
-// perhapsNew reports whether a contact was refused because it would have been a new
-// one: for want of a name, or by what looks at records before Salesforce asks for it.
-func (x *session) perhapsNew(r *row) bool {
-	switch r.refused.code() {
-	case "REQUIRED_FIELD_MISSING", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "DUPLICATES_DETECTED":
-		return true
+// perhapsNew reports whether a contact may have been refused because it would have
+// been a new one, by what looks at records before Salesforce asks for their name.
+func (r *row) perhapsNew() bool {
+	return slices.Contains([]string{"REQUIRED_FIELD_MISSING", "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+		"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "DUPLICATES_DETECTED"}, r.refused.code())
+}
+
+// unknownOf returns those of the contacts that have no record. A known one stays
+// refused: it is not to get a new name, nor another record.
+func (x *session) unknownOf(ctx context.Context, rs []*row) []*row {
+	if len(rs) == 0 {
+		return nil
 	}
-	return false
+	var texts []string
+	for _, r := range rs {
+		texts = append(texts, quoted(r.key))
+	}
+	records, err := x.query(ctx, "contact read", "SELECT "+x.ContactKey+" FROM "+x.ContactObject+" WHERE "+x.ContactKey+" IN (", texts, ", ", ") LIMIT 2000")
+	if err != nil {
+		for _, r := range rs {
+			r.err = err
+		}
+		return nil
+	}
+	return slices.DeleteFunc(rs, func(r *row) bool {
+		return slices.ContainsFunc(records, func(f found) bool { return strings.EqualFold(f.text(x.ContactKey), r.key) })
+	})
 }
 
 // writeMessages writes the messages of the steps that are still good.

@@ -145,6 +145,24 @@ func TestDeliver_MakesNobodyNewWhileTheSearchFails(t *testing.T) {
 	}
 }
 
+func TestDeliver_GivesAKnownContactThatIsRefusedNoNewNameNorRecord(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	b.mustDeliver(received(1))
+	b.sim.Create("Contact", map[string]any{"LastName": "Twin", "Phone": "+34600000001"})
+	b.sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultRow, Match: "sobjects/Contact", Row: "c001", Count: 1, Code: "FIELD_CUSTOM_VALIDATION_EXCEPTION", Message: "no"})
+	renamed := received(1)
+	renamed.Contact.Name = "Renamed"
+	if err := b.deliver(renamed)["wamid.IN001"].Err; err == nil || err.Code != core.CodeInvalid {
+		t.Errorf("got %v, want invalid", err)
+	}
+	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"LastName": "Person 1"})
+	want(t, b.record("Contact", "LastName", "Twin"), map[string]any{"WA_Contact_Id__c": nil})
+
+	// One that is new is made all the same, when the rule wanted a name.
+	b.sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultRow, Match: "sobjects/Contact", Row: "c002", Count: 1, Code: "FIELD_CUSTOM_VALIDATION_EXCEPTION", Message: "no"})
+	b.mustDeliver(received(2))
+}
+
 func TestDeliver_AllowsDuplicatesWhenTheSettingsDo(t *testing.T) {
 	for _, allow := range []bool{false, true} {
 		b := start(t, salesforcesim.Options{DuplicateRule: true}, fmt.Sprintf(`{"allow_duplicates":%v,"adopt_by":[]}`, allow))

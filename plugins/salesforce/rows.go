@@ -294,7 +294,9 @@ func (s *settings) layEscalation(p *plan, st *step) {
 		subject = "Overdue: " + subject
 	}
 	r.set("Subject", cut(strings.Join(strings.Fields(subject), " "), maxSubject))
-	r.set("Description", cut(escalationText(x), maxTask))
+	if e.Kind != core.KindEscalationClosed || x.Note != "" { // its end says no more than that
+		r.set("Description", cut(escalationText(x), maxTask))
+	}
 	if priority := priorities[x.Priority]; priority == "Normal" && s.Escalations == "case" {
 		r.set("Priority", "Medium")
 	} else if priority != "" {

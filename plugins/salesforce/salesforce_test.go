@@ -246,8 +246,9 @@ func TestDeliver_AdoptsTheRecordThatHasThePhoneNumberOnce(t *testing.T) {
 	b.sim.Create("Contact", map[string]any{"LastName": "Doubled", "Phone": "+34600000004"})
 	b.sim.Create("Contact", map[string]any{"LastName": "Another's", "Phone": "+34600000005", "WA_Contact_Id__c": "c999"})
 	b.sim.Create("Contact", map[string]any{"LastName": "Elsewhere", "Phone": "+44 600000006"})
-	b.mustDeliver(received(1), received(2), received(3), received(4), received(5), received(6))
-	for n, name := range map[int]string{1: "Known 1", 2: "Known 2", 4: "Known 4", 5: "Person 5", 6: "Person 6"} {
+	b.sim.Create("Contact", map[string]any{"LastName": "Shared", "Phone": "600000007", "MobilePhone": "600000008"})
+	b.mustDeliver(received(1), received(2), received(3), received(4), received(5), received(6), received(7), received(8))
+	for n, name := range map[int]string{1: "Known 1", 2: "Known 2", 4: "Known 4", 5: "Person 5", 6: "Person 6", 7: "Person 7", 8: "Shared"} {
 		want(t, b.record("Contact", "WA_Contact_Id__c", fmt.Sprintf("c%03d", n)), map[string]any{"LastName": name})
 	}
 	b.clear()
