@@ -41,7 +41,7 @@ var modelValues = map[string][]string{
 	"meta":     {"withdrawn", "granted"},
 	"category": {"marketing", "utility"},
 	"send":     {"template promo", "template info", "template mystery", "an answer"},
-	"wait":     {"1m", "3h", "3h", "25h", "200h"},
+	"wait":     {"1m", "3h", "3h", "3h", "25h", "25h", "200h"},
 	"restart":  {""},
 }
 
@@ -50,7 +50,7 @@ func drawSteps(rt *rapid.T) []modelStep {
 		what := rapid.SampledFrom([]string{"write", "write", "write", "consent", "hold", "meta", "category", "send", "send", "send", "wait", "restart"}).Draw(rt, "what")
 		return modelStep{What: what, Who: rapid.IntRange(0, 1).Draw(rt, "who"),
 			Value: rapid.SampledFrom(modelValues[what]).Draw(rt, "value"), Again: rapid.IntRange(0, 3).Draw(rt, "again") == 0}
-	}), 3, 25).Draw(rt, "steps")
+	}), 3, 18).Draw(rt, "steps")
 }
 
 // Whatever happens, in whatever order and however often: no marketing without
