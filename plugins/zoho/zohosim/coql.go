@@ -32,7 +32,7 @@ type query struct {
 	where    condition
 	// among, unless nil, are all records that can fulfil where: found by a unique field.
 	among []*record
-	limit    int
+	limit int
 }
 
 var errSyntax = errors.New("error occurred while parsing the query")
