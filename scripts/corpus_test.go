@@ -23,9 +23,11 @@ type labelled struct {
 	typ, text                     string
 }
 
-// corpus reads testdata/corpus/<part>-<language>.tsv. The part "held-out" was
-// written before the tables and is not to be looked at when they are changed:
-// what it shows is how messages fare that nobody has thought of.
+// corpus reads testdata/corpus/<part>-<language>.tsv. The parts "held-out" and
+// "held-out-2" were written before the tables and are not to be looked at when
+// these are changed: what they show is how messages fare that nobody has thought
+// of. The second is of many trades (restaurants, hotels, clinics, garages,
+// banks, schools) and harder than what a shop hears.
 func corpus(t *testing.T, part, language string) (all []labelled) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "corpus", part+"-"+language+".tsv"))
@@ -137,8 +139,9 @@ func TestCorpus_IsDecidedWell(t *testing.T) {
 		confirmations      float64
 		showWhatIsNotRight bool
 	}{
-		{"tuning", 98, 96, 99.9, 100, true},
-		{"held-out", 95, 92, 99, 100, false},
+		{"tuning", 99, 99, 99.5, 100, true},
+		{"held-out", 97, 97, 99, 100, false},
+		{"held-out-2", 91, 91, 94, 90, false},
 	} {
 		var sum tally
 		for _, language := range []string{"en", "es", "fr", "pt", "zh"} {
@@ -185,7 +188,7 @@ func TestCorpus_IsDecidedWell(t *testing.T) {
 func TestCorpus_OptingOutIsTheBridges(t *testing.T) {
 	words := consent.NewWords(nil)
 	for _, language := range []string{"en", "es", "fr", "pt", "zh"} {
-		for _, part := range []string{"tuning", "held-out"} {
+		for _, part := range []string{"tuning", "held-out", "held-out-2"} {
 			for _, l := range corpus(t, part, language) {
 				said := words.Message(l.text, language)
 				switch {
@@ -201,7 +204,7 @@ func TestCorpus_OptingOutIsTheBridges(t *testing.T) {
 
 // The language in which the bridge itself answers is told from what people write.
 func TestCorpus_LanguageIsToldOrLeftOpen(t *testing.T) {
-	for _, part := range []string{"tuning", "held-out"} {
+	for _, part := range []string{"tuning", "held-out", "held-out-2"} {
 		right, wrong, all := 0, 0, 0
 		for _, language := range phrase.Languages {
 			for _, l := range corpus(t, part, language) {

@@ -35,6 +35,7 @@ import orderWords from "./tables/order_words.csv";
 import person from "./tables/person.csv";
 import product from "./tables/product.csv";
 import thanks from "./tables/thanks.csv";
+import trouble from "./tables/trouble.csv";
 
 // What a message may be about. The first that fits is it: who complains and
 // asks for the opening hours complains.
@@ -46,6 +47,7 @@ const TOPICS = [
   [cancel, "cancellation"],
   [confirm, "confirmation"],
   [ok, "ok"],
+  [trouble, "complaint"], // weaker signs of one: who says that there was one may be asking
   [order, "order"],
   [hours, "hours"],
   [location, "location"],

@@ -105,6 +105,11 @@ func (s *Set) Find(t *Text) int {
 func (s *Set) Each(t *Text, f func(row int) bool) {
 	t.steps = maxSteps
 	clear(t.masked)
+	some := false
+	t.search(&s.rows, func(*program) bool { some = true; return false })
+	if !some {
+		return // and exceptions would only take away: most messages end here
+	}
 	t.marks = true
 	t.search(&s.except, func(*program) bool { return true })
 	t.marks = false

@@ -65,6 +65,7 @@ func TestSet_FindsWhatIsMeant(t *testing.T) {
 		{"^ stop $", "don't stop", false},
 		{"dont", "don’t", true},
 		{"l article", "l'article", true},
+		{"quelqu un", "quelqu’un", true},
 		{"cafe", "CAFÉ", true},
 		{"hello", "Heeello", true},
 		{"ola", "olaaa", true},

@@ -104,7 +104,7 @@ func clip(text string) string {
 // elides reports whether a word before an apostrophe is one of its own.
 func elides(word string) bool {
 	switch word {
-	case "l", "d", "j", "n", "s", "c", "m", "t", "qu", "jusqu", "lorsqu", "puisqu", "aujourd":
+	case "l", "d", "j", "n", "s", "c", "m", "t", "qu", "jusqu", "lorsqu", "puisqu", "quelqu", "aujourd":
 		return true
 	}
 	return false

@@ -103,7 +103,7 @@ func folders() map[string]folder {
 		"a name that leads out":    {want: "load: not a path within", files: map[string]string{"script.js": answersAll, "../a.js": "export default 1"}},
 		"a source map of its own":  {want: "ok", files: map[string]string{"script.js": `import "./a.js";` + answersAll, "a.js": "//# sourceMappingURL=/etc/passwd"}},
 		"types that are no types":  {want: "load: a\\.ts:1", files: map[string]string{"script.js": `import "./a.ts";` + answersAll, "a.ts": "const a: = 1;"}},
-		"files that are too large": {want: "load: KiB are too large: at most 256", files: map[string]string{"script.js": answersAll, "a.json": `"` + strings.Repeat("x", 200<<10) + `"`, "b.json": `"` + strings.Repeat("x", 200<<10) + `"`}},
+		"files that are too large": {want: "load: KiB are too large: at most 512", files: map[string]string{"script.js": answersAll, "a.json": `"` + strings.Repeat("x", 300<<10) + `"`, "b.json": `"` + strings.Repeat("x", 300<<10) + `"`}},
 
 		// JSON.
 		"json deep":       {want: "load: a\\.json|" + deep, files: importing("a.json", strings.Repeat("[", 120_000)+strings.Repeat("]", 120_000))},
@@ -275,7 +275,7 @@ func TestReadSource_HasBoundsAndLeadsNowhere(t *testing.T) {
 		"a file that is too large": {func(dir string) error {
 			write(filepath.Join(dir, "a.json"), "")
 			return os.Truncate(filepath.Join(dir, "a.json"), 1<<40)
-		}, "more than 256 KiB"},
+		}, "more than 512 KiB"},
 		"folders in folders": {func(dir string) error {
 			write(filepath.Join(dir, strings.Repeat("d/", 100)+"a.js"), "")
 			return nil

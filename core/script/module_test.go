@@ -206,7 +206,7 @@ func TestReadSource_TakesTheFolderAndNothingElse(t *testing.T) {
 		}, "script.ts"},
 		"too large": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "x.json"), make([]byte, script.MaxSource), 0o644)
-		}, "more than 256 KiB together"},
+		}, "more than 512 KiB together"},
 		"too many": {func(dir string) error {
 			for i := range script.MaxFiles + 1 {
 				if err := os.WriteFile(filepath.Join(dir, "x"+strings.Repeat("x", i)+".js"), nil, 0o644); err != nil {
