@@ -116,7 +116,7 @@ func folders() map[string]folder {
 		"json comment":    {want: "load: a\\.json:1", files: importing("a.json", "// a\n{}")},
 
 		// Tables.
-		"csv of a million rows":      {want: "load: KiB are too large: at most 256", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 1_000_000, func(int) string { return "a,b" })}},
+		"csv of a million rows":      {want: "load: KiB are too large: at most 512", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 1_000_000, func(int) string { return "a,b" })}},
 		"csv of many rows":           {want: "load: t\\.csv: a table has at most 5000 rows", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 5001, func(i int) string { return fmt.Sprintf("k%d,b", i) })}},
 		"csv of many rows, imported": {want: "load: t\\.csv: a table has at most 5000 rows", files: importing("t.csv", rows("keywords,tag", 6000, func(i int) string { return fmt.Sprintf("k%d,b", i) }))},
 		"csv of many keywords": {want: "load: at most 20000 are allowed", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 200, func(i int) string {
