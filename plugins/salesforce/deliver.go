@@ -163,11 +163,12 @@ func (x *session) writeMessages(ctx context.Context, p *plan) {
 	p.inherit(messageOf)
 }
 
-// keepFurther sees to it that late statuses replace none that is further on.
+// keepFurther sees to it that late statuses replace none that is further on, and
+// notes which of their messages belong to nobody yet.
 func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 	late := map[string]*row{}
 	for i := range p.steps {
-		if st := &p.steps[i]; st.err == nil && st.late && st.event.Kind == core.KindMessageStatus && st.message != nil && x.MessageStatus != "" {
+		if st := &p.steps[i]; st.err == nil && st.late && st.event.Kind == core.KindMessageStatus && st.message != nil {
 			late[st.message.key] = st.message
 		}
 	}
@@ -178,7 +179,7 @@ func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 	for _, key := range slices.Sorted(maps.Keys(late)) {
 		texts = append(texts, quoted(key))
 	}
-	records, err := x.query(ctx, "status read", "SELECT "+x.MessageKey+", "+x.MessageStatus+" FROM "+x.MessageObject+
+	records, err := x.query(ctx, "status read", "SELECT "+x.MessageKey+", "+x.MessageStatus+", "+x.MessageContact+" FROM "+x.MessageObject+
 		" WHERE "+x.MessageKey+" IN (", texts, ", ", ") LIMIT 2000")
 	if err != nil {
 		return err
@@ -188,6 +189,7 @@ func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 		if r == nil {
 			continue
 		}
+		r.unlinked = record.text(x.MessageContact) == "" // an earlier attempt made it, and got no further
 		next, _ := r.fields[x.MessageStatus].(string)
 		if !core.StatusValue(record.text(x.MessageStatus)).Advances(core.StatusValue(next)) {
 			delete(r.fields, x.MessageStatus)
@@ -204,7 +206,7 @@ func (x *session) linkStubs(ctx context.Context, p *plan) {
 	var stubs []*step
 	for i := range p.steps {
 		st := &p.steps[i]
-		if st.err != nil || st.message == nil || !st.message.created || st.contact != nil || st.event.Contact == nil || st.event.Contact.ID == "" {
+		if st.err != nil || st.message == nil || !st.message.created && !st.message.unlinked || st.contact != nil || st.event.Contact == nil || st.event.Contact.ID == "" {
 			continue
 		}
 		if r := p.contacts.byKey[st.event.Contact.ID]; r != nil && r.err == nil && r.id != "" {

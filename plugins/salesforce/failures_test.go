@@ -163,6 +163,37 @@ func TestDeliver_GivesAKnownContactThatIsRefusedNoNewNameNorRecord(t *testing.T)
 	b.mustDeliver(received(2))
 }
 
+func TestDeliver_WritesNoLateStatusThatItCannotCompare(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	b.mustDeliver(received(1), status(1, core.StatusRead))
+	late := status(1, core.StatusSent)
+	late.Accepted = time.Now().Add(-time.Hour)
+	b.sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultStatus, Match: "v66.0/composite", Skip: 3, Count: 1, Status: 503})
+	got := b.deliver(late, received(2))
+	if err := got[late.ID].Err; err == nil || err.Code != core.CodeUnavailable {
+		t.Errorf("got %v, want unavailable", err)
+	}
+	if err := got["wamid.IN002"].Err; err != nil {
+		t.Errorf("got %v, want the message done all the same", err)
+	}
+	want(t, b.record("WhatsApp_Message__c", "WA_Id__c", "wamid.IN001"), map[string]any{"Status__c": "read"})
+}
+
+func TestDeliver_TriesAgainToLinkAMessageThatAStatusMade(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	b.sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultRow, Match: "sobjects/Contact", Row: "c001"})
+	sent := status(1, core.StatusSent)
+	if err := b.deliver(sent)[sent.ID].Err; err == nil || err.Code != core.CodeUnavailable {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	b.sim.Heal()
+	batch := []core.Delivery{{Event: sent, Attempt: 2}}
+	if r := b.connector.Deliver(t.Context(), b.account, batch)[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	want(t, b.record("WhatsApp_Message__c", "WA_Id__c", "wamid.IN001"), map[string]any{"Contact__c": b.record("Contact", "WA_Contact_Id__c", "c001")["Id"]})
+}
+
 func TestDeliver_AllowsDuplicatesWhenTheSettingsDo(t *testing.T) {
 	for _, allow := range []bool{false, true} {
 		b := start(t, salesforcesim.Options{DuplicateRule: true}, fmt.Sprintf(`{"allow_duplicates":%v,"adopt_by":[]}`, allow))

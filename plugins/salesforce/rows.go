@@ -21,8 +21,10 @@ type row struct {
 
 	id      string // the record's, once known
 	created bool   // this write made it
-	err     *core.Error
-	refused apiError // what err was made of, if it was the row's own
+	// unlinked says that a message's record has no contact.
+	unlinked bool
+	err      *core.Error
+	refused  apiError // what err was made of, if it was the row's own
 }
 
 // set gives a field a value; an empty name is a field that the settings leave out.
@@ -107,7 +109,7 @@ func (s *settings) lay(p *plan, st *step) {
 		if len(e.Fields) > 0 && e.Contact != nil && !s.layContact(p, st) {
 			return
 		}
-		if s.Mode != "none" && keyed(st, e.Status.MessageID) {
+		if s.Mode != "none" && s.MessageStatus != "" && keyed(st, e.Status.MessageID) {
 			st.message = s.layStatus(p, e)
 		}
 	case core.KindContactChanged:
