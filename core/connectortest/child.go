@@ -35,28 +35,36 @@ func Plugin(t TB, name string) core.Connector {
 	t.Helper()
 	launch := plugin.Self(childArgument, name)
 	launch.Memory = -1 // the race detector needs more than any plugin
+	c, stop, err := Start(context.Background(), name, launch, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatalf("plugin %s does not start (does TestMain call connectortest.ServeIfChild?): %v", name, err)
+		return nil
+	}
+	t.Cleanup(stop)
+	return c
+}
+
+// Start runs a plugin's program until stop is called, and returns it as a
+// connector.
+func Start(ctx context.Context, name string, launch plugin.Launcher, log *slog.Logger) (c core.Connector, stop func(), err error) {
 	h := plugin.NewHost(plugin.HostOptions{
-		Name: name, Tenant: "test", Lane: "test", Launch: launch, CrashBudget: 2,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Name: name, Tenant: "test", Lane: "test", Launch: launch, CrashBudget: 2, Log: log,
 	})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		_ = h.Run(ctx) // returns nil
 	}()
-	t.Cleanup(func() {
+	stop = func() {
 		cancel()
 		<-stopped
-	})
+	}
 	ready, done := context.WithTimeout(ctx, 15*time.Second)
 	defer done()
-	info, err := h.Info(ready)
-	if err != nil {
-		t.Fatalf("plugin %s does not start (does TestMain call connectortest.ServeIfChild?): %v", name, err)
+	if _, err := h.Info(ready); err != nil {
+		stop()
+		return nil, nil, err
 	}
-	if !info.Authorizes {
-		return struct{ core.Connector }{h.Connector()} // no core.Authorizer
-	}
-	return h.Connector()
+	return h.Connector(), stop, nil
 }

@@ -37,6 +37,8 @@ var rules = []rule{
 	{"deliver/concurrent", "many calls at once do not disturb each other", deliverConcurrent},
 	{"deliver/cancelled", "a call returns promptly when its context has ended", deliverCancelled},
 	{"deliver/stalled", "when the CRM does not answer in time the outcome is unknown or unavailable, and a later attempt works", deliverStalled},
+	{"poll/sound", "Poll tells of changes that a CRM may tell of, as often as it is asked the same, and goes on", pollSound},
+	{"webhook/forged", "a request that the CRM did not sign is unauthenticated and tells of nothing", webhookForged},
 	{"errors/codes", "every error has a code of the closed set and one line of text", errorsCodes},
 	{"errors/private", "no secret and no phone number is in any result or error", errorsPrivate},
 }
@@ -310,6 +312,90 @@ func deliverStalled(ctx context.Context, p *probe) {
 	if p.Connector.Info().Idempotency.Safe() {
 		p.mustDeliver(ctx, b)
 		p.wantOnce(b)
+	}
+}
+
+// withToken is the account as the bridge hands it to a call.
+func (p *probe) withToken(ctx context.Context) (core.Account, error) {
+	a := p.Account
+	if p.signedIn == nil {
+		return a, nil
+	}
+	var err error
+	a.Token, err = p.signedIn.token(ctx, a)
+	return a, err
+}
+
+func pollSound(ctx context.Context, p *probe) {
+	if p.poller == nil {
+		p.skip("the connector has no Poll")
+		return
+	}
+	account, err := p.withToken(ctx)
+	if err != nil {
+		p.failf("no token: %v", err)
+		return
+	}
+	var cursor json.RawMessage
+	for range 20 {
+		first, err := p.poller.Poll(ctx, account, cursor)
+		p.see(err)
+		if err != nil {
+			p.failf("Poll: %v", err)
+			return
+		}
+		again, err := p.poller.Poll(ctx, account, cursor)
+		p.see(err)
+		ids := map[string]bool{}
+		for _, e := range again.Events {
+			ids[e.ID] = true
+		}
+		if len(first.Events) > core.MaxPolled {
+			p.failf("%d events at once, want at most %d", len(first.Events), core.MaxPolled)
+		}
+		for _, e := range first.Events {
+			switch {
+			case e.ID == "":
+				p.failf("an event without an ID")
+			case err == nil && !ids[e.ID]:
+				p.failf("asked the same again, it does not tell of %s again", e.ID)
+			case !slices.Contains([]core.Kind{core.KindContactChanged, core.KindConsentChanged, core.KindMessageSend}, e.Kind):
+				p.failf("%s: events of kind %s do not come from a CRM", e.ID, e.Kind)
+			}
+		}
+		if first.More && string(first.Cursor) == string(cursor) {
+			p.failf("there is more, but the cursor does not go on")
+			return
+		}
+		if cursor = first.Cursor; !first.More {
+			return
+		}
+	}
+}
+
+func webhookForged(ctx context.Context, p *probe) {
+	if p.receiver == nil {
+		p.skip("the connector has no Webhook")
+		return
+	}
+	account, err := p.withToken(ctx)
+	if err != nil {
+		p.failf("no token: %v", err)
+		return
+	}
+	for what, r := range map[string]core.WebhookRequest{
+		"a POST without a signature": {Method: "POST", Body: []byte(`{"event":"contact.changed","phone":"` + samplePhone + `"}`)},
+		"a GET":                      {Method: "GET"},
+		"a guessed signature": {Method: "POST", Body: []byte(`[]`), Header: map[string][]string{
+			"Authorization": {"Bearer guess"}, "X-Signature": {"sha256=00"}, "X-Hub-Signature-256": {"sha256=00"},
+		}},
+	} {
+		r.URL = "https://bridge.example.com/webhooks/crm/" + p.Account.Tenant + "/" + p.Account.Lane
+		answer, err := p.receiver.Webhook(ctx, account, r)
+		p.see(err)
+		if core.CodeOf(err) != core.CodeUnauthenticated && core.CodeOf(err) != core.CodeForbidden || len(answer.Events) > 0 {
+			p.failf("%s: want unauthenticated, got %+v, %v", what, answer, err)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package connectortest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -309,9 +311,86 @@ func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 	if !ok {
 		t.Error("Suite failed a good connector")
 	}
-	want := []string{"check/settings", "check/secrets", "deliver/again", "deliver/stalled"}
+	want := []string{"check/settings", "check/secrets", "deliver/again", "deliver/stalled", "poll/sound", "webhook/forged"}
 	if diff := cmp.Diff(want, skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
+	}
+}
+
+// telling is a good connector that tells of what happened, too.
+type telling struct {
+	notebook
+	poll func(cursor string) (core.Polled, error)
+	hook func(core.WebhookRequest) (core.WebhookAnswer, error)
+}
+
+func (c *telling) Poll(_ context.Context, _ core.Account, cursor json.RawMessage) (core.Polled, error) {
+	return c.poll(string(cursor))
+}
+
+func (c *telling) Webhook(_ context.Context, _ core.Account, r core.WebhookRequest) (core.WebhookAnswer, error) {
+	return c.hook(r)
+}
+
+func TestRules_FindWhatIsWrongWithWhatIsTold(t *testing.T) {
+	change := core.Event{ID: "1", Kind: core.KindContactChanged, Contact: &core.Contact{Phone: "+12025550123"}}
+	asked := 0
+	refuse := core.Errorf(core.CodeUnauthenticated, "webhook", "not signed")
+	for name, tc := range map[string]struct {
+		poll       func(cursor string) (core.Polled, error)
+		hook       func(core.WebhookRequest) (core.WebhookAnswer, error)
+		rule, seen string // empty: nothing is wrong
+	}{
+		"good":       {},
+		"poll fails": {poll: func(string) (core.Polled, error) { return core.Polled{}, errors.New("closed") }, rule: "poll/sound", seen: "closed"},
+		"no id": {poll: func(string) (core.Polled, error) {
+			return core.Polled{Events: []core.Event{{Kind: core.KindContactChanged}}}, nil
+		}, rule: "poll/sound", seen: "without an ID"},
+		"a wrong kind": {poll: func(string) (core.Polled, error) {
+			return core.Polled{Events: []core.Event{{ID: "1", Kind: core.KindMessageReceived}}}, nil
+		}, rule: "poll/sound", seen: "message.received"},
+		"no end": {poll: func(string) (core.Polled, error) { return core.Polled{More: true}, nil }, rule: "poll/sound", seen: "does not go on"},
+		"new ids each time": {poll: func(string) (core.Polled, error) {
+			asked++
+			e := change
+			e.ID = fmt.Sprint(asked)
+			return core.Polled{Events: []core.Event{e}}, nil
+		}, rule: "poll/sound", seen: "again"},
+		"lets anybody in": {hook: func(core.WebhookRequest) (core.WebhookAnswer, error) {
+			return core.WebhookAnswer{Events: []core.Event{change}}, nil
+		}, rule: "webhook/forged", seen: "without a signature"},
+		"another error": {hook: func(core.WebhookRequest) (core.WebhookAnswer, error) {
+			return core.WebhookAnswer{}, errors.New("what?")
+		}, rule: "webhook/forged", seen: "what?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, target := newNotebook(t)
+			c := &telling{poll: tc.poll, hook: tc.hook}
+			if c.poll == nil {
+				c.poll = func(cursor string) (core.Polled, error) {
+					if cursor == "" {
+						return core.Polled{Events: []core.Event{change}, Cursor: json.RawMessage("1"), More: true}, nil
+					}
+					return core.Polled{Cursor: json.RawMessage("1")}, nil
+				}
+			}
+			if c.hook == nil {
+				c.hook = func(core.WebhookRequest) (core.WebhookAnswer, error) { return core.WebhookAnswer{}, refuse }
+			}
+			target.Connector = c
+			var failed []connectortest.Finding
+			connectortest.Suite(t.Context(), target, func(f connectortest.Finding) {
+				if f.Outcome == connectortest.Failed {
+					failed = append(failed, f)
+				}
+			})
+			switch {
+			case tc.rule == "" && len(failed) > 0:
+				t.Errorf("a good connector failed: %v", failed)
+			case tc.rule != "" && (len(failed) != 1 || failed[0].Rule != tc.rule || !strings.Contains(failed[0].Seen, tc.seen)):
+				t.Errorf("failed were %v, want %s to see %q", failed, tc.rule, tc.seen)
+			}
+		})
 	}
 }
 

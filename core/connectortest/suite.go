@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/plugin"
 )
 
 // Target is the connector to look at, and what the rules need to know.
@@ -116,7 +117,10 @@ type rule struct {
 // session is one run of the rules on a target.
 type session struct {
 	Target
-	id string // makes the events' ids new in each run
+	poller   core.Poller   // nil for connectors that are none
+	receiver core.Receiver // likewise
+	signedIn *signedIn     // likewise
+	id       string        // makes the events' ids new in each run
 
 	mu     sync.Mutex
 	serial int
@@ -127,12 +131,21 @@ type session struct {
 
 func newSession(target Target) *session {
 	s := &session{Target: target, id: rand.Text()[:8]}
-	if a, ok := target.Connector.(core.Authorizer); ok {
-		s.Connector = &signedIn{Authorizer: a, tokens: map[string]*core.Token{}, learn: func(secrets map[string]core.Secret) {
+	// A plugin has all methods: what it can do is in its Info.
+	info, remote := target.Connector.Info(), plugin.IsPlugin(target.Connector)
+	if p, ok := target.Connector.(core.Poller); ok && (info.Polls || !remote) {
+		s.poller = p
+	}
+	if r, ok := target.Connector.(core.Receiver); ok && (info.Receives || !remote) {
+		s.receiver = r
+	}
+	if a, ok := target.Connector.(core.Authorizer); ok && (info.Authorizes || !remote) {
+		s.signedIn = &signedIn{Authorizer: a, tokens: map[string]*core.Token{}, learn: func(secrets map[string]core.Secret) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.tokens = append(s.tokens, secrets)
 		}}
+		s.Connector = s.signedIn
 	}
 	return s
 }

@@ -114,6 +114,13 @@ func (h *Host) Connector() core.Connector { return connector{h} }
 
 type connector struct{ h *Host }
 
+// IsPlugin reports whether a connector is one of [Host.Connector]: it has the
+// methods of all optional interfaces, and its Info says which of them work.
+func IsPlugin(c core.Connector) bool {
+	_, ok := c.(connector)
+	return ok
+}
+
 var _ core.Authorizer = connector{}
 
 // Authorize fails with CodeInternal for a plugin that has none: see
