@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -46,6 +47,7 @@ func (b *bridge) unmerge(id string) MergeReport {
 	if err != nil || !rep.Done {
 		b.Fatalf("unmerge: %+v, %v", rep, err)
 	}
+	synctest.Wait() // a clock that ran out meanwhile rings at once
 	b.checkAliases()
 	b.checkDesk()
 	return rep

@@ -101,10 +101,7 @@ func TestPoll_TellsWhatPeopleAtHubSpotDid(t *testing.T) {
 		// What the bridge itself writes to a contact is no news, although it changes
 		// when the contact was modified.
 		b.mustCheck().deliver(received(1))
-		var own string
-		for _, r := range b.contacts() {
-			own = r.ID
-		}
+		own := b.contacts()[person(1).ID].ID
 		b.edit(t, own, map[string]string{"city": "Lyon"})
 		time.Sleep(time.Minute)
 		if events, cursor = b.round(t, cursor); len(news(events, known)) != 1 {
