@@ -97,11 +97,40 @@ func (l *live) word(snap broker.Snapshot, past []float64) []byte {
 		broker.Snapshot
 		Version string    `json:"version"`
 		Past    []float64 `json:"past,omitempty"`
-	}{snap, l.version, past})
+		People  people    `json:"people"`
+	}{snap, l.version, past, l.people()})
 	if err != nil {
 		return []byte(`{}`)
 	}
 	return data
+}
+
+// people are who waits for a person to answer.
+type people struct {
+	Waiting int `json:"waiting"`
+	Overdue int `json:"overdue"`
+	// First are those whose deadlines are the nearest.
+	First []broker.Escalation `json:"first"`
+}
+
+// maxWaiting is how many of them a page shows.
+const maxWaiting = 8
+
+func (l *live) people() people {
+	p := people{First: []broker.Escalation{}}
+	for _, e := range l.bridge.Escalations("") { // by their deadlines
+		if e.State != broker.StateWaiting {
+			continue
+		}
+		p.Waiting++
+		if e.Overdue {
+			p.Overdue++
+		}
+		if len(p.First) < maxWaiting {
+			p.First = append(p.First, e)
+		}
+	}
+	return p
 }
 
 func (l *live) subscribe() (chan []byte, bool) {

@@ -344,6 +344,35 @@ func TestLive_TellsEveryPageOnceASecondAndEndsWithTheServer(t *testing.T) {
 	})
 }
 
+// crowd has more escalations than a page shows.
+type crowd struct{ bridge }
+
+func (c *crowd) Escalations(string) []broker.Escalation {
+	var all []broker.Escalation
+	for i := range maxWaiting + 5 {
+		e := broker.Escalation{Tenant: "acme", State: broker.StateWaiting}
+		e.ID, e.Overdue = fmt.Sprint(i), i < 2
+		all = append(all, e, broker.Escalation{Tenant: "acme", State: broker.StateTaken})
+	}
+	return all
+}
+
+func TestLive_ShowsWhoWaitsForAPerson(t *testing.T) {
+	var word struct{ People people }
+	if err := json.Unmarshal(newLive(&crowd{}, "test").first(), &word); err != nil {
+		t.Fatal(err)
+	}
+	p := word.People
+	if p.Waiting != maxWaiting+5 || p.Overdue != 2 || len(p.First) != maxWaiting || p.First[0].ID != "0" {
+		t.Errorf("told %d waiting, %d overdue, %d of them shown", p.Waiting, p.Overdue, len(p.First))
+	}
+	for _, e := range p.First {
+		if e.State != broker.StateWaiting {
+			t.Errorf("%+v waits for nobody", e)
+		}
+	}
+}
+
 func TestLive_TellsWhoComesLateWhatWasBefore(t *testing.T) {
 	l := newLive(&bridge{}, "test")
 	for range maxPast + 5 {

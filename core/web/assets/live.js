@@ -65,6 +65,26 @@ function lane(l, now) {
     figure(l.delivered, "delivered"), figure(l.retried, "retried"), figure(l.dead, "dead"));
 }
 
+// One who waits for a person to answer.
+function waiting(e, now) {
+  const about = cell(e.topic || "handed over");
+  if (e.priority === "high") about.append(" ", el("span", "high", "pill wait"));
+  if (e.reason && e.reason !== e.topic) about.append(el("div", e.reason, "why"));
+  about.append(el("code", "wabridge escalation show " + e.id));
+  const team = cell(e.team || "–", "");
+  if (e.assignee) team.append(el("div", e.assignee.name || e.assignee.id, "why"));
+  const left = (new Date(e.deadline) - now) / 1000;
+  const deadline = e.overdue || left < 0 ? el("span", "overdue", "pill bad") : el("span", "in " + span(left));
+  return row(cell(e.tenant), cell(e.contact_name || "without a name"), about, team,
+    cell(since(e.accepted, now), "waiting", "n"), cell(e.deadline ? deadline : "–", "deadline", "n"));
+}
+function waitingAll(p, now) {
+  const first = p.first || [], rest = p.waiting - first.length;
+  $("people").replaceChildren(...first.map((e) => waiting(e, now)));
+  $("people").parentElement.hidden = !first.length;
+  $("people-rest").textContent = !first.length ? "Nobody." : rest > 0 ? number.format(rest) + " more: wabridge escalation list." : "";
+}
+
 const most = 300;
 let past = [];
 function chart(s) {
@@ -94,6 +114,7 @@ function show(s) {
     ["Sent twice", number.format(t.double_send), t.double_send ? "bad" : ""],
   ]);
   $("lanes").replaceChildren(...lanes.map((l) => lane(l, now)));
+  waitingAll(s.people || { waiting: 0 }, now);
   const queues = s.queues || [], full = queues.filter((q) => q.depth).sort((a, b) => b.depth - a.depth).slice(0, 20);
   $("queues").replaceChildren(...full.map((q) => row(cell(q.tenant || "–"), cell(q.queue), figure(q.depth), cell(since(q.oldest, now), "", "n"))));
   $("queues").parentElement.hidden = !full.length;
@@ -118,6 +139,7 @@ function show(s) {
   const alarms = [];
   if (s.full) alarms.push("The disk is full: new messages are refused until there is room. WhatsApp keeps them and tries again.");
   if (s.overdue) alarms.push(number.format(s.overdue) + (s.overdue === 1 ? " dead letter is" : " dead letters are") + " past the deadline: see wabridge dead list.");
+  if (s.people && s.people.overdue) alarms.push(number.format(s.people.overdue) + (s.people.overdue === 1 ? " person waits" : " people wait") + " longer than they should: see wabridge escalation list.");
   if (t.double_send) alarms.push(number.format(t.double_send) + (t.double_send === 1 ? " message was" : " messages were") + " sent twice.");
   const told = alarms.join("\n");
   if ($("alarms").dataset.told !== told) { // a screen reader speaks it when it changes, not each second
