@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/wabridge/wabridge/core/plugin"
 )
 
 func versionCommand() *cli.Command {
@@ -25,25 +23,6 @@ func versionCommand() *cli.Command {
 				version, runtime.Version(), runtime.GOOS, runtime.GOARCH, strings.Join(connectorNames(), ", "))
 			return nil
 		},
-	}
-}
-
-// pluginCommand runs connectors that are built in. The bridge starts it.
-func pluginCommand() *cli.Command {
-	return &cli.Command{
-		Name: "plugin", Hidden: true, Usage: "for the bridge: run a plugin", Action: group("plugin"),
-		Subcommands: []*cli.Command{{
-			Name: "serve", Usage: "run a connector that is built in", ArgsUsage: "NAME",
-			Action: func(c *cli.Context) error {
-				name := c.Args().First()
-				newConnector := connectors[name]
-				if newConnector == nil || c.NArg() != 1 {
-					return misused("plugin serve: want one of %s", strings.Join(connectorNames(), ", "))
-				}
-				plugin.Serve(newConnector())
-				return nil
-			},
-		}},
 	}
 }
 

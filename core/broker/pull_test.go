@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,11 +299,12 @@ func TestPull_SkipsNothingWhenTheBridgeDies(t *testing.T) {
 	for _, point := range []string{"accept-before-commit", "accept-after-commit"} {
 		t.Run(point, func(t *testing.T) {
 			run(t, func(b *bridge) {
-				dies := true
+				var died atomic.Bool
+				started := make(chan struct{})
 				b.change = func(o *Options) {
 					o.Failpoint = func(name string) {
-						if name == point && dies {
-							dies = false
+						if name == point && !died.Swap(true) {
+							<-started
 							b.kill()
 						}
 					}
@@ -316,6 +318,7 @@ func TestPull_SkipsNothingWhenTheBridgeDies(t *testing.T) {
 					return polled(at+1, true, contactAtCRM(fmt.Sprint("change-", at), fmt.Sprintf("+1415555010%d", at), map[string]string{"n": fmt.Sprint(at)}))
 				})
 				b.start()
+				close(started)
 				settled(time.Second)
 				b.stop()
 				b.start()
