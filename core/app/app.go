@@ -23,6 +23,7 @@ import (
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/notify"
 	"github.com/wabridge/wabridge/core/plugin"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store/boltstore"
@@ -157,8 +158,12 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "%s: %s", problems[0].Key, problems[0].Text)
 	}
 	out.Plan = plan
-	if len(t.Targets) > 0 {
-		return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "targets: webhooks and e-mail are not delivered yet: use the inbox and the CRM lanes")
+	for _, g := range t.Targets {
+		sink, err := target(g)
+		if err != nil {
+			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "target %s: %w", g.Name, err)
+		}
+		out.Targets = append(out.Targets, broker.Target{Name: g.Name, Kind: g.Kind, Sink: sink, Retry: g.Retry})
 	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
@@ -187,6 +192,17 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		})
 	}
 	return out, nil
+}
+
+// target is where a team is told of escalations.
+func target(g config.Target) (core.Sink, error) {
+	if g.Kind == config.TargetEmail {
+		return notify.NewMail(notify.MailOptions{
+			Server: g.Server, Plaintext: g.Plaintext, AllowPrivate: g.AllowPrivate, User: g.User, Password: g.Password,
+			From: g.From, To: g.To, Message: g.Message,
+		})
+	}
+	return notify.NewWebhook(notify.WebhookOptions{URL: g.URL, Secret: g.Secret, AllowPrivate: g.AllowPrivate, Message: g.Message}), nil
 }
 
 // policy is what a tenant's settings say about its messages.

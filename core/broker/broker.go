@@ -240,7 +240,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	}
 	t.desk, t.targets = newDesk(), map[string]*lane{}
 	for _, g := range cfg.Targets {
-		l := newCRMLane(t, Lane{Name: g.Name, Connector: g.Kind, Sink: g.Sink, MaxBatch: 1, Retry: g.Retry})
+		l := newCRMLane(t, Lane{Name: g.Name, Connector: g.Kind, Sink: g.Sink, Retry: g.Retry})
 		l.name = targetQueue(g.Name)
 		l.queue = queueOf(t.ID, l.name)
 		t.targets[g.Name] = l

@@ -125,16 +125,9 @@ func filterCalls() error {
 	})
 }
 
-// comeLast gives all threads of this process, and those to come, the lowest
-// priority. Only what the kernel refuses is missing then: it is no wall.
-func comeLast() {
-	threads, _ := os.ReadDir("/proc/self/task")
-	for _, thread := range threads {
-		if id, err := strconv.Atoi(thread.Name()); err == nil {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, id, 19)
-		}
-	}
-}
+// comeLast gives the calling thread, and the processes that it starts, the lowest
+// priority, for good. What the kernel refuses is missing then: it is no wall.
+func comeLast() { _ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19) }
 
 // cpuTime is the CPU time that this process has used.
 func cpuTime() time.Duration {

@@ -71,7 +71,11 @@ func (o *Options) startWorker(ctx context.Context, p *program, last bool, done f
 		// The kernel kills the worker when the thread that started it ends, so
 		// this thread lives as long as the worker does.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		if last {
+			comeLast() // as the worker then does; the thread ends with the goroutine
+		} else {
+			defer runtime.UnlockOSThread()
+		}
 		cmd := exec.Command(o.Command[0], o.Command[1:]...) //nolint:gosec,noctx // our own executable; it ends by kill
 		cmd.Env = []string{}
 		cmd.Dir = "/"
@@ -115,7 +119,7 @@ func (o *Options) startWorker(ctx context.Context, p *program, last bool, done f
 func (w *worker) load(ctx context.Context, o *Options) (reply loadReply, err error) {
 	data, err := json.Marshal(loadRequest{
 		Source: w.program.Source, Soft: o.Soft, Hard: o.Hard, Memory: o.MemoryLimit,
-		Last: w.last, Tests: o.tests,
+		Tests: o.tests,
 	})
 	if err != nil {
 		return reply, core.Errorf(core.CodeInternal, "script", "load: %w", err)

@@ -30,8 +30,6 @@ type loadRequest struct {
 	Soft   time.Duration `json:"soft"`
 	Hard   time.Duration `json:"hard"`
 	Memory uint64        `json:"memory"`
-	// Last says that everybody else gets the CPU first.
-	Last bool `json:"last,omitempty"`
 	// Tests, unless nil, are to be run; then the worker takes no calls.
 	Tests *testRequest `json:"tests,omitempty"`
 }

@@ -90,9 +90,6 @@ func take(conn io.ReadWriter) (*compiled, *clock, error) {
 		return nil, nil, err
 	}
 	debug.SetMemoryLimit(int64(load.Memory / 2))
-	if load.Last {
-		comeLast() // else it is as before
-	}
 	reply := loadReply{Confined: confine(load.Memory)}
 	clock := newClock(load.Soft, load.Hard)
 	c, err := compile(load.Source, load.Tests != nil)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/guard"
 )
 
 // Bounds, in bytes unless said otherwise.
@@ -197,7 +198,7 @@ func (c *planner) base(p *plan) {
 		c.addf(where, "want https")
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
-		if why := refusal(ip, p.private); why != "" {
+		if why := guard.Refusal(ip, p.private, privateHint); why != "" {
 			c.addf(where, "%s", why)
 		}
 	}

@@ -16,12 +16,16 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/guard"
 )
 
 const (
 	maxAnswer = 1 << 20 // bytes of an answer that are read, unpacked
 	maxQuote  = 300     // bytes of it that are quoted
 )
+
+// privateHint says how to allow an address of one's own network.
+const privateHint = "name the host in settings.allowed_hosts if that is meant"
 
 // session is a plan with the secrets of one call.
 type session struct {
@@ -75,7 +79,7 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 // lane may reach are not lent to a lane that may not.
 func (p *plan) newClient(dial dialFunc) *http.Client {
 	if dial == nil {
-		dial = guardedDial(p.private)
+		dial = guard.Dial(p.private, privateHint)
 	}
 	return &http.Client{
 		Transport: &http.Transport{
@@ -172,11 +176,11 @@ func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent b
 	} else if ctx.Err() != nil {
 		why = "the call was ended"
 	}
-	var guard *guardError
+	var refused *guard.Error
 	switch {
-	case errors.As(err, &guard):
+	case errors.As(err, &refused):
 		e.Code, e.Source = core.CodeForbidden, core.SourcePlugin
-		e.Message, e.Hint = "not connected: "+guard.why, "look at settings.base_url and settings.allowed_hosts"
+		e.Message, e.Hint = "not connected: "+refused.Why, "look at settings.base_url and settings.allowed_hosts"
 	case sent:
 		e.Code, e.Message = x.unknownCode(), "no answer: "+why
 	default:

@@ -1,4 +1,4 @@
-package customhttp
+package guard
 
 import (
 	"net/netip"
@@ -20,15 +20,15 @@ func TestRefusal_KnowsPublicFromPrivateFromNever(t *testing.T) {
 		ip := netip.MustParseAddr(address)
 		got := public
 		switch {
-		case refusal(ip, true) != "":
+		case Refusal(ip, true, "") != "":
 			got = refused
-		case refusal(ip, false) != "":
+		case Refusal(ip, false, "") != "":
 			got = private
 		}
 		if got != want {
 			t.Errorf("%s is %s, want %s", address, got, want)
 		}
-		if refusal(ip, true) != "" && refusal(ip, false) == "" {
+		if Refusal(ip, true, "") != "" && Refusal(ip, false, "") == "" {
 			t.Errorf("%s is refused only where private addresses are allowed", address)
 		}
 	}

@@ -1,4 +1,7 @@
-package customhttp
+// Package guard keeps the bridge and its connectors from being led, by an address
+// that somebody else may choose, to servers of its own network and to where clouds
+// keep their credentials.
+package guard
 
 import (
 	"context"
@@ -9,9 +12,9 @@ import (
 	"time"
 )
 
-// Addresses that are somebody's own network: reached only when the host is
-// named in allowed_hosts. Those in never are not reached at all: what answers
-// there is the machine's own cloud or nobody in particular.
+// Addresses that are somebody's own network: reached only when that is meant.
+// Those in never are not reached at all: what answers there is the machine's own
+// cloud or nobody in particular.
 var (
 	ownNetworks = prefixes("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
 		"192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
@@ -30,8 +33,9 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// refusal says why an address must not be connected to; "" when it may be.
-func refusal(ip netip.Addr, private bool) string {
+// Refusal says why an address must not be connected to; "" when it may be. Private
+// allows addresses of somebody's own network; hint says how the owner allows them.
+func Refusal(ip netip.Addr, private bool, hint string) string {
 	ip = ip.Unmap().WithZone("")
 	if nat64.Contains(ip) {
 		b := ip.As16()
@@ -44,23 +48,23 @@ func refusal(ip netip.Addr, private bool) string {
 	}
 	for _, p := range ownNetworks {
 		if p.Contains(ip) && !private {
-			return "the address is a private one: name the host in settings.allowed_hosts if that is meant"
+			return "the address is a private one: " + hint
 		}
 	}
 	return ""
 }
 
-// guardError is a connection that was not made because of where it leads.
-type guardError struct{ why string }
+// Error is a connection that was not made because of where it leads.
+type Error struct{ Why string }
 
-func (e *guardError) Error() string { return e.why }
+func (e *Error) Error() string { return e.Why }
 
 var errNoAddress = errors.New("not an address")
 
-// guardedDial returns a dialer that looks at the address a name resolved to,
+// Dial returns a dialer that looks at the address a name resolved to,
 // just before it connects: a name that resolves differently the second time
 // does not get around it.
-func guardedDial(private bool) func(ctx context.Context, network, address string) (net.Conn, error) {
+func Dial(private bool, hint string) func(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout:   10 * time.Second,
 		KeepAlive: 30 * time.Second,
@@ -69,8 +73,8 @@ func guardedDial(private bool) func(ctx context.Context, network, address string
 			if err != nil {
 				return errNoAddress
 			}
-			if why := refusal(at.Addr(), private); why != "" {
-				return &guardError{why}
+			if why := Refusal(at.Addr(), private, hint); why != "" {
+				return &Error{why}
 			}
 			return nil
 		},
