@@ -219,6 +219,9 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 		ReplyP50: answers.P(.5), ReplyP90: answers.P(.9), ReplyP99: answers.P(.99),
 		PSS: after.PSS, Anon: after.Anon, BridgeRSS: after.RSS,
 	}
+	if n, within := b.handOvers(ctx); n > 0 {
+		r.Note = fmt.Sprintf("complaints: %d handed over, 99 %% of them within %v of being accepted", n, within)
+	}
 	if others > 0 {
 		r.Note = fmt.Sprintf("the tenant beside: %d messages acknowledged, all in the CRM", others)
 	}
