@@ -206,6 +206,8 @@ declare namespace wabridge {
     /** One person of a team, by their id. */
     owner?: Owner;
     priority?: "low" | "normal" | "high";
+    /** By when they should have answered: "30m", "2h" or milliseconds; otherwise the team's. */
+    deadline?: string | number;
   }
 
   interface ContactChanges {

@@ -32,6 +32,7 @@ import (
 func pluginCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plugin", Usage: "for authors of connectors: say whether a plugin does what it must", Action: group("plugin"),
+		Description: "Example:\n   wabridge plugin test ./acme-crm --badge conformance.json",
 		Subcommands: []*cli.Command{pluginTestCommand(), {
 			Name: "serve", Hidden: true, Usage: "for the bridge: run a connector that is built in", ArgsUsage: "NAME",
 			Action: func(c *cli.Context) error {

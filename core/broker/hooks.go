@@ -164,6 +164,7 @@ func (t *tenant) routed(u *turn, p *handOver, dec *script.Decision) {
 	}
 	if r := dec.Route; r != nil {
 		p.Team, p.Priority, p.owner = or(r.Team, p.Team), or(r.Priority, p.Priority), r.Owner
+		p.deadline = r.Deadline
 	}
 }
 

@@ -154,7 +154,7 @@ func TestHooks_RouteSaysWhereAHandOverGoes(t *testing.T) {
 				if e.Message.Text == "broken" {
 					return script.Decision{Err: core.Errorf(core.CodeInvalid, "script", "it throws")}
 				}
-				return script.Decision{Route: &script.Routing{Team: "night", Priority: "high"}}
+				return script.Decision{Route: &script.Routing{Team: "night", Priority: "high", Deadline: 90 * time.Minute}}
 			},
 		})
 		b.change = change
@@ -167,7 +167,7 @@ func TestHooks_RouteSaysWhereAHandOverGoes(t *testing.T) {
 				got[tr.event.Cause] = *tr.event.Escalation
 			}
 		}
-		if e := got["wamid.1"]; e.Team != "night" || e.Priority != "high" {
+		if e := got["wamid.1"]; e.Team != "night" || e.Priority != "high" || e.Deadline.Sub(e.Opened) != 90*time.Minute {
 			t.Errorf("routed to %+v", e)
 		}
 		if e := got["wamid.2"]; e.Team != "front-desk" || e.Priority != "normal" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/escalation"
 	"github.com/wabridge/wabridge/core/phrase"
 	"github.com/wabridge/wabridge/core/script"
 )
@@ -172,7 +173,7 @@ func (t *tenant) watchLoop(u *turn) {
 	if why := consent.Loop(u.conv.Exchanges); why != "" {
 		u.loop, u.conv.Exchanges = why, nil
 		u.hooks &^= script.OnMessage
-		u.proposeHandOver(handOverOn("loop", why))
+		u.proposeHandOver(handOverOn(escalation.TopicLoop, why))
 	}
 }
 

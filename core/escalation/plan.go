@@ -16,12 +16,13 @@ const (
 	TopicKeyword       = "keyword"
 	TopicMessages      = "messages" // many messages, and no person yet
 	TopicLowConfidence = "low_confidence"
+	TopicLoop          = "loop"   // a machine answers
 	TopicScript        = "script" // the script asks, or failed
 )
 
 // Topics lists those that the bridge raises.
 func Topics() []string {
-	return []string{TopicComplaint, TopicRequest, TopicKeyword, TopicMessages, TopicLowConfidence, TopicScript}
+	return []string{TopicComplaint, TopicRequest, TopicKeyword, TopicMessages, TopicLowConfidence, TopicLoop, TopicScript}
 }
 
 // The priorities, in their order. The empty one is normal.

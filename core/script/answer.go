@@ -49,12 +49,14 @@ func decodeChanges(data string) ([]Action, error) {
 	return actions, nil
 }
 
-// decodeRoute reads what route returned: a team, or {team, owner, priority}.
+// decodeRoute reads what route returned: a team, or {team, owner, priority,
+// deadline}.
 func decodeRoute(data string) (*Routing, error) {
 	var w struct {
-		Team     string `json:"team"`
-		Owner    string `json:"owner"`
-		Priority string `json:"priority"`
+		Team     string          `json:"team"`
+		Owner    string          `json:"owner"`
+		Priority string          `json:"priority"`
+		Deadline json.RawMessage `json:"deadline"`
 	}
 	into := any(&w)
 	if strings.HasPrefix(data, `"`) {
@@ -70,10 +72,16 @@ func decodeRoute(data string) (*Routing, error) {
 	if err == nil {
 		err = checkPriority(w.Priority)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("route returns a team or {team, owner, priority}: %w", err)
+	r := &Routing{Team: w.Team, Owner: w.Owner, Priority: w.Priority}
+	if err == nil && len(w.Deadline) > 0 && string(w.Deadline) != "null" {
+		if r.Deadline, err = after(w.Deadline); err != nil {
+			err = fmt.Errorf("deadline: %w", err)
+		}
 	}
-	return &Routing{Team: w.Team, Owner: w.Owner, Priority: w.Priority}, nil
+	if err != nil {
+		return nil, fmt.Errorf("route returns a team or {team, owner, priority, deadline}: %w", err)
+	}
+	return r, nil
 }
 
 // decodeVeto reads what beforeSend returned: true allows, false and a reason do

@@ -27,7 +27,7 @@ export function onTimer(e, c) { return [reply("still there, " + c.contact.name +
 export function onContactChange(e, c) { return [setField("seen", c.contact.fields.stage), consent({ state: "withdrawn", evidence: "CRM box" })]; }
 export function mapToCRM(e) { return { text: e.message.text }; }
 export function mapFromCRM(e) { return { fields: { stage: e.fields.lifecycle, old: null }, tags: ["crm"], untags: ["new"] }; }
-export function route(e) { return e.escalation.topic === "complaint" ? { team: "care", owner: "ana", priority: "high" } : e.escalation.topic; }
+export function route(e) { return e.escalation.topic === "complaint" ? { team: "care", owner: "ana", priority: "high", deadline: "1h30m" } : e.escalation.topic; }
 export function beforeSend(e) { if (e.message.text.includes("price")) return "no prices in writing"; return e.message.text !== "stop"; }
 `)
 	if diff := cmp.Diff("onMessage, onStatus, onTimer, onContactChange, mapToCRM, mapFromCRM, route, beforeSend", v.Hooks.String()); diff != "" {
@@ -62,7 +62,7 @@ export function beforeSend(e) { if (e.message.text.includes("price")) return "no
 				{Type: "untag", Tag: "new"}, {Type: "tag", Tag: "crm"},
 			}}},
 		{"route to a person", about(script.Route, `{"escalation":{"topic":"complaint"}}`),
-			script.Decision{Route: &script.Routing{Team: "care", Owner: "ana", Priority: "high"}}},
+			script.Decision{Route: &script.Routing{Team: "care", Owner: "ana", Priority: "high", Deadline: 90 * time.Minute}}},
 		{"route to a team", about(script.Route, `{"escalation":{"topic":"sales"}}`), script.Decision{Route: &script.Routing{Team: "sales"}}},
 		{"route to nobody", about(script.Route, `{"escalation":{}}`), script.Decision{}},
 		{"let go", about(script.BeforeSend, `{"message":{"text":"hi"}}`), script.Decision{}},
@@ -109,7 +109,8 @@ func TestHooks_AreToldWhatTheyMayNotReturn(t *testing.T) {
 		{script.MapFromCRM, `return { fields: { a: {} } }`, `field "a": value is a string`},
 		{script.MapFromCRM, `return { tags: [""] }`, "tag is missing"},
 		{script.Route, `return { teams: "a" }`, `there is no property "teams"`},
-		{script.Route, `return 7`, "route returns a team or {team, owner, priority}"},
+		{script.Route, `return { deadline: "soon" }`, "deadline"},
+		{script.Route, `return 7`, "route returns a team or {team, owner, priority, deadline}"},
 		{script.Route, `return { priority: "urgent" }`, "priority is low, normal or high"},
 		{script.BeforeSend, `return ""`, "and no empty text"},
 		{script.BeforeSend, `return {}`, "and no object"},

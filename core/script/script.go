@@ -104,6 +104,9 @@ type Routing struct {
 	Team     string
 	Owner    string // one person
 	Priority string // "low", "normal" or "high"
+	// Deadline is by when a person should have answered, from now on; 0 is the
+	// team's.
+	Deadline time.Duration
 }
 
 // The types of actions.
