@@ -106,7 +106,7 @@ func importContacts(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return misused("contact import: want one FILE.csv")
 	}
-	if c.String("by") == "" {
+	if c.String("by") == "" && c.Bool("apply") {
 		return misused("contact import: --by is needed: it is kept with what changes")
 	}
 	cfg, err := load(c)

@@ -19,6 +19,7 @@ func TestParsePhone_ReadsWhatPeopleWrite(t *testing.T) {
 		country     string
 	}{
 		{"0912-345-678", "TW", "+886912345678", LineMobile, "TW"},
+		{"00886 912 345 678", "", "+886912345678", LineMobile, "TW"},
 		{"(02) 2345-6789", "TW", "+886223456789", LineLandline, "TW"},
 		{"886912345678", "TW", "+886912345678", LineMobile, "TW"},
 		{"+886 912 345 678", "", "+886912345678", LineMobile, "TW"},

@@ -37,7 +37,7 @@ const maxRaw = 64
 
 // ParsePhone reads a phone number as people write it. Region is the country
 // (ISO 3166, two letters) of numbers that are written without their country's
-// code; it may be empty, and then only numbers that begin with + are
+// code; it may be empty, and then only numbers that begin with + or 00 are
 // understood. An address of another kind, such as a business-scoped user id, is
 // refused, whatever digits it holds.
 func ParsePhone(raw, region string) (Phone, error) {
@@ -49,6 +49,9 @@ func ParsePhone(raw, region string) (Phone, error) {
 		return Phone{}, err
 	}
 	region = strings.ToUpper(strings.TrimSpace(region))
+	if rest, ok := strings.CutPrefix(s, "00"); ok && region == "" {
+		s = "+" + rest // what ITU-T E.123 has nearly everybody dial for +
+	}
 	if region == "" && !strings.HasPrefix(s, "+") {
 		e := core.Errorf(core.CodeInvalid, "phone", "a number without its country's code")
 		e.Hint = "set region in tenant.toml to the country of such numbers, such as \"TW\""
