@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/app"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/plugin"
 	"github.com/wabridge/wabridge/core/script"
@@ -29,7 +30,8 @@ func checkCommand() *cli.Command {
 		Name: "check", Usage: "say everything that is wrong with the configuration",
 		Description: "Reads the configuration and its secrets, looks at the data folder, reads the scripts and\n" +
 			"checks the settings of CRMs. With --online it also asks WhatsApp and each CRM whether the\n" +
-			"credentials work; CRMs then get the properties that the bridge needs.\n\n" +
+			"credentials work; CRMs then get the properties that the bridge needs. Targets\n" +
+			"of escalations are connected to; nothing is sent there.\n\n" +
 			"Examples:\n   wabridge check\n   wabridge check --online --config /etc/wabridge",
 		Flags: []cli.Flag{
 			configFlag, setFlag, jsonFlag,
@@ -76,6 +78,9 @@ func check(c *cli.Context) error {
 	for _, t := range cfg.Tenants {
 		for _, l := range t.Lanes {
 			k.settings(t, l)
+		}
+		for _, g := range t.Targets {
+			k.target(t, g, app.Notifier.Problem)
 		}
 	}
 	k.templates("")
@@ -222,6 +227,19 @@ func (k *checker) settings(t config.Tenant, l config.Lane) {
 
 func laneName(t config.Tenant, l config.Lane) string { return "tenant " + t.ID + " lane " + l.Name }
 
+// target adds what asking a target of escalations finds; nothing is sent.
+func (k *checker) target(t config.Tenant, g config.Target, ask func(app.Notifier) error) {
+	n, err := app.NewTarget(g)
+	if err == nil {
+		err = ask(n)
+	}
+	code := exitConfig
+	if err != nil && core.CodeOf(err) != core.CodeInvalid {
+		code = vendorCode(err)
+	}
+	k.add("tenant "+t.ID+" target "+g.Name, app.TargetPlace(g), err, code)
+}
+
 func account(t config.Tenant, l config.Lane) core.Account {
 	return core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets}
 }
@@ -251,6 +269,12 @@ func (k *checker) online() {
 			k.bar.say("asking %s about tenant %s …", l.Connector, t.ID)
 			err := askPlugin(k.c.Context, k.cfg, t, l)
 			k.add(laneName(t, l), l.Connector+" takes the credentials", err, vendorCode(err))
+		}
+		for _, g := range t.Targets {
+			k.bar.say("connecting to target %s of tenant %s …", g.Name, t.ID)
+			ctx, cancel := context.WithTimeout(k.c.Context, onlineTimeout)
+			k.target(t, g, func(n app.Notifier) error { return n.Check(ctx) })
+			cancel()
 		}
 	}
 }

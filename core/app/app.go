@@ -23,7 +23,6 @@ import (
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/consent"
-	"github.com/wabridge/wabridge/core/notify"
 	"github.com/wabridge/wabridge/core/plugin"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store/boltstore"
@@ -159,11 +158,11 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	}
 	out.Plan = plan
 	for _, g := range t.Targets {
-		sink, err := target(g)
+		sink, err := NewTarget(g)
 		if err != nil {
 			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "target %s: %w", g.Name, err)
 		}
-		out.Targets = append(out.Targets, broker.Target{Name: g.Name, Kind: g.Kind, Sink: sink, Retry: g.Retry})
+		out.Targets = append(out.Targets, broker.Target{Name: g.Name, Kind: g.Kind, Sink: sink, Retry: targetRetry(g)})
 	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
@@ -192,17 +191,6 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		})
 	}
 	return out, nil
-}
-
-// target is where a team is told of escalations.
-func target(g config.Target) (core.Sink, error) {
-	if g.Kind == config.TargetEmail {
-		return notify.NewMail(notify.MailOptions{
-			Server: g.Server, Plaintext: g.Plaintext, AllowPrivate: g.AllowPrivate, User: g.User, Password: g.Password,
-			From: g.From, To: g.To, Message: g.Message,
-		})
-	}
-	return notify.NewWebhook(notify.WebhookOptions{URL: g.URL, Secret: g.Secret, AllowPrivate: g.AllowPrivate, Message: g.Message}), nil
 }
 
 // policy is what a tenant's settings say about its messages.

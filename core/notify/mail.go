@@ -3,6 +3,8 @@ package notify
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,6 +36,8 @@ type MailOptions struct {
 	To []string
 	// Message puts what the person wrote into the notice.
 	Message bool
+	// Roots are who may sign certificates; nil are the machine's.
+	Roots *x509.CertPool
 }
 
 // Mail is a sink that sends each notice as a mail of plain text. The Message-ID is
@@ -70,8 +74,27 @@ func (m *Mail) Info(context.Context) (core.ConnectorInfo, error) {
 	return core.ConnectorInfo{Name: "email", MaxBatch: maxMails, CallsPerSecond: 1, Idempotency: core.IdempotencyUpsert}, nil
 }
 
+// Check signs in, and sends nothing.
+func (m *Mail) Check(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	client, err := m.dial(ctx)
+	if err != nil {
+		return err
+	}
+	_ = client.Close()
+	return nil
+}
+
+// Problem says what is wrong with the settings, without asking anybody.
+func (m *Mail) Problem() error {
+	return refusedAddress("mail", "server", m.host, m.o.AllowPrivate || m.o.Plaintext)
+}
+
 // Deliver implements [core.Sink].
 func (m *Mail) Deliver(ctx context.Context, batch []core.Delivery) []core.Result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	results := make([]core.Result, len(batch))
 	var client *mail.Client
 	var failed *core.Error // of the connection
@@ -107,14 +130,17 @@ func (m *Mail) Deliver(ctx context.Context, batch []core.Delivery) []core.Result
 	return results
 }
 
+// dial signs in. The end of ctx closes the connection, which the client alone would
+// not do, nor after what fails.
 func (m *Mail) dial(ctx context.Context) (*mail.Client, *core.Error) {
 	dial := guard.Dial(m.o.AllowPrivate || m.o.Plaintext, privateHint)
-	var conn net.Conn // which is left open when what comes after it fails
 	options := []mail.Option{
 		mail.WithPort(m.port), mail.WithTimeout(timeout), mail.WithTLSPolicy(mail.TLSMandatory),
-		mail.WithDialContextFunc(func(ctx context.Context, network, address string) (c net.Conn, err error) {
-			if c, err = dial(ctx, network, address); err == nil && conn == nil {
-				conn = c
+		mail.WithTLSConfig(&tls.Config{ServerName: m.host, RootCAs: m.o.Roots, MinVersion: tls.VersionTLS12}),
+		mail.WithDialContextFunc(func(within context.Context, network, address string) (net.Conn, error) {
+			c, err := dial(within, network, address)
+			if err == nil {
+				context.AfterFunc(ctx, func() { _ = c.Close() })
 			}
 			return c, err
 		}),
@@ -136,9 +162,6 @@ func (m *Mail) dial(ctx context.Context) (*mail.Client, *core.Error) {
 	if err == nil {
 		if err = client.DialWithContext(ctx); err == nil {
 			return client, nil
-		}
-		if conn != nil {
-			_ = conn.Close()
 		}
 	}
 	if refused := (*guard.Error)(nil); errors.As(err, &refused) {

@@ -5,10 +5,12 @@
 package notify
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/guard"
 )
 
 // timeout bounds one notice.
@@ -16,6 +18,17 @@ const timeout = 10 * time.Second
 
 // privateHint says how to allow an address of one's own network.
 const privateHint = "set allow_private = true for the target if that is meant"
+
+// refusedAddress says why the address in a setting must not be connected to. What a
+// name leads to is seen only when it is connected to.
+func refusedAddress(op, setting, host string, private bool) error {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if why := guard.Refusal(ip, private, privateHint); why != "" {
+			return core.Errorf(core.CodeInvalid, op, "%s: %s", setting, why)
+		}
+	}
+	return nil
+}
 
 // what says in a word what happened to an escalation.
 func what(e *core.Event) string {

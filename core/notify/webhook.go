@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -28,6 +30,8 @@ type WebhookOptions struct {
 	AllowPrivate bool
 	// Message puts what the person wrote into the notice.
 	Message bool
+	// Roots are who may sign certificates; nil are the machine's.
+	Roots *x509.CertPool
 }
 
 // Webhook is a sink that POSTs each notice as JSON. The header Wabridge-Signature
@@ -47,7 +51,7 @@ func NewWebhook(o WebhookOptions) *Webhook {
 		Timeout: timeout,
 		Transport: &http.Transport{
 			DialContext: guard.Dial(o.AllowPrivate, privateHint), ForceAttemptHTTP2: true, TLSHandshakeTimeout: timeout,
-			MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
+			TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -122,6 +126,42 @@ func (w *Webhook) tell(ctx context.Context, e *core.Event) *core.Error {
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection can be used again
 	return judge(res)
+}
+
+// Check connects to the server, with TLS, and asks nothing.
+func (w *Webhook) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	u, err := url.Parse(w.o.URL)
+	if err != nil {
+		return &core.Error{Code: core.CodeForbidden, Op: "webhook", Message: "not an address to call", Hint: "look at the target's url"}
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	conn, err := guard.Dial(w.o.AllowPrivate, privateHint)(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return noAnswer(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if u.Scheme != "https" {
+		return nil
+	}
+	c := &tls.Config{ServerName: u.Hostname(), RootCAs: w.o.Roots, MinVersion: tls.VersionTLS12}
+	if err := tls.Client(conn, c).HandshakeContext(ctx); err != nil {
+		return noAnswer(err)
+	}
+	return nil
+}
+
+// Problem says what is wrong with the settings, without asking anybody.
+func (w *Webhook) Problem() error {
+	u, err := url.Parse(w.o.URL)
+	if err != nil {
+		return core.Errorf(core.CodeInvalid, "webhook", "url: not an address to call")
+	}
+	return refusedAddress("webhook", "url", u.Hostname(), w.o.AllowPrivate)
 }
 
 // noAnswer explains a call without an answer. Telling twice is harmless.
