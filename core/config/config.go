@@ -234,6 +234,5 @@ var defaultRetry = []any{"1s", "30s"}
 // elementDefaults are the settings of a list's elements that do not say them.
 var elementDefaults = map[reflect.Type]map[string]any{
 	reflect.TypeFor[Number](): {"rate": 80.0, "retry": defaultRetry},
-	reflect.TypeFor[Target](): {"retry": defaultRetry},
 	reflect.TypeFor[Lane]():   {"retry": defaultRetry, "linger": "20ms", "pull": "15m", "settings": map[string]any{}},
 }

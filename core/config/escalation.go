@@ -38,7 +38,8 @@ type Target struct {
 	Name string `koanf:"name"`
 	// Kind is "webhook" or "email".
 	Kind string `koanf:"kind"`
-	// Retry are the waits before further attempts.
+	// Retry are the waits before further attempts; nil are those of its kind: a
+	// webhook is tried for some twenty minutes, a mail for more than an hour.
 	Retry []time.Duration `koanf:"retry"`
 
 	// URL gets a POST, signed with Secret.

@@ -55,7 +55,7 @@ func TestLoad_ReadsWhoAnswers(t *testing.T) {
 	cfg := load(t, map[string]string{"wabridge.toml": smallMain, "tenants/a/tenant.toml": smallTenant + teams,
 		"tenants/a/holidays.txt": "# ours\n2026-11-30  # St Andrew\n\n"}, options())
 	a := cfg.Tenants[0]
-	if a.Escalation.Team != "desk" || a.Escalation.AfterMessages != 4 || len(a.Targets) != 2 || len(a.Targets[0].Retry) != 2 {
+	if a.Escalation.Team != "desk" || a.Escalation.AfterMessages != 4 || len(a.Targets) != 2 || a.Targets[0].Retry != nil {
 		t.Errorf("got %+v, %+v", a.Escalation, a.Targets)
 	}
 	p, problems := a.Plan(nil)
