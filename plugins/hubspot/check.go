@@ -48,10 +48,14 @@ func (s *settings) communications() object {
 
 // objects returns the kinds of records that the settings want written.
 func (s *settings) objects() []object {
-	if s.LogMessages == "none" {
-		return []object{s.contacts()}
+	wanted := []object{s.contacts()}
+	if s.LogMessages != "none" {
+		wanted = append(wanted, s.communications())
 	}
-	return []object{s.contacts(), s.communications()}
+	if s.Escalations == "tickets" {
+		wanted = append(wanted, s.tickets())
+	}
+	return wanted
 }
 
 func present(all ...ownProperty) []ownProperty {

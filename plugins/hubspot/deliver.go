@@ -19,6 +19,7 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.writeContacts(ctx, p)
 	x.writeMessages(ctx, p)
 	x.link(ctx, p)
+	x.writeTickets(ctx, p)
 	for i := range p.steps {
 		if st := &p.steps[i]; st.err == nil && st.event.Kind == core.KindContactErased {
 			x.erase(ctx, st)
@@ -111,7 +112,7 @@ func (x *session) link(ctx context.Context, p *plan) {
 	if len(pairs) == 0 {
 		return
 	}
-	x.associate(ctx, pairs)
+	x.associate(ctx, "communications", pairs)
 	for i := range p.steps {
 		st := &p.steps[i]
 		if q := made[ends{st.message, st.contact}]; q != nil && st.err == nil && st.link {
@@ -127,6 +128,8 @@ func (st *step) result() core.Result {
 		return r
 	}
 	switch {
+	case st.ticket != nil:
+		r.Ref = st.ticket.id
 	case st.message != nil:
 		r.Ref = st.message.id
 	case st.contact != nil:

@@ -29,8 +29,13 @@ func (x *session) erase(ctx context.Context, st *step) {
 		st.err = err
 		return
 	}
-	if st.err = x.eraseMessages(ctx, id); st.err != nil {
+	if st.err = x.eraseTied(ctx, id, "communications"); st.err != nil {
 		return
+	}
+	if x.Escalations == "tickets" {
+		if st.err = x.eraseTied(ctx, id, "tickets"); st.err != nil {
+			return
+		}
 	}
 	if x.Erase == "archive" {
 		st.err = x.gone(x.call(ctx, "contact archive", http.MethodDelete, x.path("objects", "contacts/"+id), nil, ignore))
@@ -76,9 +81,9 @@ func (x *session) recordOf(ctx context.Context, contact string) (string, *core.E
 	return found.ID, nil
 }
 
-// eraseMessages archives the communications of a contact: GDPR deletion takes the
-// contact along, and nobody says with what.
-func (x *session) eraseMessages(ctx context.Context, contact string) *core.Error {
+// eraseTied archives the communications, or the tickets, of a contact: GDPR deletion
+// takes the contact along, and nobody says with what.
+func (x *session) eraseTied(ctx context.Context, contact, object string) *core.Error {
 	type end struct {
 		ID    string `json:"id"`
 		After string `json:"after,omitempty"`
@@ -97,7 +102,7 @@ func (x *session) eraseMessages(ctx context.Context, contact string) *core.Error
 			} `json:"results"`
 		}
 		body, _ := json.Marshal(inputs{[]end{from}}) //nolint:errchkjson // texts
-		r := x.call(ctx, "communications read", http.MethodPost, x.path("associations", "contacts/communications/batch/read"), body,
+		r := x.call(ctx, object+" read", http.MethodPost, x.path("associations", "contacts/"+object+"/batch/read"), body,
 			func(b []byte) error { return json.Unmarshal(b, &page) })
 		if r != nil && !r.notThere() {
 			return r.Error
@@ -113,7 +118,7 @@ func (x *session) eraseMessages(ctx context.Context, contact string) *core.Error
 		for rest := messages.Inputs; len(rest) > 0; {
 			n := min(len(rest), maxBatch)
 			body, _ := json.Marshal(inputs{rest[:n]}) //nolint:errchkjson // texts
-			if r := x.call(ctx, "communications archive", http.MethodPost, x.path("objects", "communications/batch/archive"), body, ignore); r != nil {
+			if r := x.call(ctx, object+" archive", http.MethodPost, x.path("objects", object+"/batch/archive"), body, ignore); r != nil {
 				return r.Error
 			}
 			rest = rest[n:]
@@ -122,5 +127,5 @@ func (x *session) eraseMessages(ctx context.Context, contact string) *core.Error
 			return nil
 		}
 	}
-	return &core.Error{Code: core.CodeUnavailable, Op: "erase", Source: core.SourcePlugin, Message: "the contact has very many messages: the next attempt goes on"}
+	return &core.Error{Code: core.CodeUnavailable, Op: "erase", Source: core.SourcePlugin, Message: "the contact has very many " + object + ": the next attempt goes on"}
 }

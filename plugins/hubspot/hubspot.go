@@ -60,7 +60,8 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Idempotency: core.IdempotencyUpsert,
 		Kinds: []core.Kind{
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus,
-			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased,
+			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
+			core.KindContactErased,
 		},
 		Secrets: []string{"token"},
 	}

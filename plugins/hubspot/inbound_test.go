@@ -37,7 +37,7 @@ func watching(t *testing.T, o hubspotsim.Options) *bench {
 
 func (b *bench) edit(t *testing.T, id string, properties map[string]string) string {
 	t.Helper()
-	id, err := b.sim.Edit(id, properties)
+	id, err := b.sim.Edit("contacts", id, properties)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,7 @@ type step struct {
 	contact *row // nil when the event writes nothing to its contact
 	message *row // nil when the event is no message
 	link    bool // message belongs on the contact's timeline
+	ticket  *row // nil when the event is about no ticket
 	err     *core.Error
 }
 
@@ -93,6 +94,7 @@ type plan struct {
 	steps    []step
 	contacts rows
 	messages rows
+	tickets  rows
 }
 
 // plan reads the events and lays out what to write for each.
@@ -144,7 +146,14 @@ func (s *settings) lay(p *plan, st *step) {
 			st.contact.set(s.ConsentProperty, e.Consent.Marketing)
 			st.contact.set(s.SuppressedProperty, strings.Join(e.Consent.Suppressed, ";"))
 		}
-	case core.KindEscalation:
+	case core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed:
+		if s.Escalations == "tickets" {
+			s.layTicket(p, st)
+			return
+		}
+		if e.Kind != core.KindEscalation {
+			return // the timeline says that it was
+		}
 		if !s.layContact(&p.contacts, st) {
 			return
 		}

@@ -78,6 +78,18 @@ type settings struct {
 	OutboundPrefix string `json:"outbound_prefix"`
 	// OwnerID is the HubSpot user shown as the one who logged the message.
 	OwnerID string `json:"owner_id"`
+
+	// Escalations is "timeline": a property of the contact and an entry on its
+	// timeline; or "tickets", keyed by the unique property TicketKey.
+	Escalations string `json:"escalations"`
+	TicketKey   string `json:"ticket_key"`
+	// TicketPipeline is where tickets are, TicketStage where they begin and
+	// TicketClosedStage where they end, by HubSpot's ids.
+	TicketPipeline    string `json:"ticket_pipeline"`
+	TicketStage       string `json:"ticket_stage"`
+	TicketClosedStage string `json:"ticket_closed_stage"`
+	// TicketDueProperty is a property of tickets, date and time, for the deadline.
+	TicketDueProperty string `json:"ticket_due_property"`
 }
 
 func defaultSettings() *settings {
@@ -102,6 +114,11 @@ func defaultSettings() *settings {
 		StatusErrorProperty: "wa_status_error",
 		InboundPrefix:       "← ",
 		OutboundPrefix:      "→ ",
+		Escalations:         "timeline",
+		TicketKey:           "wabridge_escalation_id",
+		TicketPipeline:      "0",
+		TicketStage:         "1",
+		TicketClosedStage:   "4",
 	}
 }
 
@@ -143,6 +160,9 @@ func (s *settings) check() *core.Error {
 	}
 	if !slices.Contains([]string{"gdpr", "archive", "keep"}, s.Erase) {
 		return crm.BadSetting(settingsOp, "erase", `want "gdpr", "archive" or "keep"`)
+	}
+	if err := s.checkTickets(); err != nil {
+		return err
 	}
 	if !ownerID.MatchString(s.OwnerID) {
 		return crm.BadSetting(settingsOp, "owner_id", "want a HubSpot owner id: digits")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -235,26 +236,26 @@ func (x *session) adopt(ctx context.Context, o object, r *row) {
 	r.id, r.err = found.ID, nil
 }
 
-// pair is one association to make: a communication with a contact.
+// pair is one association to make: a communication or a ticket with a contact.
 type pair struct {
 	from, to string
 	err      *core.Error
 }
 
 // associate makes the default association of each pair. Made twice, it is one.
-func (x *session) associate(ctx context.Context, pairs []*pair) {
+func (x *session) associate(ctx context.Context, object string, pairs []*pair) {
 	calls := crm.MaxTries
 	for len(pairs) > 0 {
 		n := min(len(pairs), maxBatch)
 		crm.Isolate(pairs[:n], &calls,
-			func(ps []*pair) ([]*pair, *core.Error) { return x.associateOnce(ctx, ps) },
+			func(ps []*pair) ([]*pair, *core.Error) { return x.associateOnce(ctx, object, ps) },
 			func(p *pair, err *core.Error) { p.err = err })
 		pairs = pairs[n:]
 	}
 }
 
-func (x *session) associateOnce(ctx context.Context, pairs []*pair) ([]*pair, *core.Error) {
-	const op = "communication associate"
+func (x *session) associateOnce(ctx context.Context, object string, pairs []*pair) ([]*pair, *core.Error) {
+	op := strings.TrimSuffix(object, "s") + " associate"
 	type end struct {
 		ID string `json:"id"`
 	}
@@ -274,7 +275,7 @@ func (x *session) associateOnce(ctx context.Context, pairs []*pair) ([]*pair, *c
 	}
 	var unnamed []apiError
 	body := appendPairs(make([]byte, 0, 64*len(pairs)), pairs)
-	refused := x.call(ctx, op, http.MethodPost, x.path("associations", "communications/contacts/batch/associate/default"), body, func(b []byte) error {
+	refused := x.call(ctx, op, http.MethodPost, x.path("associations", object+"/contacts/batch/associate/default"), body, func(b []byte) error {
 		var a struct {
 			Results []struct{ From, To end } `json:"results"`
 			Errors  []apiError               `json:"errors"`

@@ -21,6 +21,8 @@ var defaults = map[[2]string]int{
 	{"contacts", "communications"}:  82,
 	{"communications", "companies"}: 87,
 	{"companies", "communications"}: 88,
+	{"tickets", "contacts"}:         16,
+	{"contacts", "tickets"}:         15,
 	{"contacts", "companies"}:       279,
 	{"companies", "contacts"}:       280,
 }

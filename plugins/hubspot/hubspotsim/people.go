@@ -14,19 +14,22 @@ import (
 	"time"
 )
 
-// Edit has a person at HubSpot change a contact, or make one when id is "". It
-// returns the contact's id, or what HubSpot would tell them.
-func (s *Sim) Edit(id string, properties map[string]string) (string, error) {
+// Edit has a person at HubSpot change a record of an object, or make one when id is
+// "". It returns the record's id, or what HubSpot would tell them.
+func (s *Sim) Edit(object, id string, properties map[string]string) (string, error) {
 	var in pairs
 	for name, v := range properties {
 		in = append(in, pair{name, v})
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	t := s.state.tables["contacts"]
+	t := s.state.tables[object]
+	if t == nil {
+		return "", fmt.Errorf("no object %s", object)
+	}
 	r := t.live(id)
 	if id != "" && r == nil {
-		return "", fmt.Errorf("no contact %s", id)
+		return "", fmt.Errorf("no record %s", id)
 	}
 	if e := s.state.check(t, r, in, "2026-09"); e != nil {
 		return "", fmt.Errorf("%s", e.Message)

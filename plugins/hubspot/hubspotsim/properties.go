@@ -63,6 +63,11 @@ func builtin(object string) []*Property {
 				Options: options("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist", "other")})
 	case "companies":
 		ps = append(ps, text("name", "domain", "phone", "city")...)
+	case "tickets":
+		ps = append(ps, text("subject", "content")...)
+		ps = append(ps, &Property{Name: "hs_pipeline", Type: "enumeration", FieldType: "select", Defined: true, Options: options("0")},
+			&Property{Name: "hs_pipeline_stage", Type: "enumeration", FieldType: "select", Defined: true, Options: options("1", "2", "3", "4")},
+			&Property{Name: "hs_ticket_priority", Type: "enumeration", FieldType: "select", Defined: true, Options: options("LOW", "MEDIUM", "HIGH", "URGENT")})
 	case "communications":
 		ps = append(ps, text("hs_communication_body")...)
 		ps = append(ps, &Property{Name: "hs_timestamp", Type: "datetime", FieldType: "date", Defined: true},

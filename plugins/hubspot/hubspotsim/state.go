@@ -63,7 +63,7 @@ func (s *state) init(o *Options) {
 	for name, o := range map[string]struct {
 		typeID string
 		ids    int
-	}{"contacts": {"0-1", 1000}, "companies": {"0-2", 2_000_000_000}, "communications": {"0-18", 3_000_000_000}} {
+	}{"contacts": {"0-1", 1000}, "companies": {"0-2", 2_000_000_000}, "communications": {"0-18", 3_000_000_000}, "tickets": {"0-5", 4_000_000_000}} {
 		t := &table{name: name, typeID: o.typeID, ids: o.ids, properties: map[string]*Property{}, byID: map[string]*record{},
 			unique: map[string]map[string]*record{}, groups: []string{strings.TrimSuffix(name, "s") + "information"}}
 		for _, p := range builtin(name) {
@@ -91,6 +91,8 @@ func tableName(s string) string {
 		return "companies"
 	case "communications", "communication", "0-18":
 		return "communications"
+	case "tickets", "ticket", "0-5":
+		return "tickets"
 	}
 	return ""
 }
@@ -161,6 +163,8 @@ func (s *state) check(t *table, r *record, properties pairs, version string) *ve
 		}
 	case "communications":
 		required = []string{"hs_communication_channel_type", "hs_communication_logged_from", "hs_timestamp"}
+	case "tickets":
+		required = []string{"subject", "hs_pipeline_stage"}
 	}
 	if version == "2026-09" {
 		required = append(required, s.opts.Required[t.name]...)
