@@ -25,7 +25,7 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "wabridge", Name: name, Help: help,
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 2.5, 5, 10, 30, 60, 300, 3600},
 		}, labels)
 		r.MustRegister(h)
 		return h

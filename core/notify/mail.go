@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wneessen/go-mail"
@@ -49,12 +50,20 @@ type Mail struct {
 	o    MailOptions
 	host string
 	port int
+
+	mu sync.Mutex
+	// had are who have a notice that others still wait for, so that a retry is
+	// only for those. Lost with the process, and at maxHad: then the Message-ID
+	// tells the copies.
+	had map[string]bool
 }
 
 var _ core.Sink = (*Mail)(nil)
 
 // maxMails is how many mails one connection takes.
 const maxMails = 20
+
+const maxHad = 10_000
 
 // NewMail returns a Mail.
 func NewMail(o MailOptions) (*Mail, error) {
@@ -66,7 +75,7 @@ func NewMail(o MailOptions) (*Mail, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mail{o: o, host: host, port: n}, nil
+	return &Mail{o: o, host: host, port: n, had: map[string]bool{}}, nil
 }
 
 // Info says how many notices are taken at once, and how often.
@@ -103,26 +112,36 @@ func (m *Mail) Deliver(ctx context.Context, batch []core.Delivery) []core.Result
 		if !concerns(d.Event) {
 			continue
 		}
-		msg, err := m.compose(d.Event)
-		switch {
-		case err != nil:
-			results[i].Err = err
-			continue
-		case msg == nil:
-			continue // nobody is to get it
-		case client == nil && failed == nil:
-			client, failed = m.dial(ctx)
-		}
-		if failed != nil {
-			results[i].Err = failed
-			continue
-		}
-		if err := client.Send(msg); err != nil {
-			results[i].Err = m.refused(err)
-			if results[i].Err.Code == core.CodeUnavailable {
-				failed = results[i].Err // the connection may be gone
+		// A mail of its own for each, so that one address that is refused does not
+		// cost the others theirs.
+		var sent []string
+		for _, to := range m.recipients(d.Event) {
+			key := d.Event.Tenant + " " + d.Event.ID + " " + to
+			if m.has(key) {
+				sent = append(sent, key)
+				continue
+			}
+			msg, err := m.compose(d.Event, to)
+			if err == nil && client == nil && failed == nil {
+				client, failed = m.dial(ctx)
+			}
+			if err == nil {
+				err = failed
+			}
+			if err == nil {
+				if sendErr := client.Send(msg); sendErr != nil {
+					if err = m.refused(sendErr); err.Code == core.CodeUnavailable {
+						failed = err // the connection may be gone
+					}
+				}
+			}
+			if err == nil {
+				sent = append(sent, key)
+			} else if results[i].Err == nil || err.Code == core.CodeUnavailable {
+				results[i].Err = err
 			}
 		}
+		m.note(sent, results[i].Err != nil && results[i].Err.Code == core.CodeUnavailable)
 	}
 	if client != nil {
 		_ = client.Close()
@@ -168,6 +187,9 @@ func (m *Mail) dial(ctx context.Context) (*mail.Client, *core.Error) {
 		return nil, &core.Error{Code: core.CodeForbidden, Op: "mail", Message: "not connected: " + refused.Why, Hint: "look at the target's server and allow_private"}
 	}
 	e := m.refused(err)
+	if e.Code == core.CodeInvalid {
+		e.Code, e.Hint = core.CodeForbidden, "the server does not want us at all: look at the target's server, and at what it says"
+	}
 	e.Scope = core.ScopeLane
 	return nil, e
 }
@@ -190,7 +212,7 @@ func (m *Mail) refused(err error) *core.Error {
 	case code == 535 || code == 534 || code == 530:
 		e.Code, e.Hint = core.CodeUnauthenticated, "look at the target's user and password"
 	case code >= 500:
-		e.Code, e.Hint = core.CodeInvalid, "look at the target's from and to"
+		e.Code, e.Hint = core.CodeInvalid, "look at the target's from and to, and the members' email: an address is refused; others have got the mail"
 	case strings.Contains(strings.ToLower(err.Error()), "starttls"):
 		e.Code, e.Hint = core.CodeForbidden, "the server offers no TLS: take port 465, or plaintext = true for one on this machine"
 	}
@@ -210,22 +232,39 @@ func (m *Mail) hide(text string) string {
 	return strings.Join(words, " ")
 }
 
-// compose writes the mail; nil when nobody is to get it.
-func (m *Mail) compose(e *core.Event) (*mail.Msg, *core.Error) {
-	x := e.Escalation
+func (m *Mail) has(key string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.had[key]
+}
+
+// note remembers who have theirs while a notice is to come again, or forgets them.
+func (m *Mail) note(keys []string, again bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range keys {
+		switch {
+		case !again:
+			delete(m.had, key)
+		case len(m.had) < maxHad:
+			m.had[key] = true
+		}
+	}
+}
+
+// recipients are who is to get a notice.
+func (m *Mail) recipients(e *core.Event) []string {
 	to := slices.Clone(m.o.To)
-	if a := x.Assignee; a != nil && a.Email != "" && !slices.Contains(to, a.Email) {
+	if a := e.Escalation.Assignee; a != nil && a.Email != "" && !slices.Contains(to, a.Email) {
 		to = append(to, a.Email)
 	}
-	if len(to) == 0 {
-		return nil, nil
-	}
+	return to
+}
+
+// compose writes the mail.
+func (m *Mail) compose(e *core.Event, to string) (*mail.Msg, *core.Error) {
 	msg := mail.NewMsg()
-	err := msg.From(m.o.From)
-	for _, address := range to {
-		err = errors.Join(err, msg.AddTo(address))
-	}
-	if err != nil {
+	if err := errors.Join(msg.From(m.o.From), msg.To(to)); err != nil {
 		return nil, &core.Error{Code: core.CodeInvalid, Op: "mail", Message: "an address cannot be used", Hint: "look at the target's from and to, and the members' email"}
 	}
 	sum := sha256.Sum256([]byte(e.Tenant + " " + e.ID))
@@ -251,7 +290,7 @@ func subject(e *core.Event) string {
 		parts = append(parts, "for "+oneLine(x.Team, 40))
 	}
 	if e.Kind != core.KindEscalationClosed && !x.Deadline.IsZero() {
-		parts = append(parts, "by "+x.Deadline.UTC().Format("15:04 UTC"))
+		parts = append(parts, "by "+x.Deadline.UTC().Format("Mon 15:04 UTC"))
 	}
 	return strings.Join(parts, " ")
 }

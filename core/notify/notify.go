@@ -38,6 +38,8 @@ func what(e *core.Event) string {
 		return "closed"
 	case e.Kind == core.KindEscalation:
 		return "opened"
+	case x.By != "": // only who takes or ends one is named
+		return "taken"
 	case x.Overdue:
 		return "overdue"
 	case x.Level > 0:

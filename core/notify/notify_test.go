@@ -193,6 +193,11 @@ func (p *post) serve(c net.Conn) {
 		}
 		verb := strings.ToUpper(strings.SplitN(strings.TrimSpace(line), " ", 2)[0])
 		answer, told := p.says[verb]
+		for command, says := range p.says { // "RCPT mia@" is for what holds both
+			if word, part, ok := strings.Cut(command, " "); ok && word == verb && strings.Contains(line, part) {
+				answer, told = says, true
+			}
+		}
 		if !told {
 			answer = map[string]string{
 				"EHLO": "250-post\r\n250 AUTH PLAIN", "HELO": "250 post", "AUTH": "235 ok", "DATA": "354 go on", "QUIT": "221 bye",
@@ -256,19 +261,19 @@ func TestMail_TellsWhatAPersonNeeds(t *testing.T) {
 		}
 	}
 	mails, conns := p.got()
-	if len(mails) != 2 || conns != 1 {
-		t.Fatalf("%d mails over %d connections, want two over one", len(mails), conns)
+	if len(mails) != 4 || conns != 1 {
+		t.Fatalf("%d mails over %d connections, want four, two for each of them, over one", len(mails), conns)
 	}
 	got, err := mail.ReadMessage(strings.NewReader(mails[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, _ := io.ReadAll(quotedprintable.NewReader(got.Body))
-	if s := got.Header.Get("Subject"); s != "[high] opened: complaint for support by 09:05 UTC" {
+	if s := got.Header.Get("Subject"); s != "[high] opened: complaint for support by Fri 09:05 UTC" {
 		t.Errorf("subject %q", s)
 	}
-	if to := got.Header.Get("To"); !strings.Contains(to, "team@shop.example") || !strings.Contains(to, "mia@shop.example") {
-		t.Errorf("to %q", to)
+	if to := got.Header.Get("To"); !strings.Contains(to, "team@shop.example") || !strings.Contains(mails[1], "To: <mia@shop.example>") {
+		t.Errorf("to %q, then\n%s", to, mails[1])
 	}
 	for _, want := range []string{"Ana (…22)", "it broke", "wabridge escalation show e1", "2026-11-27 09:05 UTC"} {
 		if !strings.Contains(string(body), want) {
@@ -278,13 +283,13 @@ func TestMail_TellsWhatAPersonNeeds(t *testing.T) {
 	if strings.Contains(mails[0], "600111222") || strings.Contains(string(body), "They wrote") {
 		t.Errorf("the mail tells too much:\n%s", mails[0])
 	}
-	if !strings.Contains(mails[1], "closed: complaint") {
-		t.Errorf("the end is told as\n%s", mails[1])
+	if !strings.Contains(mails[2], "closed: complaint") {
+		t.Errorf("the end is told as\n%s", mails[2])
 	}
 	id := got.Header.Get("Message-Id")
 	deliver(t, m, complaint("e-1"))
 	mails, _ = p.got()
-	again, err := mail.ReadMessage(strings.NewReader(mails[2]))
+	again, err := mail.ReadMessage(strings.NewReader(mails[4]))
 	if err != nil || id == "" || again.Header.Get("Message-Id") != id {
 		t.Errorf("sent again it is %q, was %q: %v", again.Header.Get("Message-Id"), id, err)
 	}
@@ -300,7 +305,7 @@ func TestMail_LetsNobodyWriteHeaders(t *testing.T) {
 		t.Fatal(r[0].Err)
 	}
 	mails, _ := p.got()
-	if len(mails) != 1 || len(mails[0]) > 16<<10 {
+	if len(mails) != 2 || len(mails[0]) > 16<<10 {
 		t.Fatalf("%d mails: %.200q", len(mails), mails)
 	}
 	got, err := mail.ReadMessage(strings.NewReader(mails[0]))
@@ -347,5 +352,52 @@ func TestMail_KnowsWhatAnswersMean(t *testing.T) {
 	}
 	if mails, conns := p.got(); len(mails) > 0 || conns != 1 {
 		t.Errorf("%d mails over %d connections: want none, and one that was given up", len(mails), conns)
+	}
+}
+
+func TestMail_OneWrongAddressCostsNobodyElseTheirs(t *testing.T) {
+	p := newPost(t, map[string]string{"RCPT mia@": "550 5.1.1 unknown"})
+	r := deliver(t, p.mailbox(t, nil), complaint("e-1"))[0]
+	mails, _ := p.got()
+	if r.Err == nil || r.Err.Code != core.CodeInvalid || len(mails) != 1 || !strings.Contains(mails[0], "team@shop.example") {
+		t.Errorf("%v after %d mails: want the team's to be sent, and the address that is refused to be told", r.Err, len(mails))
+	}
+	p = newPost(t, map[string]string{"RCPT mia@": "451 4.7.1 later"})
+	m := p.mailbox(t, nil)
+	for range 3 {
+		if r := deliver(t, m, complaint("e-1"))[0]; r.Err == nil || r.Err.Code != core.CodeUnavailable {
+			t.Errorf("an address that is to be tried later: %v", r.Err)
+		}
+	}
+	if mails, _ := p.got(); len(mails) != 1 {
+		t.Errorf("%d mails while one address is tried again, want the team's, once", len(mails))
+	}
+	p = newPost(t, map[string]string{"EHLO": "554 5.7.1 go away", "HELO": "554 5.7.1 go away"})
+	if r := deliver(t, p.mailbox(t, nil), complaint("e-1"))[0]; r.Err == nil || r.Err.Code != core.CodeForbidden || r.Err.Holds() != core.ScopeLane {
+		t.Errorf("a server that does not want us ends in %+v, want the lane to pause", r.Err)
+	}
+}
+
+func TestNotice_SaysWhatHappened(t *testing.T) {
+	var got notify.Notice
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = json.NewDecoder(r.Body).Decode(&got) }))
+	defer server.Close()
+	hook := notify.NewWebhook(notify.WebhookOptions{URL: server.URL, Secret: secret, AllowPrivate: true})
+	for want, change := range map[string]func(*core.Event){
+		"opened": func(*core.Event) {}, "moved up": func(e *core.Event) { e.Kind, e.Escalation.Level = core.KindEscalationMoved, 1 },
+		"taken": func(e *core.Event) {
+			e.Kind, e.Escalation.Level, e.Escalation.Overdue, e.Escalation.By = core.KindEscalationMoved, 1, true, "mia"
+		},
+		"overdue": func(e *core.Event) {
+			e.Kind, e.Escalation.Level, e.Escalation.Overdue = core.KindEscalationMoved, 1, true
+		},
+		"changed": func(e *core.Event) { e.Kind = core.KindEscalationMoved },
+		"closed":  func(e *core.Event) { e.Kind, e.Escalation.By = core.KindEscalationClosed, "mia" },
+	} {
+		e := complaint("e-1")
+		change(e)
+		if r := deliver(t, hook, e)[0]; r.Err != nil || got.What != want {
+			t.Errorf("told %q, %v, want %q", got.What, r.Err, want)
+		}
 	}
 }

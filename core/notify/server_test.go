@@ -184,7 +184,7 @@ func TestMail_GoesProtectedOrNotAtAll(t *testing.T) {
 		if r := deliver(t, s.sink(nil), complaint("e-1"))[0]; r.Err != nil {
 			t.Errorf("with %s: %v", auth, r.Err)
 		}
-		if lines, mails := s.seen(); mails != 1 || !slices.Contains(lines, "STARTTLS") {
+		if lines, mails := s.seen(); mails != 2 || !slices.Contains(lines, "STARTTLS") {
 			t.Errorf("%d mails arrived, after %q", mails, lines)
 		}
 	}
@@ -211,7 +211,7 @@ func TestMail_GetsThereWhenTheServerSaysLater(t *testing.T) {
 			t.Errorf("%s: %v, want unavailable", name, r.Err)
 		}
 		r := deliver(t, m, complaint("e-1"))[0]
-		if _, mails := s.seen(); r.Err != nil || mails != 1 {
+		if _, mails := s.seen(); r.Err != nil || mails != 2 {
 			t.Errorf("%s, again: %v, %d mails", name, r.Err, mails)
 		}
 	}

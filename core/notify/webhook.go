@@ -61,7 +61,7 @@ func NewWebhook(o WebhookOptions) *Webhook {
 type Notice struct {
 	ID     string    `json:"id"`
 	Kind   core.Kind `json:"kind"`
-	What   string    `json:"what"` // "opened", "moved up", "changed", "overdue" or "closed"
+	What   string    `json:"what"` // "opened", "moved up", "changed", "overdue", "taken" or "closed"
 	Tenant string    `json:"tenant"`
 	Time   time.Time `json:"time"`
 
