@@ -451,13 +451,16 @@ func TestBridge_BlamesOnlyTheEventThatKillsThePlugin(t *testing.T) {
 		c := &crashing{}
 		b.change = func(o *Options) { o.Tenants[0].Lanes[0].Sink = c }
 		b.start()
-		for i := range 30 {
-			b.accept(received(fmt.Sprintf("wamid.%d", i), fmt.Sprintf("+141555501%02d", i), "hi"))
+		// In one commit, so that nothing else succeeds beside the call that dies.
+		events := make([]core.Event, 30)
+		for i := range events {
+			events[i] = received(fmt.Sprintf("wamid.%d", i), fmt.Sprintf("+141555501%02d", i), "hi")
 		}
+		b.accept(events...)
 		settled(5 * time.Minute)
 		dead := b.dead()
 		if len(dead) != 1 || dead[0].Attempts != 3 {
-			t.Fatalf("dead letters: %+v", dead)
+			t.Fatalf("dead letters: %+v, done %d, left %d", dead, len(c.done), b.depth())
 		}
 		if b.depth() != 0 || len(c.done) != 29 {
 			t.Errorf("%d left, %d done", b.depth(), len(c.done))

@@ -392,8 +392,10 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 		step := l.step(d, e, now.UTC())
 		step.Ref, step.Error, step.Took = r.Ref, r.Err, took
 		v := verdicts[i]
-		if v == verdictCounts && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
-			v = verdictWaits // not known whose fault it was: each goes alone now
+		if (v == verdictCounts || v == verdictWaits) && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
+			// Not known whose fault it was: each goes alone now, all the more
+			// when so many have made the lane count as down.
+			v = verdictWaits
 			l.setAlone(d.ID, true)
 		}
 		switch v {
