@@ -61,7 +61,7 @@ const (
 	// set).
 	KindEscalation Kind = "escalation.opened"
 	// KindEscalationMoved says that an escalation has another team, assignee,
-	// priority or deadline now, or that it is overdue.
+	// priority or deadline now, that it is overdue, or that somebody took or answered it.
 	KindEscalationMoved Kind = "escalation.moved"
 	// KindEscalationClosed ends it.
 	KindEscalationClosed Kind = "escalation.closed"
@@ -446,6 +446,10 @@ type Escalation struct {
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Overdue says that nobody answered, and that there is no further level.
 	Overdue bool `json:"overdue,omitempty"`
+	// Taken is when somebody said that they will answer, Answered when a person
+	// first wrote to the contact.
+	Taken    time.Time `json:"taken,omitzero"`
+	Answered time.Time `json:"answered,omitzero"`
 	// Outcome is how it ended: "closed" by a person, "released" to the bot,
 	// "expired", or "merged" with another that its conversation has now; empty while
 	// it is open. By says who ended it.

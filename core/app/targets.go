@@ -24,10 +24,10 @@ func NewTarget(g config.Target) (Notifier, error) {
 	if g.Kind == config.TargetEmail {
 		return notify.NewMail(notify.MailOptions{
 			Server: g.Server, Plaintext: g.Plaintext, AllowPrivate: g.AllowPrivate, User: g.User, Password: g.Password,
-			From: g.From, To: g.To, Message: g.Message,
+			From: g.From, To: g.To, Message: g.Message, Phone: g.Phone,
 		})
 	}
-	return notify.NewWebhook(notify.WebhookOptions{URL: g.URL, Secret: g.Secret, AllowPrivate: g.AllowPrivate, Message: g.Message}), nil
+	return notify.NewWebhook(notify.WebhookOptions{URL: g.URL, Secret: g.Secret, AllowPrivate: g.AllowPrivate, Message: g.Message, Phone: g.Phone}), nil
 }
 
 // TargetPlace says where a target is, for people: without the path, which may be a

@@ -48,9 +48,9 @@ type Escalation struct {
 	// Handed is when the first target had it, HandedTo which.
 	Handed   time.Time `json:"handed,omitzero"`
 	HandedTo string    `json:"handed_to,omitempty"`
-	Taken    time.Time `json:"taken,omitzero"`
-	Answered time.Time `json:"answered,omitzero"`
-	Closed   time.Time `json:"closed,omitzero"`
+	// Told are the targets that know of it, and are told how it goes on.
+	Told   []string  `json:"told,omitempty"`
+	Closed time.Time `json:"closed,omitzero"`
 	// AnyTime says that the deadline runs outside the team's hours, too.
 	AnyTime bool `json:"any_time,omitempty"`
 	// HandOverMS is the time from accepting the message to the hand-over,

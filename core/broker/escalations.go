@@ -89,6 +89,7 @@ func (t *tenant) humanSpoke(u *turn) {
 	u.note(fmt.Sprintf("a person answered escalation %s, %s after the message", e.ID, took.Round(time.Millisecond)))
 	t.stops(u)
 	t.releaseAt(u, u.conv.HumanUntil)
+	t.tellMoved(u)
 	t.keep(u)
 	u.afterwards(func(stored bool) {
 		if stored {

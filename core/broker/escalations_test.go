@@ -201,6 +201,84 @@ func TestEscalation_APersonsWordStopsTheClock(t *testing.T) {
 	})
 }
 
+// Whichever way a person's message takes, it stops the clock, and nobody is called
+// out for what was answered.
+func TestEscalation_AnyAnswerOfAPersonStopsTheClock(t *testing.T) {
+	const ana = "+14155550100"
+	answers := map[string]func(b *bridge){
+		"the API": func(b *bridge) {
+			b.order("k1", ana, "on my way", func(r *SendRequest) { r.Author, r.By = core.AuthorHuman, "maria" })
+		},
+		"a CRM": func(b *bridge) {
+			l := b.tenants["acme"].crm[0]
+			err := l.tell(context.Background(), []core.Event{{
+				ID: "note-1", Kind: core.KindMessageSend, Author: core.AuthorHuman, By: "maria",
+				Message: &core.Message{Type: core.TypeText, Text: "on my way", To: to(ana)},
+			}}, store.Settlement{})
+			if err != nil {
+				b.Error(err)
+			}
+		},
+		"the phone": func(b *bridge) {
+			b.accept(core.Event{
+				ID: "wamid.echo", Kind: core.KindMessageSent, Number: number, Time: time.Now(), Source: "phone", Author: core.AuthorHuman,
+				Contact: &core.Contact{Phone: ana},
+				Message: &core.Message{ID: "wamid.echo", Direction: core.Outbound, Type: core.TypeText, Text: "on my way", To: to(ana)},
+			})
+		},
+	}
+	for name, answer := range answers {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(b *bridge) {
+				b.scripts = escalates
+				pager := b.desk(deskSettings())
+				b.start()
+				sleepUntil(monday)
+				b.accept(received("wamid.1", ana, "returns"))
+				settled(9 * time.Minute)
+				answer(b)
+				settled(2 * time.Hour)
+				if e := b.only(); e.State != StateAnswered || e.Level != 0 || len(pager.taken()) != 0 {
+					t.Errorf("got %+v, the next level got %v", e, pager.kinds())
+				}
+				moved := b.ofKind(b.crm, core.KindEscalationMoved)
+				if len(moved) != 1 || moved[0].Escalation.Answered.IsZero() {
+					t.Errorf("the CRM was told %+v", moved)
+				}
+			})
+		})
+	}
+}
+
+// Who was called out hears how it goes on, also when others have it.
+func TestEscalation_IsToldToTheEndToAllWhoWereTold(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.scripts = escalates
+		s := deskSettings()
+		s.Teams[0].Targets = []string{escalation.Inbox, "pager"}
+		s.Teams[1].Targets = []string{escalation.Inbox}
+		pager := b.desk(s)
+		b.start()
+		sleepUntil(monday)
+		b.accept(received("wamid.1", "+14155550100", "returns"))
+		settled(20 * time.Minute) // the next level has it
+		b.inTurn("human", b.only().ContactID, func(t *tenant, u *turn) { t.humanWrote(u) })
+		settled(time.Minute)
+		if _, err := b.CloseEscalation(context.Background(), "", b.only().ID, "bo", ""); err != nil {
+			t.Fatal(err)
+		}
+		settled(time.Second)
+		var got []core.Kind
+		for _, try := range pager.taken() {
+			got = append(got, try.event.Kind)
+		}
+		want := []core.Kind{core.KindEscalation, core.KindEscalationMoved, core.KindEscalationMoved, core.KindEscalationClosed}
+		if !slices.Equal(got, want) {
+			t.Errorf("the first level's target got %v, want %v", got, want)
+		}
+	})
+}
+
 func TestEscalation_IsTakenAndClosedByPeople(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.scripts = escalates

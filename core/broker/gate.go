@@ -15,7 +15,8 @@ import (
 // burn the attempts of its events. So: the lane counts as down when calls have
 // failed for several different events in a row with no success between, or when
 // the sink says that it is the lane's trouble. While it is down, attempts do
-// not count and single probes go out, ever more slowly the longer it lasts.
+// not count and one call at a time goes out, ever more slowly the longer it lasts:
+// a batch, since a single event could be the one that no call survives.
 type gate struct {
 	mu      sync.Mutex
 	state   LaneState

@@ -285,14 +285,26 @@ func (t *tenant) outsideHours(u *turn, p *handOver) {
 	t.goes(u, said)
 }
 
-// tell tells the CRMs and the team's targets.
-func (t *tenant) tell(u *turn, e *core.Event) { t.tellTargets(&u.s, e) }
+// tell tells the CRMs, the team's targets and those of the teams before it.
+func (t *tenant) tell(u *turn, e *core.Event) { t.tellTargets(&u.s, e, u.conv.Escalation) }
 
-func (t *tenant) tellTargets(s *store.Settlement, e *core.Event) {
+// tellTargets tells of an escalation; of is what is kept of it, nil when nothing
+// is.
+func (t *tenant) tellTargets(s *store.Settlement, e *core.Event, of *Escalation) {
 	data := mustJSON(e)
 	t.toCRM(s, e, data)
 	team, _ := t.Plan.Team(e.Escalation.Team)
-	for _, name := range team.Targets {
+	told := team.Targets
+	if of != nil {
+		told = slices.Clone(of.Told)
+		for _, name := range team.Targets {
+			if t.targets[name] != nil && !slices.Contains(told, name) {
+				told = append(told, name)
+			}
+		}
+		of.Told = told
+	}
+	for _, name := range told {
 		if l := t.targets[name]; l != nil {
 			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
 		}

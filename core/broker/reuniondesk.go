@@ -18,9 +18,9 @@ func (r *reunion) joinDesk(m *merged, u union, survivor *person) {
 	for _, e := range u.ended {
 		from := *e
 		e.Closed, e.Outcome, e.By = r.at, outcomeMerged, r.by
+		r.tellDesk(core.KindEscalationClosed, e, survivor)
 		r.keep(e)
 		r.free(&from)
-		r.tellDesk(core.KindEscalationClosed, e, survivor)
 	}
 	for n, c := range u.Conversations {
 		e := c.Escalation
@@ -28,8 +28,8 @@ func (r *reunion) joinDesk(m *merged, u union, survivor *person) {
 		if e == nil || was != nil && was.Escalation != nil && was.Escalation.same(e) {
 			continue
 		}
-		r.keep(e)
 		r.tellDesk(core.KindEscalationMoved, e, survivor)
+		r.keep(e)
 	}
 }
 
@@ -38,18 +38,18 @@ func (r *reunion) joinDesk(m *merged, u union, survivor *person) {
 func (r *reunion) partDesk(p parted) {
 	of := func(e *Escalation) *person { return r.people[e.ContactID] }
 	for _, e := range p.moved {
-		r.keep(e)
 		r.tellDesk(core.KindEscalationMoved, e, of(e))
+		r.keep(e)
 	}
 	for _, e := range p.reopened {
 		closed := store.Key{Tenant: r.t.ID, Bucket: bucketClosed, Key: e.ID}
 		r.s.Put = append(r.s.Put, store.Put{Key: closed})
+		r.tellDesk(core.KindEscalation, e, of(e))
 		r.keep(e)
 		if a := e.Assignee; a != nil {
 			team := e.Team
 			r.after = append(r.after, func() { r.t.desk.again(team, a.ID) })
 		}
-		r.tellDesk(core.KindEscalation, e, of(e))
 	}
 	for _, c := range p.s.Conversations {
 		// Kept by the survivor, and as it was before.
@@ -101,5 +101,5 @@ func (r *reunion) tellDesk(k core.Kind, e *Escalation, p *person) {
 	r.t.tellTargets(&r.s, &core.Event{
 		ID: core.FollowID(r.cause+"#identity", r.follow), Kind: k, Tenant: r.t.ID, Number: e.Number, Conversation: e.Conversation,
 		Time: r.at, Accepted: r.at, Source: "bridge", Cause: r.cause, Contact: &c, Escalation: &state,
-	})
+	}, e)
 }

@@ -57,6 +57,8 @@ type Target struct {
 	To []string `koanf:"to"`
 	// Message puts what the person wrote into the notice.
 	Message bool `koanf:"message"`
+	// Phone puts the whole number there, which is masked otherwise.
+	Phone bool `koanf:"phone"`
 	// Plaintext lets mail go without TLS, to a server on this machine.
 	Plaintext bool `koanf:"plaintext"`
 }

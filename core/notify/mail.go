@@ -37,6 +37,8 @@ type MailOptions struct {
 	To []string
 	// Message puts what the person wrote into the notice.
 	Message bool
+	// Phone puts the whole number there; else its last digits.
+	Phone bool
 	// Roots are who may sign certificates; nil are the machine's.
 	Roots *x509.CertPool
 }
@@ -308,8 +310,8 @@ func (m *Mail) body(e *core.Event) string {
 		if e.Contact.Name != "" {
 			who = oneLine(e.Contact.Name, 80)
 		}
-		if e.Contact.Phone != "" {
-			who += " (" + core.MaskAddress(e.Contact.Phone) + ")"
+		if p := phone(e.Contact, m.o.Phone); p != "" {
+			who += " (" + p + ")"
 		}
 	}
 	at := func(t time.Time) string {

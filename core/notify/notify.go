@@ -38,7 +38,9 @@ func what(e *core.Event) string {
 		return "closed"
 	case e.Kind == core.KindEscalation:
 		return "opened"
-	case x.By != "": // only who takes or ends one is named
+	case !x.Answered.IsZero():
+		return "answered"
+	case !x.Taken.IsZero():
 		return "taken"
 	case x.Overdue:
 		return "overdue"
@@ -46,6 +48,14 @@ func what(e *core.Event) string {
 		return "moved up"
 	}
 	return "changed"
+}
+
+// phone is what is told of a contact's number.
+func phone(c *core.Contact, whole bool) string {
+	if c.Phone == "" || whole {
+		return c.Phone
+	}
+	return core.MaskAddress(c.Phone)
 }
 
 // concerns reports whether an event is about an escalation; others are done at

@@ -386,7 +386,10 @@ func TestNotice_SaysWhatHappened(t *testing.T) {
 	for want, change := range map[string]func(*core.Event){
 		"opened": func(*core.Event) {}, "moved up": func(e *core.Event) { e.Kind, e.Escalation.Level = core.KindEscalationMoved, 1 },
 		"taken": func(e *core.Event) {
-			e.Kind, e.Escalation.Level, e.Escalation.Overdue, e.Escalation.By = core.KindEscalationMoved, 1, true, "mia"
+			e.Kind, e.Escalation.Level, e.Escalation.Overdue, e.Escalation.Taken = core.KindEscalationMoved, 1, true, e.Time
+		},
+		"answered": func(e *core.Event) {
+			e.Kind, e.Escalation.Taken, e.Escalation.Answered = core.KindEscalationMoved, e.Time, e.Time
 		},
 		"overdue": func(e *core.Event) {
 			e.Kind, e.Escalation.Level, e.Escalation.Overdue = core.KindEscalationMoved, 1, true

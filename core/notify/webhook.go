@@ -30,6 +30,8 @@ type WebhookOptions struct {
 	AllowPrivate bool
 	// Message puts what the person wrote into the notice.
 	Message bool
+	// Phone puts the whole number there; else its last digits.
+	Phone bool
 	// Roots are who may sign certificates; nil are the machine's.
 	Roots *x509.CertPool
 }
@@ -61,7 +63,7 @@ func NewWebhook(o WebhookOptions) *Webhook {
 type Notice struct {
 	ID     string    `json:"id"`
 	Kind   core.Kind `json:"kind"`
-	What   string    `json:"what"` // "opened", "moved up", "changed", "overdue", "taken" or "closed"
+	What   string    `json:"what"` // "opened", "moved up", "changed", "overdue", "taken", "answered" or "closed"
 	Tenant string    `json:"tenant"`
 	Time   time.Time `json:"time"`
 
@@ -70,7 +72,7 @@ type Notice struct {
 	Number       string           `json:"number,omitempty"`
 	ContactID    string           `json:"contact_id,omitempty"`
 	ContactName  string           `json:"contact_name,omitempty"`
-	Phone        string           `json:"phone,omitempty"` // its last digits
+	Phone        string           `json:"phone,omitempty"` // its last digits, unless the owner wants all
 	// Message is what the person wrote, where the owner wants it to be told.
 	Message string `json:"message,omitempty"`
 }
@@ -93,9 +95,7 @@ func (w *Webhook) tell(ctx context.Context, e *core.Event) *core.Error {
 	}
 	if e.Contact != nil {
 		n.ContactID, n.ContactName = e.Contact.ID, e.Contact.Name
-		if e.Contact.Phone != "" {
-			n.Phone = core.MaskAddress(e.Contact.Phone)
-		}
+		n.Phone = phone(e.Contact, w.o.Phone)
 	}
 	if w.o.Message && e.Message != nil {
 		n.Message = e.Message.Text

@@ -84,6 +84,25 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 			return err
 		}
 	}
+	return x.checkDue(ctx)
+}
+
+// checkDue sees to the property for deadlines, which is the owner's own.
+func (x *session) checkDue(ctx context.Context) error {
+	if x.Escalations != "tickets" || x.TicketDueProperty == "" {
+		return nil
+	}
+	due := ownProperty{name: x.TicketDueProperty, setting: "ticket_due_property"}
+	answer, r := x.property(ctx, x.tickets(), due)
+	switch {
+	case r != nil && r.status == http.StatusNotFound:
+		return setupError("PROPERTY_DOESNT_EXIST", "tickets have no property "+due.name,
+			"create it in HubSpot as date and time, or leave settings.ticket_due_property out")
+	case r != nil:
+		return r.Error
+	case answer.Type != "datetime":
+		return setupError("", "the property "+due.name+" on tickets is no date and time", "name another in settings.ticket_due_property")
+	}
 	return nil
 }
 
@@ -134,6 +153,7 @@ func setupError(vendor, message, hint string) *core.Error {
 // propertyAnswer is what is read of a property.
 type propertyAnswer struct {
 	Name   string `json:"name"`
+	Type   string `json:"type"`
 	Unique bool   `json:"hasUniqueValue"`
 }
 

@@ -152,6 +152,19 @@ func TestTimeline_SaysNothingOfWhatFollows(t *testing.T) {
 	}
 }
 
+func TestCheck_WantsADateForDeadlines(t *testing.T) {
+	for kind, ok := range map[string]bool{"": false, "string": false, "datetime": true} {
+		b := start(t, hubspotsim.Options{}, ticketing, nil)
+		if kind != "" {
+			b.sim.AddProperty("tickets", hubspotsim.Property{Name: "due_at", Type: kind, FieldType: "text"})
+		}
+		err := b.check()
+		if ok && err != nil || !ok && (core.CodeOf(err) != core.CodeForbidden || !strings.Contains(err.Error(), "due_at")) {
+			t.Errorf("a property of type %q: %v", kind, err)
+		}
+	}
+}
+
 func TestCheck_NamesWhatIsWrongWithTickets(t *testing.T) {
 	for settings, want := range map[string]string{
 		`{"escalations":"cases"}`:                                  "escalations",
