@@ -162,6 +162,8 @@ type ConnectorInfo struct {
 	Polls bool `json:"polls,omitempty"`
 	// Receives says that the connector is a [Receiver]; filled in likewise.
 	Receives bool `json:"receives,omitempty"`
+	// Describes says that the connector is a [Describer]; filled in likewise.
+	Describes bool `json:"describes,omitempty"`
 }
 
 // Account is one tenant's account at a CRM, as the owner configured it.
@@ -173,6 +175,10 @@ type Account struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// Secrets are by name: "token", "password". Never log them.
 	Secrets map[string]Secret `json:"-"`
+	// Properties are the CRM's own properties that the lane's mapping reads: a
+	// connector that tells of changes watches them, and has them in Event.Fields. A
+	// connector leaves out those that it does not know.
+	Properties []string `json:"properties,omitempty"`
 	// Token is what [Authorizer].Authorize last returned; nil for connectors that
 	// are none.
 	Token *Token `json:"-"`

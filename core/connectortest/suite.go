@@ -119,8 +119,10 @@ type session struct {
 	Target
 	poller   core.Poller   // nil for connectors that are none
 	receiver core.Receiver // likewise
-	signedIn *signedIn     // likewise
-	id       string        // makes the events' ids new in each run
+	// describer is nil, likewise.
+	describer core.Describer
+	signedIn  *signedIn // likewise
+	id        string    // makes the events' ids new in each run
 
 	mu     sync.Mutex
 	serial int
@@ -138,6 +140,9 @@ func newSession(target Target) *session {
 	}
 	if r, ok := target.Connector.(core.Receiver); ok && (info.Receives || !remote) {
 		s.receiver = r
+	}
+	if d, ok := target.Connector.(core.Describer); ok && (info.Describes || !remote) {
+		s.describer = d
 	}
 	if a, ok := target.Connector.(core.Authorizer); ok && (info.Authorizes || !remote) {
 		s.signedIn = &signedIn{Authorizer: a, tokens: map[string]*core.Token{}, learn: func(secrets map[string]core.Secret) {

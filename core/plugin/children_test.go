@@ -164,6 +164,10 @@ func (e evil) Webhook(context.Context, *connectorpb.WebhookRequest) (*connectorp
 	return nil, status.Error(codes.Unimplemented, "evil has no Webhook")
 }
 
+func (e evil) Describe(context.Context, *connectorpb.DescribeRequest) (*connectorpb.DescribeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "evil has no Describe")
+}
+
 func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {
 	res := new(connectorpb.DeliverResponse)
 	for _, d := range req.Deliveries {

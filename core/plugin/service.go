@@ -34,6 +34,7 @@ func (s *service) Info(context.Context, *connectorpb.InfoRequest) (res *connecto
 	_, info.Authorizes = s.connector.(core.Authorizer)
 	_, info.Polls = s.connector.(core.Poller)
 	_, info.Receives = s.connector.(core.Receiver)
+	_, info.Describes = s.connector.(core.Describer)
 	return infoToWire(info), nil
 }
 

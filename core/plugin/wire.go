@@ -14,7 +14,7 @@ import (
 func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	w := &connectorpb.InfoResponse{
 		Name: i.Name, Version: clean(i.Version, 100), MaxBatch: int32(i.MaxBatch), Idempotency: string(i.Idempotency),
-		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives,
+		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives, Describes: i.Describes,
 	}
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
@@ -26,7 +26,7 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 	i := core.ConnectorInfo{
 		Name: w.GetName(), Version: clean(w.GetVersion(), 100), MaxBatch: int(w.GetMaxBatch()),
 		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(), Secrets: w.GetSecrets(),
-		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(), Receives: w.GetReceives(),
+		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(), Receives: w.GetReceives(), Describes: w.GetDescribes(),
 	}
 	for _, k := range w.GetKinds() {
 		i.Kinds = append(i.Kinds, core.Kind(k))
@@ -37,13 +37,14 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 func accountToWire(a core.Account) *connectorpb.Account {
 	return &connectorpb.Account{
 		Tenant: a.Tenant, Lane: a.Lane, Settings: a.Settings, Secrets: secretsToWire(a.Secrets), Token: tokenToWire(a.Token),
+		Properties: a.Properties,
 	}
 }
 
 func accountFromWire(w *connectorpb.Account) core.Account {
 	return core.Account{
 		Tenant: w.GetTenant(), Lane: w.GetLane(), Settings: json.RawMessage(w.GetSettings()),
-		Secrets: secretsFromWire(w.GetSecrets()), Token: tokenFromWire(w.GetToken()),
+		Secrets: secretsFromWire(w.GetSecrets()), Token: tokenFromWire(w.GetToken()), Properties: w.GetProperties(),
 	}
 }
 

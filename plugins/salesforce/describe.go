@@ -28,6 +28,12 @@ type field struct {
 	Updateable bool   `json:"updateable"`
 	ExternalID bool   `json:"externalId"`
 	Unique     bool   `json:"unique"`
+	Label      string `json:"label"`
+	Restricted bool   `json:"restrictedPicklist"`
+	Picklist   []struct {
+		Value  string `json:"value"`
+		Active bool   `json:"active"`
+	} `json:"picklistValues"`
 }
 
 // schema is what fields an object has for this user, by name in lower case.

@@ -20,6 +20,12 @@ type field struct {
 	Length   int             `json:"length"`
 	ReadOnly bool            `json:"read_only"`
 	Unique   json.RawMessage `json:"unique"`
+
+	Label     string `json:"field_label"`
+	Mandatory bool   `json:"system_mandatory"`
+	Picklist  []struct {
+		Value string `json:"actual_value"`
+	} `json:"pick_list_values"`
 }
 
 // isUnique reads what is an object, empty where values may repeat.

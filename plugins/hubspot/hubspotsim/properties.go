@@ -28,6 +28,15 @@ type Property struct {
 	Defined        bool     `json:"hubspotDefined"`
 }
 
+// MarshalJSON writes a property as HubSpot does.
+func (p *Property) MarshalJSON() ([]byte, error) {
+	type plain Property
+	return json.Marshal(struct {
+		*plain
+		Metadata map[string]bool `json:"modificationMetadata"`
+	}{(*plain)(p), map[string]bool{"archivable": !p.Defined, "readOnlyDefinition": p.Defined, "readOnlyValue": p.ReadOnly}})
+}
+
 // Option is a value of an enumeration.
 type Option struct {
 	Label string `json:"label"`

@@ -149,9 +149,24 @@ func (s *Sim) describe(c *call, object string) {
 		c.notFound()
 		return
 	}
-	fields := make([]Field, 0, len(t.order))
+	type value struct {
+		Value  string `json:"value"`
+		Label  string `json:"label"`
+		Active bool   `json:"active"`
+	}
+	type shown struct {
+		Field
+		Label  string  `json:"label"`
+		Values []value `json:"picklistValues"`
+	}
+	fields := make([]shown, 0, len(t.order))
 	for _, name := range t.order {
-		fields = append(fields, t.fields[name])
+		f := shown{Field: t.fields[name], Values: []value{}}
+		f.Label = strings.ReplaceAll(strings.TrimSuffix(f.Name, "__c"), "_", " ")
+		for _, v := range f.Picklist {
+			f.Values = append(f.Values, value{v, v, true})
+		}
+		fields = append(fields, f)
 	}
 	c.answer(http.StatusOK, map[string]any{"name": t.name, "keyPrefix": t.prefix, "createable": true, "updateable": true, "fields": fields})
 }

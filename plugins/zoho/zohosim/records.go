@@ -350,11 +350,16 @@ func (s *Sim) fields(c *call) {
 	}
 	type shown struct {
 		*Field
-		Unique map[string]any `json:"unique"`
+		Label  string              `json:"field_label"`
+		Unique map[string]any      `json:"unique"`
+		Values []map[string]string `json:"pick_list_values"`
 	}
 	list := make([]shown, len(m.fields))
 	for i, f := range m.fields {
-		list[i] = shown{f, map[string]any{}}
+		list[i] = shown{f, strings.ReplaceAll(f.Name, "_", " "), map[string]any{}, []map[string]string{}}
+		for _, v := range f.Picklist {
+			list[i].Values = append(list[i].Values, map[string]string{"display_value": v, "actual_value": v})
+		}
 		if f.Unique {
 			list[i].Unique["casesensitive"] = "false"
 		}

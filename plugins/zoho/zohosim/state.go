@@ -18,6 +18,8 @@ type Field struct {
 	Mandatory bool   `json:"system_mandatory"`
 	ReadOnly  bool   `json:"read_only"`
 	Custom    bool   `json:"custom_field"`
+	// Picklist are the values of a picklist; without any, all are taken.
+	Picklist []string `json:"-"`
 }
 
 // state is the account's data, under one lock that is never held across I/O.

@@ -111,7 +111,9 @@ type InfoResponse struct {
 	// The connector has Poll.
 	Polls bool `protobuf:"varint,9,opt,name=polls,proto3" json:"polls,omitempty"`
 	// The connector has Webhook.
-	Receives      bool `protobuf:"varint,10,opt,name=receives,proto3" json:"receives,omitempty"`
+	Receives bool `protobuf:"varint,10,opt,name=receives,proto3" json:"receives,omitempty"`
+	// The connector has Describe.
+	Describes     bool `protobuf:"varint,11,opt,name=describes,proto3" json:"describes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +218,13 @@ func (x *InfoResponse) GetReceives() bool {
 	return false
 }
 
+func (x *InfoResponse) GetDescribes() bool {
+	if x != nil {
+		return x.Describes
+	}
+	return false
+}
+
 // Account is one tenant's account at a CRM. It comes with every call.
 type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -227,7 +236,10 @@ type Account struct {
 	// Secrets by name. Never log them, never put them into an Error.
 	Secrets map[string]string `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What Authorize last returned; absent for plugins that do not have it.
-	Token         *Token `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
+	Token *Token `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
+	// The CRM's own properties that the lane's mapping reads: what Poll and Webhook
+	// tell of has them in the event's fields. Unknown ones are left out.
+	Properties    []string `protobuf:"bytes,6,rep,name=properties,proto3" json:"properties,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,6 +305,13 @@ func (x *Account) GetSecrets() map[string]string {
 func (x *Account) GetToken() *Token {
 	if x != nil {
 		return x.Token
+	}
+	return nil
+}
+
+func (x *Account) GetProperties() []string {
+	if x != nil {
+		return x.Properties
 	}
 	return nil
 }
@@ -885,6 +904,104 @@ func (x *WebhookResponse) GetError() *Error {
 	return nil
 }
 
+type DescribeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeRequest) Reset() {
+	*x = DescribeRequest{}
+	mi := &file_connector_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeRequest) ProtoMessage() {}
+
+func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
+func (*DescribeRequest) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DescribeRequest) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+type DescribeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The JSON of core.Schema: at most 5000 properties.
+	Schema []byte `protobuf:"bytes,1,opt,name=schema,proto3" json:"schema,omitempty"`
+	// Absent when all went well.
+	Error         *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeResponse) Reset() {
+	*x = DescribeResponse{}
+	mi := &file_connector_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeResponse) ProtoMessage() {}
+
+func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
+func (*DescribeResponse) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DescribeResponse) GetSchema() []byte {
+	if x != nil {
+		return x.Schema
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type DeliverRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -896,7 +1013,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_connector_proto_msgTypes[13]
+	mi := &file_connector_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1025,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[13]
+	mi := &file_connector_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1038,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{13}
+	return file_connector_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeliverRequest) GetAccount() *Account {
@@ -952,7 +1069,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_connector_proto_msgTypes[14]
+	mi := &file_connector_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1081,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[14]
+	mi := &file_connector_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1094,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{14}
+	return file_connector_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Delivery) GetId() string {
@@ -1012,7 +1129,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_connector_proto_msgTypes[15]
+	mi := &file_connector_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1141,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[15]
+	mi := &file_connector_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1154,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{15}
+	return file_connector_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeliverResponse) GetResults() []*Result {
@@ -1061,7 +1178,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_connector_proto_msgTypes[16]
+	mi := &file_connector_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1190,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[16]
+	mi := &file_connector_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1203,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{16}
+	return file_connector_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Result) GetId() string {
@@ -1136,7 +1253,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_connector_proto_msgTypes[17]
+	mi := &file_connector_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1265,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[17]
+	mi := &file_connector_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1278,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{17}
+	return file_connector_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Error) GetCode() string {
@@ -1225,7 +1342,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\xa7\x02\n" +
+	"\vInfoRequest\"\xc5\x02\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -1239,13 +1356,17 @@ const file_connector_proto_rawDesc = "" +
 	"authorizes\x12\x14\n" +
 	"\x05polls\x18\t \x01(\bR\x05polls\x12\x1a\n" +
 	"\breceives\x18\n" +
-	" \x01(\bR\breceives\"\x82\x02\n" +
+	" \x01(\bR\breceives\x12\x1c\n" +
+	"\tdescribes\x18\v \x01(\bR\tdescribes\"\xa2\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
 	"\bsettings\x18\x03 \x01(\fR\bsettings\x12B\n" +
 	"\asecrets\x18\x04 \x03(\v2(.wabridge.plugin.v1.Account.SecretsEntryR\asecrets\x12/\n" +
-	"\x05token\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.TokenR\x05token\x1a:\n" +
+	"\x05token\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.TokenR\x05token\x12\x1e\n" +
+	"\n" +
+	"properties\x18\x06 \x03(\tR\n" +
+	"properties\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x02\n" +
@@ -1291,7 +1412,12 @@ const file_connector_proto_rawDesc = "" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12!\n" +
 	"\fcontent_type\x18\x03 \x01(\tR\vcontentType\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x12/\n" +
-	"\x05error\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
+	"\x05error\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"H\n" +
+	"\x0fDescribeRequest\x125\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\"[\n" +
+	"\x10DescribeResponse\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\fR\x06schema\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
 	"\x0eDeliverRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
@@ -1315,14 +1441,15 @@ const file_connector_proto_rawDesc = "" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n" +
 	"\x06vendor\x18\x06 \x01(\tR\x06vendor\x12$\n" +
 	"\x0eretry_after_ms\x18\a \x01(\x03R\fretryAfterMs\x12\x14\n" +
-	"\x05scope\x18\b \x01(\tR\x05scope2\xf1\x03\n" +
+	"\x05scope\x18\b \x01(\tR\x05scope2\xc8\x04\n" +
 	"\tConnector\x12I\n" +
 	"\x04Info\x12\x1f.wabridge.plugin.v1.InfoRequest\x1a .wabridge.plugin.v1.InfoResponse\x12L\n" +
 	"\x05Check\x12 .wabridge.plugin.v1.CheckRequest\x1a!.wabridge.plugin.v1.CheckResponse\x12R\n" +
 	"\aDeliver\x12\".wabridge.plugin.v1.DeliverRequest\x1a#.wabridge.plugin.v1.DeliverResponse\x12X\n" +
 	"\tAuthorize\x12$.wabridge.plugin.v1.AuthorizeRequest\x1a%.wabridge.plugin.v1.AuthorizeResponse\x12I\n" +
 	"\x04Poll\x12\x1f.wabridge.plugin.v1.PollRequest\x1a .wabridge.plugin.v1.PollResponse\x12R\n" +
-	"\aWebhook\x12\".wabridge.plugin.v1.WebhookRequest\x1a#.wabridge.plugin.v1.WebhookResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
+	"\aWebhook\x12\".wabridge.plugin.v1.WebhookRequest\x1a#.wabridge.plugin.v1.WebhookResponse\x12U\n" +
+	"\bDescribe\x12#.wabridge.plugin.v1.DescribeRequest\x1a$.wabridge.plugin.v1.DescribeResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
 
 var (
 	file_connector_proto_rawDescOnce sync.Once
@@ -1336,7 +1463,7 @@ func file_connector_proto_rawDescGZIP() []byte {
 	return file_connector_proto_rawDescData
 }
 
-var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_connector_proto_goTypes = []any{
 	(*InfoRequest)(nil),       // 0: wabridge.plugin.v1.InfoRequest
 	(*InfoResponse)(nil),      // 1: wabridge.plugin.v1.InfoResponse
@@ -1351,51 +1478,57 @@ var file_connector_proto_goTypes = []any{
 	(*WebhookRequest)(nil),    // 10: wabridge.plugin.v1.WebhookRequest
 	(*Header)(nil),            // 11: wabridge.plugin.v1.Header
 	(*WebhookResponse)(nil),   // 12: wabridge.plugin.v1.WebhookResponse
-	(*DeliverRequest)(nil),    // 13: wabridge.plugin.v1.DeliverRequest
-	(*Delivery)(nil),          // 14: wabridge.plugin.v1.Delivery
-	(*DeliverResponse)(nil),   // 15: wabridge.plugin.v1.DeliverResponse
-	(*Result)(nil),            // 16: wabridge.plugin.v1.Result
-	(*Error)(nil),             // 17: wabridge.plugin.v1.Error
-	nil,                       // 18: wabridge.plugin.v1.Account.SecretsEntry
-	nil,                       // 19: wabridge.plugin.v1.Token.SecretsEntry
-	nil,                       // 20: wabridge.plugin.v1.Token.ValuesEntry
+	(*DescribeRequest)(nil),   // 13: wabridge.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),  // 14: wabridge.plugin.v1.DescribeResponse
+	(*DeliverRequest)(nil),    // 15: wabridge.plugin.v1.DeliverRequest
+	(*Delivery)(nil),          // 16: wabridge.plugin.v1.Delivery
+	(*DeliverResponse)(nil),   // 17: wabridge.plugin.v1.DeliverResponse
+	(*Result)(nil),            // 18: wabridge.plugin.v1.Result
+	(*Error)(nil),             // 19: wabridge.plugin.v1.Error
+	nil,                       // 20: wabridge.plugin.v1.Account.SecretsEntry
+	nil,                       // 21: wabridge.plugin.v1.Token.SecretsEntry
+	nil,                       // 22: wabridge.plugin.v1.Token.ValuesEntry
 }
 var file_connector_proto_depIdxs = []int32{
-	18, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
+	20, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
 	3,  // 1: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
-	19, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
-	20, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
+	21, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
+	22, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
 	2,  // 4: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
-	17, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
+	19, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
 	2,  // 6: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
 	3,  // 7: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
-	17, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
+	19, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
 	2,  // 9: wabridge.plugin.v1.PollRequest.account:type_name -> wabridge.plugin.v1.Account
-	17, // 10: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
+	19, // 10: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
 	2,  // 11: wabridge.plugin.v1.WebhookRequest.account:type_name -> wabridge.plugin.v1.Account
 	11, // 12: wabridge.plugin.v1.WebhookRequest.header:type_name -> wabridge.plugin.v1.Header
-	17, // 13: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 14: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
-	14, // 15: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
-	16, // 16: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
-	17, // 17: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
-	0,  // 18: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
-	4,  // 19: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
-	13, // 20: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
-	6,  // 21: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
-	8,  // 22: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
-	10, // 23: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
-	1,  // 24: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
-	5,  // 25: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
-	15, // 26: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
-	7,  // 27: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
-	9,  // 28: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
-	12, // 29: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	19, // 13: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 14: wabridge.plugin.v1.DescribeRequest.account:type_name -> wabridge.plugin.v1.Account
+	19, // 15: wabridge.plugin.v1.DescribeResponse.error:type_name -> wabridge.plugin.v1.Error
+	2,  // 16: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
+	16, // 17: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
+	18, // 18: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
+	19, // 19: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
+	0,  // 20: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
+	4,  // 21: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
+	15, // 22: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
+	6,  // 23: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
+	8,  // 24: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
+	10, // 25: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
+	13, // 26: wabridge.plugin.v1.Connector.Describe:input_type -> wabridge.plugin.v1.DescribeRequest
+	1,  // 27: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
+	5,  // 28: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
+	17, // 29: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
+	7,  // 30: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
+	9,  // 31: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
+	12, // 32: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
+	14, // 33: wabridge.plugin.v1.Connector.Describe:output_type -> wabridge.plugin.v1.DescribeResponse
+	27, // [27:34] is the sub-list for method output_type
+	20, // [20:27] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }
@@ -1409,7 +1542,7 @@ func file_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_proto_rawDesc), len(file_connector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	MethodAuthorize = "/" + Service + "/Authorize"
 	MethodPoll      = "/" + Service + "/Poll"
 	MethodWebhook   = "/" + Service + "/Webhook"
+	MethodDescribe  = "/" + Service + "/Describe"
 )
 
 // Server is what a plugin serves.
@@ -33,6 +34,7 @@ type Server interface {
 	Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error)
 	Poll(context.Context, *PollRequest) (*PollResponse, error)
 	Webhook(context.Context, *WebhookRequest) (*WebhookResponse, error)
+	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 }
 
 // Register adds s to a gRPC server.
@@ -47,6 +49,7 @@ func Register(r grpc.ServiceRegistrar, s Server) {
 			unary("Authorize", Server.Authorize),
 			unary("Poll", Server.Poll),
 			unary("Webhook", Server.Webhook),
+			unary("Describe", Server.Describe),
 		},
 		Metadata: "connector.proto",
 	}, s)
@@ -103,6 +106,11 @@ func (c Client) Poll(ctx context.Context, req *PollRequest) (*PollResponse, erro
 // Webhook calls [Server].Webhook.
 func (c Client) Webhook(ctx context.Context, req *WebhookRequest) (*WebhookResponse, error) {
 	return invoke[WebhookResponse](ctx, c.Conn, MethodWebhook, req)
+}
+
+// Describe calls [Server].Describe.
+func (c Client) Describe(ctx context.Context, req *DescribeRequest) (*DescribeResponse, error) {
+	return invoke[DescribeResponse](ctx, c.Conn, MethodDescribe, req)
 }
 
 func invoke[Res any](ctx context.Context, conn grpc.ClientConnInterface, method string, req any) (*Res, error) {
