@@ -182,6 +182,10 @@ type Account struct {
 	// Token is what [Authorizer].Authorize last returned; nil for connectors that
 	// are none.
 	Token *Token `json:"-"`
+	// WebhookURL is where the CRM may call for this lane, for a [Receiver] that tells
+	// its CRM so; empty when the owner has not said how the world reaches the bridge
+	// (web.public_url).
+	WebhookURL string `json:"webhook_url,omitempty"`
 }
 
 // Secret is a text that must not be seen: it prints, logs and marshals as

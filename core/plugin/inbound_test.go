@@ -37,6 +37,9 @@ func (p poller) Poll(ctx context.Context, a core.Account, cursor json.RawMessage
 		return core.Polled{Events: []core.Event{changed}, Cursor: next, More: true}, nil
 	case "nothing":
 		return core.Polled{Cursor: next}, nil
+	case "where":
+		at, err := json.Marshal(a.WebhookURL)
+		return core.Polled{Cursor: at}, err
 	case "too many":
 		return core.Polled{Events: make([]core.Event, core.MaxPolled+1), Cursor: next}, nil
 	case "large cursor":
@@ -84,7 +87,7 @@ var changed = core.Event{
 
 func TestHost_Polls(t *testing.T) {
 	d := newDesk(t)
-	a := core.Account{Settings: json.RawMessage(`{"url":"` + d.URL + `"}`), Secrets: account.Secrets}
+	a := core.Account{Settings: json.RawMessage(`{"url":"` + d.URL + `"}`), Secrets: account.Secrets, WebhookURL: "https://bridge.example/webhooks/crm/shop/crm"}
 	h, _ := run(t, HostOptions{Launch: child("poller"), Account: func() core.Account { return a }})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -104,6 +107,9 @@ func TestHost_Polls(t *testing.T) {
 	}
 	if got, err = poll("nothing"); err != nil || len(got.Events) != 0 || got.More {
 		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err = poll("where"); err != nil || string(got.Cursor) != `"`+a.WebhookURL+`"` {
+		t.Errorf("the CRM may call %s, %v", got.Cursor, err)
 	}
 	for do, code := range map[string]core.Code{
 		"too many": core.CodeInternal, "large cursor": core.CodeInternal, "bad cursor": core.CodeInternal,

@@ -63,6 +63,15 @@ func (s *Server) crmWebhook(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body)
 }
 
+// CRMWebhookURL is where the CRM of a lane may call a bridge that the world reaches
+// at public; "" when that is not known.
+func CRMWebhookURL(public, tenant, lane string) string {
+	if public == "" {
+		return ""
+	}
+	return strings.TrimSuffix(public, "/") + crmPath + tenant + "/" + lane
+}
+
 // publicURL is what a caller called, as the owner says that the bridge is
 // reached.
 func (s *Server) publicURL(r *http.Request) string {

@@ -33,7 +33,7 @@ func TestCRMWebhook_HandsOnWhatTheCRMSigned(t *testing.T) {
 	w := httptest.NewRecorder()
 	New(o).Handler().ServeHTTP(w, r)
 	want := core.WebhookRequest{
-		Method: http.MethodPost, URL: "https://bridge.example/wa/webhooks/crm/acme/hubspot?b=2&a=%20",
+		Method: http.MethodPost, URL: CRMWebhookURL("https://bridge.example/wa/", "acme", "hubspot") + "?b=2&a=%20",
 		Header: map[string][]string{"X-Signature": {"s"}}, Body: []byte("{ raw }"),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -239,7 +239,10 @@ type Account struct {
 	Token *Token `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
 	// The CRM's own properties that the lane's mapping reads: what Poll and Webhook
 	// tell of has them in the event's fields. Unknown ones are left out.
-	Properties    []string `protobuf:"bytes,6,rep,name=properties,proto3" json:"properties,omitempty"`
+	Properties []string `protobuf:"bytes,6,rep,name=properties,proto3" json:"properties,omitempty"`
+	// Where the CRM may call for this lane (see Webhook); empty when the owner has
+	// not said how the world reaches the bridge.
+	WebhookUrl    string `protobuf:"bytes,7,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,6 +317,13 @@ func (x *Account) GetProperties() []string {
 		return x.Properties
 	}
 	return nil
+}
+
+func (x *Account) GetWebhookUrl() string {
+	if x != nil {
+		return x.WebhookUrl
+	}
+	return ""
 }
 
 // Token is what a CRM gave an account to work with for a while. The bridge keeps
@@ -1357,7 +1367,7 @@ const file_connector_proto_rawDesc = "" +
 	"\x05polls\x18\t \x01(\bR\x05polls\x12\x1a\n" +
 	"\breceives\x18\n" +
 	" \x01(\bR\breceives\x12\x1c\n" +
-	"\tdescribes\x18\v \x01(\bR\tdescribes\"\xa2\x02\n" +
+	"\tdescribes\x18\v \x01(\bR\tdescribes\"\xc3\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
@@ -1366,7 +1376,9 @@ const file_connector_proto_rawDesc = "" +
 	"\x05token\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.TokenR\x05token\x12\x1e\n" +
 	"\n" +
 	"properties\x18\x06 \x03(\tR\n" +
-	"properties\x1a:\n" +
+	"properties\x12\x1f\n" +
+	"\vwebhook_url\x18\a \x01(\tR\n" +
+	"webhookUrl\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x02\n" +
