@@ -153,6 +153,9 @@ type ConnectorInfo struct {
 	// CallsPerSecond is how often Deliver may be called for one account; 0 is
 	// no limit. The owner can set it lower.
 	CallsPerSecond float64 `json:"calls_per_second,omitempty"`
+	// Budgets are how many calls of a kind the CRM bears, as far as that is the same
+	// for all accounts; the owner can say otherwise. See [Budget].
+	Budgets []Budget `json:"budgets,omitempty"`
 	// Secrets names the secrets that an account must have.
 	Secrets []string `json:"secrets,omitempty"`
 	// Authorizes says that the connector is an [Authorizer]. It is filled in by

@@ -186,8 +186,12 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 			Account: func() core.Account { return account }, Tokens: kept, Log: a.o.Log, Registerer: reg,
 		})
 		a.hosts = append(a.hosts, host)
+		var budgets []core.Budget
+		for _, b := range l.Budgets {
+			budgets = append(budgets, core.Budget(b))
+		}
 		out.Lanes = append(out.Lanes, broker.Lane{
-			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate,
+			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate, Budgets: budgets,
 			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull,
 		})
 	}

@@ -65,6 +65,8 @@ type LaneStatus struct {
 	Retried   uint64     `json:"retried"`
 	Dead      uint64     `json:"dead"`
 	LastError *LaneError `json:"last_error,omitempty"`
+	// Budgets are what may still be spent at the CRM.
+	Budgets []BudgetStatus `json:"budgets,omitempty"`
 	// Pulled is when the CRM last said what happened there.
 	Pulled time.Time `json:"pulled,omitzero"`
 }

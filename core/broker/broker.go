@@ -133,6 +133,8 @@ type Lane struct {
 	MaxBatch    int
 	Rate        float64 // calls per second
 	Idempotency core.Idempotency
+	// Budgets replace what the connector says of those of the same names.
+	Budgets []core.Budget
 	// MaxInFlight bounds the calls at once; 0 is 64.
 	MaxInFlight int
 	// Linger is how long a batch gathers while others are in flight; 0 is 20 ms.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/store"
@@ -39,7 +40,9 @@ func (b *Broker) CRMWebhook(ctx context.Context, tenant, name string, r core.Web
 	}
 	cctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
+	cctx, meter := core.WithMeter(cctx)
 	answer, err := l.sink.(Receiver).Webhook(cctx, r)
+	l.budgets.end(time.Now(), nil, meter)
 	if err != nil {
 		l.told("failed", 1)
 		l.sawError("", core.AsError(err))

@@ -254,6 +254,16 @@ func (g *gate) pause(err *core.Error, now time.Time) {
 	}
 }
 
+// hold keeps a running lane from beginning calls until a time. What is in flight goes
+// on, and nothing is learned from it.
+func (g *gate) hold(why string, until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == LaneRunning || g.state == LaneWaiting && until.After(g.until) {
+		g.set(LaneWaiting, why, until)
+	}
+}
+
 // open starts the lane.
 func (g *gate) open() {
 	g.mu.Lock()

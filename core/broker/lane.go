@@ -26,29 +26,31 @@ func defaultRetry() []time.Duration { return []time.Duration{time.Second, 30 * t
 // lane delivers one tenant's events to one sink: it takes what is due, a batch
 // at a time, as many calls at once as the sink bears, and settles each outcome.
 type lane struct {
-	t         *tenant
-	b         *Broker
-	name      string // of the queue: "crm/<name>" or "wa/<number>"
-	queue     store.QueueID
-	sinkName  string
-	sink      core.Sink
-	gate      *gate
-	retry     []time.Duration
-	linger    time.Duration
-	batch     int
-	rate      float64
-	limiter   *limit.Limiter
-	safe      bool // a repeated delivery is harmless
-	ownIdem   core.Idempotency
-	kinds     atomic.Pointer[map[core.Kind]bool]
-	delivered atomic.Uint64
-	retried   atomic.Uint64
-	dead      atomic.Uint64
-	calling   atomic.Int64 // deliveries at the sink now
-	pull      time.Duration
-	polls     bool          // the connector can be asked what happened at the CRM
-	receives  atomic.Bool   // and takes the CRM's requests
-	hooks     chan struct{} // places for those being read
+	t          *tenant
+	b          *Broker
+	name       string // of the queue: "crm/<name>" or "wa/<number>"
+	queue      store.QueueID
+	sinkName   string
+	sink       core.Sink
+	gate       *gate
+	retry      []time.Duration
+	linger     time.Duration
+	batch      int
+	rate       float64
+	limiter    *limit.Limiter
+	ownBudgets []core.Budget
+	budgets    *budgets // set when the lane has started
+	safe       bool     // a repeated delivery is harmless
+	ownIdem    core.Idempotency
+	kinds      atomic.Pointer[map[core.Kind]bool]
+	delivered  atomic.Uint64
+	retried    atomic.Uint64
+	dead       atomic.Uint64
+	calling    atomic.Int64 // deliveries at the sink now
+	pull       time.Duration
+	polls      bool          // the connector can be asked what happened at the CRM
+	receives   atomic.Bool   // and takes the CRM's requests
+	hooks      chan struct{} // places for those being read
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -67,7 +69,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 	l := &lane{
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
-		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
+		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l
@@ -120,25 +122,30 @@ func (l *lane) run(ctx context.Context) {
 		if _, err := l.gate.enter(ctx, 1); err != nil {
 			return
 		}
-		ds, ok := l.next(ctx)
+		ds, c, ok := l.next(ctx)
 		if !ok {
 			l.gate.leave(1)
 			continue
 		}
-		calls.Go(func() { l.call(ctx, ds) })
+		calls.Go(func() { l.call(ctx, ds, c) })
 	}
 }
 
 // next takes the next batch: what is there, at once, when nothing is in flight;
 // else it gathers until that is so, or the batch is full, or the linger is over.
 // A busy lane makes full batches and a quiet one does not wait.
-func (l *lane) next(ctx context.Context) ([]store.Delivery, bool) {
+func (l *lane) next(ctx context.Context) ([]store.Delivery, charge, bool) {
 	if state, paused := l.gate.paused(); paused && !l.probe(ctx, state) {
-		return nil, false
+		return nil, nil, false
 	}
+	c, ok := l.afford()
+	if !ok {
+		return nil, nil, false
+	}
+	l.budgets.giveBack(c) // until there is something to deliver
 	ds, err := l.b.o.Store.Fetch(ctx, l.queue, l.batch, laneLease)
 	if err != nil {
-		return nil, false
+		return nil, nil, false
 	}
 	if len(ds) < l.batch && l.gate.busy(1) {
 		gather, cancel := context.WithTimeout(ctx, l.linger)
@@ -153,9 +160,24 @@ func (l *lane) next(ctx context.Context) ([]store.Delivery, bool) {
 		cancel()
 	}
 	if l.limiter != nil && l.limiter.Wait(ctx, 1) != nil {
-		return nil, false // the leases run out, or the process ends
+		return nil, nil, false // the leases run out, or the process ends
 	}
-	return ds, true
+	if c, ok = l.afford(); !ok {
+		l.t.giveBack(ctx, ds)
+		return nil, nil, false
+	}
+	return ds, c, true
+}
+
+// afford reserves what a call is expected to cost. Where no budget pays for it, the
+// lane waits.
+func (l *lane) afford() (charge, bool) {
+	c, why, until := l.budgets.begin(time.Now())
+	if !until.IsZero() {
+		l.gate.hold(why, until)
+		return nil, false
+	}
+	return c, true
 }
 
 // probe asks a paused lane's sink whether it is back, where it can be asked
@@ -190,6 +212,9 @@ func (l *lane) start(ctx context.Context) error {
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		info, err := in.Info(ctx)
+		if err == nil {
+			err = l.setBudgets(ctx, info.Budgets)
+		}
 		if err == nil {
 			l.informed(info)
 			return nil
@@ -236,7 +261,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 // call delivers a batch and settles it. Events that may have killed the plugin
 // go alone, so that only the one that does it is blamed. The caller has a place
 // in the gate, which is given back when the sink has answered.
-func (l *lane) call(ctx context.Context, ds []store.Delivery) {
+func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 	ds = l.wanted(ctx, ds)
 	if !l.safe {
 		ds = l.markAll(ctx, ds)
@@ -255,12 +280,14 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery) {
 	}
 	if len(calls) == 0 {
 		l.gate.leave(1)
+		l.budgets.giveBack(c)
 	}
 	for i, ds := range calls {
 		if i > 0 {
 			l.gate.again()
+			c = nil // it is paid for all the same
 		}
-		l.deliver(ctx, ds)
+		l.deliver(ctx, ds, c)
 	}
 }
 
@@ -313,12 +340,14 @@ func (l *lane) markAll(ctx context.Context, ds []store.Delivery) []store.Deliver
 	return fresh
 }
 
-func (l *lane) deliver(ctx context.Context, ds []store.Delivery) {
+func (l *lane) deliver(ctx context.Context, ds []store.Delivery, c charge) {
 	cctx, cancel := outlive(ctx)
 	defer cancel()
+	cctx, meter := core.WithMeter(cctx)
 	began := time.Now()
 	l.b.failpoint("deliver-before-call")
 	results := l.attempt(cctx, ds)
+	l.budgets.end(time.Now(), c, meter)
 	verdicts := l.gate.learn(results, l.safe)
 	l.gate.leave(1)
 	l.b.failpoint("deliver-after-call")
@@ -424,6 +453,7 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 		}
 		s.Record = append(s.Record, record(&step, e))
 	}
+	l.keepBudgets(&s, now)
 	if _, err := l.b.settle(ctx, s); err != nil {
 		return // the leases bring them back
 	}
@@ -535,6 +565,9 @@ func (l *lane) status(q store.QueueStats) LaneStatus {
 		Delivered: l.delivered.Load(), Retried: l.retried.Load(), Dead: l.dead.Load(),
 	}
 	l.gate.status(&s)
+	if s.State != LaneStarting {
+		s.Budgets = l.budgets.left(time.Now())
+	}
 	s.InFlight = int(l.calling.Load())
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -59,7 +59,12 @@ func (l *lane) pullLoop(ctx context.Context, p Poller) {
 			wait = min(pullDown, l.pull)
 			continue
 		}
-		more, err := l.pullOnce(ctx, p)
+		c, _, until := l.budgets.begin(time.Now())
+		if !until.IsZero() {
+			wait = time.Until(until)
+			continue
+		}
+		more, err := l.pullOnce(ctx, p, c)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -84,7 +89,9 @@ func (l *lane) pullLoop(ctx context.Context, p Poller) {
 
 // pullOnce makes one call, stores what it brought, and reports whether there is
 // more.
-func (l *lane) pullOnce(ctx context.Context, p Poller) (more bool, err error) {
+func (l *lane) pullOnce(ctx context.Context, p Poller, c charge) (more bool, err error) {
+	ctx, meter := core.WithMeter(ctx)
+	defer func() { l.budgets.end(time.Now(), c, meter) }()
 	if l.limiter != nil {
 		if err := l.limiter.Wait(ctx, 1); err != nil {
 			return false, err

@@ -208,6 +208,16 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		if lane.Rate < 0 {
 			d.problem(key+".rate", "%v is negative", lane.Rate)
 		}
+		for i, b := range lane.Budgets {
+			key := fmt.Sprintf("%s.budgets[%d]", key, i)
+			if !core.TenantPattern.MatchString(b.Name) {
+				d.problem(key+".name", "want a name of a connector's budgets, such as api: a-z, 0-9 and -")
+			}
+			d.between(key+".calls", b.Calls, 1, 1_000_000_000)
+			if b.Per < 100*time.Millisecond || b.Per > 31*24*time.Hour {
+				d.problem(key+".per", "%v is not between 100ms and 744h", b.Per)
+			}
+		}
 		d.between(key+".max_in_flight", lane.MaxInFlight, 0, 4096)
 		d.between(key+".max_batch", lane.MaxBatch, 0, 1000)
 		if lane.Linger > time.Minute {

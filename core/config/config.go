@@ -195,6 +195,9 @@ type Lane struct {
 	Retry []time.Duration `koanf:"retry"`
 	// Rate is in calls per second; 0 is the connector's own.
 	Rate float64 `koanf:"rate"`
+	// Budgets are how many calls of a kind the CRM bears from the account, in the place
+	// of what the connector says of those of the same names.
+	Budgets []Budget `koanf:"budgets"`
 	// MaxInFlight is how many calls run at once; 0 adapts to the latency.
 	MaxInFlight int `koanf:"max_in_flight"`
 	// MaxBatch is how many events go in one call; 0 is the connector's own.
@@ -206,6 +209,13 @@ type Lane struct {
 	// Pull is how often the CRM is asked what happened there, where the connector
 	// can be; 0 is never.
 	Pull time.Duration `koanf:"pull"`
+}
+
+// Budget is so many calls of a kind in some time: see [core.Budget].
+type Budget struct {
+	Name  string        `koanf:"name"`
+	Calls int           `koanf:"calls"`
+	Per   time.Duration `koanf:"per"`
 }
 
 // Default returns the settings before any file is read.

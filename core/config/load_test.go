@@ -171,6 +171,7 @@ max_batch = 50
 linger = "5ms"
 idempotency = "key"
 pull = "30m"
+budgets = [{ name = "api", calls = 190, per = "10s" }]
 settings = { base_url = "http://127.0.0.1:1", nested = { n = 1 } }
 secrets = { password = "file:password" }
 `,
@@ -208,7 +209,7 @@ secrets = { password = "file:password" }
 				Lanes: []config.Lane{{Name: "orders", Connector: "erp",
 					Settings: json.RawMessage(`{"base_url":"http://127.0.0.1:1","nested":{"n":1}}`),
 					Secrets:  map[string]core.Secret{"password": "hunter2"},
-					Retry:    []time.Duration{5 * time.Second}, Rate: 2.5, MaxInFlight: 2, MaxBatch: 50,
+					Retry:    []time.Duration{5 * time.Second}, Rate: 2.5, Budgets: []config.Budget{{Name: "api", Calls: 190, Per: 10 * time.Second}}, MaxInFlight: 2, MaxBatch: 50,
 					Linger: 5 * time.Millisecond, Idempotency: core.IdempotencyKey, Pull: 30 * time.Minute}},
 			},
 		},

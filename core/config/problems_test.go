@@ -122,6 +122,10 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 				"tenants/a/tenant.toml: lanes[0].rate: -1 is negative\n" +
 				"tenants/a/tenant.toml: lanes[0].retry[0]: 0s is not between 0 and 24h0m0s\n" +
 				"tenants/a/tenant.toml: lanes[0].retry[1]: \"x\" is not a duration: write it like \"50ms\", \"30s\" or \"2h\""},
+		{name: "budgets", tenant: lane + "[[lanes.budgets]]\nname = \"A P I\"\ncalls = 0\nper = \"1ms\"\n",
+			want: "tenants/a/tenant.toml: lanes[0].budgets[0].calls: 0 is not between 1 and 1000000000\n" +
+				"tenants/a/tenant.toml: lanes[0].budgets[0].name: want a name of a connector's budgets, such as api: a-z, 0-9 and -\n" +
+				"tenants/a/tenant.toml: lanes[0].budgets[0].per: 1ms is not between 100ms and 744h"},
 		{name: "empty secret", tenant: lane + "secrets = { token = \"\" }\n",
 			want: "tenants/a/tenant.toml: lanes[0].secrets.token: is empty"},
 		{name: "number twice", tenant: smallTenant,

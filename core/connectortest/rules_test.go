@@ -82,6 +82,18 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 		{"a batch size of 0", "info/valid", "max_batch", func(c *altered, _ *notebookServer) {
 			c.info = func(i core.ConnectorInfo) core.ConnectorInfo { i.MaxBatch = 0; return i }
 		}},
+		{"a budget without end", "info/valid", "budgets", func(c *altered, _ *notebookServer) {
+			c.info = func(i core.ConnectorInfo) core.ConnectorInfo {
+				i.Budgets = []core.Budget{{Name: "api", Calls: 5}}
+				return i
+			}
+		}},
+		{"calls of a budget that is none", "deliver/full", `budget "apii"`, func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				core.Spend(ctx, "apii", 1)
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
 		{"a name with capitals", "info/valid", "Note Book", func(c *altered, _ *notebookServer) {
 			c.info = func(i core.ConnectorInfo) core.ConnectorInfo { i.Name = "Note Book"; return i }
 		}},

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -220,7 +222,9 @@ func (p *probe) deliver(ctx context.Context, account core.Account, batch []core.
 	for i, d := range batch {
 		before[i] = asJSON(d.Event)
 	}
+	ctx, meter := core.WithMeter(ctx)
 	results := p.Connector.Deliver(ctx, account, batch)
+	p.wantDeclared(meter)
 	byID := make(map[string]core.Result, len(results))
 	for _, r := range results {
 		if _, twice := byID[r.ID]; twice {
@@ -242,6 +246,20 @@ func (p *probe) deliver(ctx context.Context, account core.Account, batch []core.
 		p.failf("%d results for ids that were not in the batch", len(byID)-len(batch))
 	}
 	return byID
+}
+
+// wantDeclared wants each budget that was spent of to be declared: of others the
+// bridge keeps no account.
+func (p *probe) wantDeclared(m *core.Meter) {
+	declared := p.Connector.Info().Budgets
+	spent, left := m.Spent()
+	for _, of := range []map[string]int{spent, left} {
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			if !slices.ContainsFunc(declared, func(b core.Budget) bool { return b.Name == name }) {
+				p.failf("it counts calls to the budget %q, which its Info does not declare", name)
+			}
+		}
+	}
 }
 
 // mustDeliver delivers with the good account, and wants every event done.

@@ -56,6 +56,9 @@ type Call struct {
 	Op, Method, URL string
 	Header          http.Header // as it is sent
 	Body            []byte      // nil: none
+	// Budget is what the request counts to, and Cost how much: 1 unless it says more.
+	Budget string
+	Cost   int
 	// Once says that the request must not be made twice. All others net/http may
 	// repeat, when an idle connection turns out to be closed.
 	Once bool
@@ -82,6 +85,7 @@ func (c *Caller) Do(ctx context.Context, call Call, read func(resp *http.Respons
 		// An empty Idempotency-Key is not sent; it tells net/http to repeat.
 		req.Header["Idempotency-Key"] = nil
 	}
+	core.Spend(ctx, call.Budget, max(1, call.Cost))
 	resp, err := c.Client.Do(req)
 	if err != nil {
 		return c.noAnswer(call.Op, err)

@@ -271,6 +271,7 @@ func (h *Host) call(ctx context.Context, in *instance, req *connectorpb.DeliverR
 	if err != nil {
 		return failAll(batch, h.explainCall(ctx, in, err)), false
 	}
+	meterFromWire(ctx, res.GetMeter())
 	results, odd := settle(batch, resultsFromWire(res.GetResults()))
 	if odd != "" {
 		h.metrics.odd.Inc()

@@ -29,6 +29,7 @@ func (h *Host) poll(ctx context.Context, account core.Account, cursor json.RawMe
 	if err != nil {
 		return core.Polled{}, err
 	}
+	meterFromWire(ctx, res.GetMeter())
 	if err := h.redacted(cleanError(errorFromWire(res.GetError()))); err != nil {
 		return core.Polled{}, err
 	}
@@ -87,6 +88,7 @@ func (h *Host) webhook(ctx context.Context, account core.Account, r core.Webhook
 	if err != nil {
 		return core.WebhookAnswer{}, err
 	}
+	meterFromWire(ctx, res.GetMeter())
 	if err := h.redacted(cleanError(errorFromWire(res.GetError()))); err != nil {
 		return core.WebhookAnswer{}, err
 	}

@@ -147,6 +147,17 @@ func clean(s string, limit int) string {
 	return s
 }
 
+// Bounds on budgets.
+const (
+	maxBudgets      = 20
+	maxBudgetCalls  = 1_000_000_000
+	maxBudgetWindow = 31 * 24 * time.Hour
+)
+
+func badBudget(b core.Budget) bool {
+	return !core.TenantPattern.MatchString(b.Name) || b.Calls < 1 || b.Calls > maxBudgetCalls || b.Per < 100*time.Millisecond || b.Per > maxBudgetWindow
+}
+
 // ValidateInfo reports whether a connector's description can be used; the error
 // says what is wrong with it.
 func ValidateInfo(i core.ConnectorInfo) error {
@@ -164,6 +175,9 @@ func ValidateInfo(i core.ConnectorInfo) error {
 	}
 	if i.CallsPerSecond < 0 || math.IsNaN(i.CallsPerSecond) || math.IsInf(i.CallsPerSecond, 0) {
 		errs = append(errs, fmt.Errorf("calls_per_second is %v, must be 0 or more", i.CallsPerSecond))
+	}
+	if len(i.Budgets) > maxBudgets || slices.ContainsFunc(i.Budgets, badBudget) {
+		errs = append(errs, fmt.Errorf("budgets must be at most %d, each with a name of [a-z0-9-], 1 to %d calls and a window of 100 ms to 31 days", maxBudgets, maxBudgetCalls))
 	}
 	if len(i.Kinds) > 100 || len(i.Secrets) > 100 || slices.Contains(i.Secrets, "") {
 		errs = append(errs, errors.New("kinds and secrets must be at most 100 names each, none empty"))

@@ -79,6 +79,12 @@ func (s *service) Poll(ctx context.Context, req *connectorpb.PollRequest) (res *
 	}()
 	ctx, cancel := leaveTime(ctx)
 	defer cancel()
+	ctx, meter := core.WithMeter(ctx)
+	defer func() {
+		if res != nil {
+			res.Meter = meterToWire(meter)
+		}
+	}()
 	polled, err := poller.Poll(ctx, accountFromWire(req.GetAccount()), req.GetCursor())
 	if err != nil {
 		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
@@ -102,6 +108,12 @@ func (s *service) Webhook(ctx context.Context, req *connectorpb.WebhookRequest) 
 	}()
 	ctx, cancel := leaveTime(ctx)
 	defer cancel()
+	ctx, meter := core.WithMeter(ctx)
+	defer func() {
+		if res != nil {
+			res.Meter = meterToWire(meter)
+		}
+	}()
 	answer, err := receiver.Webhook(ctx, accountFromWire(req.GetAccount()), webhookFromWire(req))
 	if err != nil {
 		return &connectorpb.WebhookResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
@@ -136,6 +148,7 @@ func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) 
 	}
 	ctx, cancel := leaveTime(ctx)
 	defer cancel()
+	ctx, meter := core.WithMeter(ctx)
 	var results []core.Result
 	if len(batch) > 0 {
 		// What is wrong with the results as a whole is found again, and logged,
@@ -146,7 +159,7 @@ func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) 
 			logger().Warn("Deliver's results do not match its batch", "found", odd)
 		}
 	}
-	return &connectorpb.DeliverResponse{Results: resultsToWire(append(results, unreadable...))}, nil
+	return &connectorpb.DeliverResponse{Results: resultsToWire(append(results, unreadable...)), Meter: meterToWire(meter)}, nil
 }
 
 // deliver calls the connector. A panic becomes the result of the whole batch: a

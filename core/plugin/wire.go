@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -19,6 +20,9 @@ func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
 	}
+	for _, b := range i.Budgets {
+		w.Budgets = append(w.Budgets, &connectorpb.Budget{Name: b.Name, Calls: int64(b.Calls), PerMs: b.Per.Milliseconds()})
+	}
 	return w
 }
 
@@ -30,6 +34,11 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 	}
 	for _, k := range w.GetKinds() {
 		i.Kinds = append(i.Kinds, core.Kind(k))
+	}
+	for _, b := range w.GetBudgets() {
+		i.Budgets = append(i.Budgets, core.Budget{
+			Name: b.GetName(), Calls: int(b.GetCalls()), Per: time.Duration(min(b.GetPerMs(), maxBudgetWindow.Milliseconds()+1)) * time.Millisecond,
+		})
 	}
 	return i
 }
@@ -160,4 +169,32 @@ func resultsFromWire(wire []*connectorpb.Result) []core.Result {
 		results[i] = core.Result{ID: w.GetId(), Ref: w.GetRef(), Err: errorFromWire(w.GetError())}
 	}
 	return results
+}
+
+func meterToWire(m *core.Meter) *connectorpb.Meter {
+	spent, left := m.Spent()
+	if len(spent)+len(left) == 0 {
+		return nil
+	}
+	w := &connectorpb.Meter{Spent: map[string]int64{}, Left: map[string]int64{}}
+	for name, n := range spent {
+		w.Spent[name] = int64(n)
+	}
+	for name, n := range left {
+		w.Left[name] = int64(n)
+	}
+	return w
+}
+
+// meterFromWire counts what a plugin says that it spent.
+func meterFromWire(ctx context.Context, w *connectorpb.Meter) {
+	if len(w.GetSpent())+len(w.GetLeft()) > 2*maxBudgets {
+		return
+	}
+	for name, n := range w.GetSpent() {
+		core.Spend(ctx, name, int(min(n, maxBudgetCalls)))
+	}
+	for name, n := range w.GetLeft() {
+		core.Left(ctx, name, int(min(n, maxBudgetCalls)))
+	}
 }

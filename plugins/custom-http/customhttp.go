@@ -70,6 +70,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -101,6 +102,8 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Idempotency: core.IdempotencyNone, // see the package's documentation
 		// Named one by one, so that the bridge knows that it may ask for erasures.
 		Kinds: slices.Clone(kinds),
+		// What an API bears is for the owner to say: [[lanes.budgets]].
+		Budgets: []core.Budget{{Name: budgetRequests, Calls: 50, Per: time.Second}},
 	}
 }
 
@@ -136,6 +139,9 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 
 // maxPlans is how many settings are kept compiled.
 const maxPlans = 64
+
+// budgetRequests are the requests to the API.
+const budgetRequests = "requests"
 
 // plan returns the compiled settings, from the last time if they are the same.
 func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {

@@ -151,6 +151,7 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 	req.GetBody = nil
 	req.Header = r.Header
 
+	core.Spend(ctx, budgetRequests, 1)
 	resp, err := x.client.Do(req)
 	if err != nil {
 		return nil, x.noAnswer(ctx, op, err, sent.Load())

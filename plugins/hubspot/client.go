@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -17,6 +19,12 @@ type refusal struct {
 	answer apiError
 }
 
+// The budgets that HubSpot counts apart.
+const (
+	budgetAPI    = "api"
+	budgetSearch = "search"
+)
+
 // call makes one request and hands a successful answer's body to read, which must
 // not keep it. The error is nil, or says what happens next to all of the request.
 func (x *session) call(ctx context.Context, op, method, path string, body []byte, read func([]byte) error) *refusal {
@@ -26,7 +34,14 @@ func (x *session) call(ctx context.Context, op, method, path string, body []byte
 	}
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "base_url"}
 	var r *refusal
-	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.BaseURL + path, Header: header, Body: body}, func(resp *http.Response, body []byte) *core.Error {
+	budget := budgetAPI
+	if strings.HasSuffix(path, "/search") {
+		budget = budgetSearch // which does not count to the other
+	}
+	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.BaseURL + path, Header: header, Body: body, Budget: budget}, func(resp *http.Response, body []byte) *core.Error {
+		if n, err := strconv.Atoi(resp.Header.Get("X-HubSpot-RateLimit-Daily-Remaining")); err == nil {
+			core.Left(ctx, budgetAPI, n)
+		}
 		if resp.StatusCode < 200 || resp.StatusCode > 299 {
 			r = x.refused(op, resp, body)
 			return r.Error

@@ -27,6 +27,7 @@ package hubspot
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -64,6 +65,12 @@ func (c *Connector) Info() core.ConnectorInfo {
 			core.KindContactErased,
 		},
 		Secrets: []string{"token"},
+		// The least that an account has, of an app; see "API usage guidelines" in
+		// HubSpot's documentation.
+		Budgets: []core.Budget{
+			{Name: budgetAPI, Calls: 100, Per: 10 * time.Second}, {Name: budgetAPI, Calls: 250_000, Per: 24 * time.Hour},
+			{Name: budgetSearch, Calls: 5, Per: time.Second},
+		},
 	}
 }
 

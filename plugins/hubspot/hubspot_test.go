@@ -438,3 +438,31 @@ func TestDeliver_DoesNotLetAScriptSayWhoAContactIs(t *testing.T) {
 		t.Errorf("got %v", b.contacts())
 	}
 }
+
+// Each request counts to its budget: of others the bridge keeps no account.
+func TestBudgets_CountEachRequest(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, `{"pull_fields":{"city":"city"}}`, nil).mustCheck()
+	for name, do := range map[string]func(context.Context) error{
+		"api": func(ctx context.Context) error {
+			r := b.connector.Deliver(ctx, b.account, []core.Delivery{{Event: received(1), Attempt: 1}})[0]
+			if r.Err != nil {
+				return r.Err
+			}
+			return nil
+		},
+		"search": func(ctx context.Context) error {
+			_, err := b.connector.Poll(ctx, b.account, nil)
+			return err
+		},
+	} {
+		b.clear()
+		ctx, meter := core.WithMeter(t.Context())
+		if err := do(ctx); err != nil {
+			t.Fatal(err)
+		}
+		spent, _ := meter.Spent()
+		if n := len(b.calls()); n == 0 || spent[name] == 0 || spent["api"]+spent["search"] != n {
+			t.Errorf("%s: %v were counted, %d requests made: %v", name, spent, n, b.calls())
+		}
+	}
+}

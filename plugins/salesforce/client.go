@@ -20,6 +20,9 @@ type refusal struct {
 	answer apiError
 }
 
+// budgetAPI are the org's requests of a day.
+const budgetAPI = "api"
+
 // call makes one request and hands a successful answer's body to read, which must
 // not keep it. Path begins after the version. Once the share of the org's daily
 // requests is used up it makes none any more.
@@ -40,12 +43,12 @@ func (x *session) call(ctx context.Context, op, method, path string, body []byte
 	}
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "login_url"}
 	var r *refusal
-	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.instance + x.path(path), Header: header, Body: body}, func(resp *http.Response, body []byte) *core.Error {
+	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.instance + x.path(path), Header: header, Body: body, Budget: budgetAPI}, func(resp *http.Response, body []byte) *core.Error {
 		if resp.StatusCode < 200 || resp.StatusCode > 299 {
 			r = x.refused(op, resp, body)
 			return r.Error
 		}
-		x.watch(resp.Header)
+		x.watch(ctx, resp.Header)
 		if err := read(body); err != nil {
 			return crm.Failure(core.CodeUnknownOutcome, op, "answer %d is not what Salesforce sends: %v", resp.StatusCode, err)
 		}
@@ -66,13 +69,16 @@ var apiUsage = regexp.MustCompile(`api-usage=([0-9]{1,12})/([0-9]{1,12})`)
 const dailyWait = 15 * time.Minute
 
 // watch reads how many of the org's daily requests are used up. Others need them too.
-func (x *session) watch(h http.Header) {
+func (x *session) watch(ctx context.Context, h http.Header) {
 	m := apiUsage.FindStringSubmatch(h.Get("Sforce-Limit-Info"))
 	if m == nil {
 		return
 	}
 	used, _ := strconv.ParseFloat(m[1], 64)
 	limit, _ := strconv.ParseFloat(m[2], 64)
+	if limit > 0 {
+		core.Left(ctx, budgetAPI, int(max(0, limit*x.DailyShare-used)))
+	}
 	if limit > 0 && used >= limit*x.DailyShare {
 		x.spent = &core.Error{Code: core.CodeRateLimited, Op: "daily requests", Source: core.SourcePlugin, Vendor: "REQUEST_LIMIT_EXCEEDED", RetryAfter: dailyWait,
 			Message: fmt.Sprintf("%s of the org's %s daily API requests are used up", m[1], m[2]),

@@ -25,6 +25,7 @@ package salesforce
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -62,6 +63,8 @@ func (c *Connector) Info() core.ConnectorInfo {
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged,
 			core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
 		},
+		// What an Enterprise org has before its licences; each answer says what is left.
+		Budgets: []core.Budget{{Name: budgetAPI, Calls: 100_000, Per: 24 * time.Hour}},
 	}
 }
 

@@ -45,6 +45,9 @@ type refusal struct {
 	outcome outcome
 }
 
+// budgetCredits are an organization's credits of 24 hours.
+const budgetCredits = "credits"
+
 // enter waits for a turn: Zoho limits how many calls an account makes at once.
 func (x *session) enter(ctx context.Context, op string) (leave func(), err *core.Error) {
 	select {
@@ -70,8 +73,9 @@ func (x *session) call(ctx context.Context, op, method, path string, body []byte
 	}
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "data_centre"}
 	var r *refusal
-	err = caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.api(path), Header: header, Body: body, Once: once}, func(resp *http.Response, body []byte) *core.Error {
-		x.watchCredits(resp.Header)
+	call := crm.Call{Op: op, Method: method, URL: x.api(path), Header: header, Body: body, Once: once, Budget: budgetCredits}
+	err = caller.Do(ctx, call, func(resp *http.Response, body []byte) *core.Error {
+		x.watchCredits(ctx, resp.Header)
 		switch {
 		case resp.StatusCode == http.StatusNoContent:
 			return nil
@@ -101,10 +105,12 @@ func hasRows(body []byte) bool {
 
 // watchCredits notes how many of the day's credits are left. Zoho says so from half
 // of them on.
-func (x *session) watchCredits(h http.Header) {
+func (x *session) watchCredits(ctx context.Context, h http.Header) {
 	n, err := strconv.Atoi(h.Get("X-API-CREDITS-REMAINING"))
 	if err != nil {
 		n = -1
+	} else {
+		core.Left(ctx, budgetCredits, max(0, n-x.CreditsReserve))
 	}
 	x.known.mu.Lock()
 	defer x.known.mu.Unlock()

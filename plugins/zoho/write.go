@@ -61,6 +61,7 @@ func (x *session) writeOnce(ctx context.Context, w writing, list []*row, values 
 		body = append(body, `,"trigger":[]`...)
 	}
 	body = append(body, '}')
+	core.Spend(ctx, budgetCredits, (len(list)-1)/10) // a credit for ten rows; the call counts one
 	var answered []outcome
 	refused := x.call(ctx, w.op, w.method, w.path, body, w.once, func(b []byte) error {
 		var a struct {

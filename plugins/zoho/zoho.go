@@ -64,6 +64,8 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Version:     "0.1.0",
 		MaxBatch:    maxBatch,
 		Idempotency: core.IdempotencyUpsert,
+		// What a Standard edition has before its users; Free has 5,000.
+		Budgets: []core.Budget{{Name: budgetCredits, Calls: 50_000, Per: 24 * time.Hour}},
 		Kinds: []core.Kind{
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus,
 			core.KindContactChanged, core.KindConsentChanged, core.KindContactErased,

@@ -113,7 +113,10 @@ type InfoResponse struct {
 	// The connector has Webhook.
 	Receives bool `protobuf:"varint,10,opt,name=receives,proto3" json:"receives,omitempty"`
 	// The connector has Describe.
-	Describes     bool `protobuf:"varint,11,opt,name=describes,proto3" json:"describes,omitempty"`
+	Describes bool `protobuf:"varint,11,opt,name=describes,proto3" json:"describes,omitempty"`
+	// How many calls of a kind the CRM bears from an account; at most 20. The bridge
+	// keeps the account of what is spent (Meter) and begins no more than that pays for.
+	Budgets       []*Budget `protobuf:"bytes,14,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +228,130 @@ func (x *InfoResponse) GetDescribes() bool {
 	return false
 }
 
+func (x *InfoResponse) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+// Budget is a window: so many calls of a kind in some time. Several of one name are
+// windows of different length on the same calls.
+type Budget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // "api", "search"
+	Calls         int64                  `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	PerMs         int64                  `protobuf:"varint,3,opt,name=per_ms,json=perMs,proto3" json:"per_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Budget) Reset() {
+	*x = Budget{}
+	mi := &file_connector_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Budget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Budget) ProtoMessage() {}
+
+func (x *Budget) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Budget.ProtoReflect.Descriptor instead.
+func (*Budget) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Budget) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Budget) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *Budget) GetPerMs() int64 {
+	if x != nil {
+		return x.PerMs
+	}
+	return 0
+}
+
+// Meter is what a call of the bridge's cost at the CRM.
+type Meter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many calls were made, by the budget's name.
+	Spent map[string]int64 `protobuf:"bytes,1,rep,name=spent,proto3" json:"spent,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How many the CRM says are left in the longest window of the name.
+	Left          map[string]int64 `protobuf:"bytes,2,rep,name=left,proto3" json:"left,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Meter) Reset() {
+	*x = Meter{}
+	mi := &file_connector_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Meter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Meter) ProtoMessage() {}
+
+func (x *Meter) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Meter.ProtoReflect.Descriptor instead.
+func (*Meter) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Meter) GetSpent() map[string]int64 {
+	if x != nil {
+		return x.Spent
+	}
+	return nil
+}
+
+func (x *Meter) GetLeft() map[string]int64 {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
 // Account is one tenant's account at a CRM. It comes with every call.
 type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -249,7 +376,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_connector_proto_msgTypes[2]
+	mi := &file_connector_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +388,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[2]
+	mi := &file_connector_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +401,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{2}
+	return file_connector_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Account) GetTenant() string {
@@ -342,7 +469,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_connector_proto_msgTypes[3]
+	mi := &file_connector_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +481,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[3]
+	mi := &file_connector_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +494,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{3}
+	return file_connector_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Token) GetSecrets() map[string]string {
@@ -400,7 +527,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_connector_proto_msgTypes[4]
+	mi := &file_connector_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -412,7 +539,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[4]
+	mi := &file_connector_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -425,7 +552,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{4}
+	return file_connector_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CheckRequest) GetAccount() *Account {
@@ -445,7 +572,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_connector_proto_msgTypes[5]
+	mi := &file_connector_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +584,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[5]
+	mi := &file_connector_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +597,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{5}
+	return file_connector_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckResponse) GetError() *Error {
@@ -490,7 +617,7 @@ type AuthorizeRequest struct {
 
 func (x *AuthorizeRequest) Reset() {
 	*x = AuthorizeRequest{}
-	mi := &file_connector_proto_msgTypes[6]
+	mi := &file_connector_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +629,7 @@ func (x *AuthorizeRequest) String() string {
 func (*AuthorizeRequest) ProtoMessage() {}
 
 func (x *AuthorizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[6]
+	mi := &file_connector_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +642,7 @@ func (x *AuthorizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeRequest.ProtoReflect.Descriptor instead.
 func (*AuthorizeRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{6}
+	return file_connector_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AuthorizeRequest) GetAccount() *Account {
@@ -536,7 +663,7 @@ type AuthorizeResponse struct {
 
 func (x *AuthorizeResponse) Reset() {
 	*x = AuthorizeResponse{}
-	mi := &file_connector_proto_msgTypes[7]
+	mi := &file_connector_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +675,7 @@ func (x *AuthorizeResponse) String() string {
 func (*AuthorizeResponse) ProtoMessage() {}
 
 func (x *AuthorizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[7]
+	mi := &file_connector_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +688,7 @@ func (x *AuthorizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeResponse.ProtoReflect.Descriptor instead.
 func (*AuthorizeResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{7}
+	return file_connector_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AuthorizeResponse) GetToken() *Token {
@@ -589,7 +716,7 @@ type PollRequest struct {
 
 func (x *PollRequest) Reset() {
 	*x = PollRequest{}
-	mi := &file_connector_proto_msgTypes[8]
+	mi := &file_connector_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +728,7 @@ func (x *PollRequest) String() string {
 func (*PollRequest) ProtoMessage() {}
 
 func (x *PollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[8]
+	mi := &file_connector_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +741,7 @@ func (x *PollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PollRequest.ProtoReflect.Descriptor instead.
 func (*PollRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{8}
+	return file_connector_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PollRequest) GetAccount() *Account {
@@ -641,14 +768,16 @@ type PollResponse struct {
 	// There is more to fetch at once.
 	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	// Absent when all went well; the rest then counts for nothing.
-	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// What it cost; counts also with an error.
+	Meter         *Meter `protobuf:"bytes,14,opt,name=meter,proto3" json:"meter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PollResponse) Reset() {
 	*x = PollResponse{}
-	mi := &file_connector_proto_msgTypes[9]
+	mi := &file_connector_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +789,7 @@ func (x *PollResponse) String() string {
 func (*PollResponse) ProtoMessage() {}
 
 func (x *PollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[9]
+	mi := &file_connector_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +802,7 @@ func (x *PollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PollResponse.ProtoReflect.Descriptor instead.
 func (*PollResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{9}
+	return file_connector_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PollResponse) GetEvents() [][]byte {
@@ -704,6 +833,13 @@ func (x *PollResponse) GetError() *Error {
 	return nil
 }
 
+func (x *PollResponse) GetMeter() *Meter {
+	if x != nil {
+		return x.Meter
+	}
+	return nil
+}
+
 type WebhookRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -720,7 +856,7 @@ type WebhookRequest struct {
 
 func (x *WebhookRequest) Reset() {
 	*x = WebhookRequest{}
-	mi := &file_connector_proto_msgTypes[10]
+	mi := &file_connector_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +868,7 @@ func (x *WebhookRequest) String() string {
 func (*WebhookRequest) ProtoMessage() {}
 
 func (x *WebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[10]
+	mi := &file_connector_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +881,7 @@ func (x *WebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookRequest.ProtoReflect.Descriptor instead.
 func (*WebhookRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{10}
+	return file_connector_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WebhookRequest) GetAccount() *Account {
@@ -793,7 +929,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_connector_proto_msgTypes[11]
+	mi := &file_connector_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +941,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[11]
+	mi := &file_connector_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +954,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{11}
+	return file_connector_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Header) GetName() string {
@@ -844,14 +980,16 @@ type WebhookResponse struct {
 	ContentType string `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
 	Body        []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
 	// unauthenticated: the request is not the CRM's. Absent when all went well.
-	Error         *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// What reading it cost.
+	Meter         *Meter `protobuf:"bytes,14,opt,name=meter,proto3" json:"meter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WebhookResponse) Reset() {
 	*x = WebhookResponse{}
-	mi := &file_connector_proto_msgTypes[12]
+	mi := &file_connector_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1001,7 @@ func (x *WebhookResponse) String() string {
 func (*WebhookResponse) ProtoMessage() {}
 
 func (x *WebhookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[12]
+	mi := &file_connector_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1014,7 @@ func (x *WebhookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookResponse.ProtoReflect.Descriptor instead.
 func (*WebhookResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{12}
+	return file_connector_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WebhookResponse) GetEvents() [][]byte {
@@ -914,6 +1052,13 @@ func (x *WebhookResponse) GetError() *Error {
 	return nil
 }
 
+func (x *WebhookResponse) GetMeter() *Meter {
+	if x != nil {
+		return x.Meter
+	}
+	return nil
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Account       *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -923,7 +1068,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_connector_proto_msgTypes[13]
+	mi := &file_connector_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1080,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[13]
+	mi := &file_connector_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1093,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{13}
+	return file_connector_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DescribeRequest) GetAccount() *Account {
@@ -970,7 +1115,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_connector_proto_msgTypes[14]
+	mi := &file_connector_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1127,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[14]
+	mi := &file_connector_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1140,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{14}
+	return file_connector_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DescribeResponse) GetSchema() []byte {
@@ -1023,7 +1168,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_connector_proto_msgTypes[15]
+	mi := &file_connector_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1180,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[15]
+	mi := &file_connector_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1193,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{15}
+	return file_connector_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeliverRequest) GetAccount() *Account {
@@ -1079,7 +1224,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_connector_proto_msgTypes[16]
+	mi := &file_connector_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1236,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[16]
+	mi := &file_connector_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1249,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{16}
+	return file_connector_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Delivery) GetId() string {
@@ -1132,14 +1277,16 @@ type DeliverResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One for each delivery, in any order. Results for ids that were not asked for
 	// are dropped; a delivery without a result has an unknown outcome.
-	Results       []*Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// What it cost.
+	Meter         *Meter `protobuf:"bytes,14,opt,name=meter,proto3" json:"meter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_connector_proto_msgTypes[17]
+	mi := &file_connector_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1298,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[17]
+	mi := &file_connector_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,12 +1311,19 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{17}
+	return file_connector_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeliverResponse) GetResults() []*Result {
 	if x != nil {
 		return x.Results
+	}
+	return nil
+}
+
+func (x *DeliverResponse) GetMeter() *Meter {
+	if x != nil {
+		return x.Meter
 	}
 	return nil
 }
@@ -1188,7 +1342,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_connector_proto_msgTypes[18]
+	mi := &file_connector_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1354,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[18]
+	mi := &file_connector_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1367,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{18}
+	return file_connector_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Result) GetId() string {
@@ -1263,7 +1417,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_connector_proto_msgTypes[19]
+	mi := &file_connector_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1429,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[19]
+	mi := &file_connector_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1442,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{19}
+	return file_connector_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Error) GetCode() string {
@@ -1352,7 +1506,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\xc5\x02\n" +
+	"\vInfoRequest\"\xfb\x02\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -1367,7 +1521,22 @@ const file_connector_proto_rawDesc = "" +
 	"\x05polls\x18\t \x01(\bR\x05polls\x12\x1a\n" +
 	"\breceives\x18\n" +
 	" \x01(\bR\breceives\x12\x1c\n" +
-	"\tdescribes\x18\v \x01(\bR\tdescribes\"\xc3\x02\n" +
+	"\tdescribes\x18\v \x01(\bR\tdescribes\x124\n" +
+	"\abudgets\x18\x0e \x03(\v2\x1a.wabridge.plugin.v1.BudgetR\abudgets\"I\n" +
+	"\x06Budget\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x03R\x05calls\x12\x15\n" +
+	"\x06per_ms\x18\x03 \x01(\x03R\x05perMs\"\xef\x01\n" +
+	"\x05Meter\x12:\n" +
+	"\x05spent\x18\x01 \x03(\v2$.wabridge.plugin.v1.Meter.SpentEntryR\x05spent\x127\n" +
+	"\x04left\x18\x02 \x03(\v2#.wabridge.plugin.v1.Meter.LeftEntryR\x04left\x1a8\n" +
+	"\n" +
+	"SpentEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a7\n" +
+	"\tLeftEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xc3\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
@@ -1404,12 +1573,13 @@ const file_connector_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\\\n" +
 	"\vPollRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\x83\x01\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\xb4\x01\n" +
 	"\fPollResponse\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\fR\x06events\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12/\n" +
-	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\xb9\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12/\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\xb9\x01\n" +
 	"\x0eWebhookRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x10\n" +
@@ -1418,13 +1588,14 @@ const file_connector_proto_rawDesc = "" +
 	"\x04body\x18\x05 \x01(\fR\x04body\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xa9\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xda\x01\n" +
 	"\x0fWebhookResponse\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\fR\x06events\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12!\n" +
 	"\fcontent_type\x18\x03 \x01(\tR\vcontentType\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x12/\n" +
-	"\x05error\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"H\n" +
+	"\x05error\x18\x05 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12/\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"H\n" +
 	"\x0fDescribeRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\"[\n" +
 	"\x10DescribeResponse\x12\x16\n" +
@@ -1438,9 +1609,10 @@ const file_connector_proto_rawDesc = "" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
-	"\x05event\x18\x03 \x01(\fR\x05event\"G\n" +
+	"\x05event\x18\x03 \x01(\fR\x05event\"x\n" +
 	"\x0fDeliverResponse\x124\n" +
-	"\aresults\x18\x01 \x03(\v2\x1a.wabridge.plugin.v1.ResultR\aresults\"[\n" +
+	"\aresults\x18\x01 \x03(\v2\x1a.wabridge.plugin.v1.ResultR\aresults\x12/\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"[\n" +
 	"\x06Result\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03ref\x18\x02 \x01(\tR\x03ref\x12/\n" +
@@ -1475,72 +1647,82 @@ func file_connector_proto_rawDescGZIP() []byte {
 	return file_connector_proto_rawDescData
 }
 
-var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_connector_proto_goTypes = []any{
 	(*InfoRequest)(nil),       // 0: wabridge.plugin.v1.InfoRequest
 	(*InfoResponse)(nil),      // 1: wabridge.plugin.v1.InfoResponse
-	(*Account)(nil),           // 2: wabridge.plugin.v1.Account
-	(*Token)(nil),             // 3: wabridge.plugin.v1.Token
-	(*CheckRequest)(nil),      // 4: wabridge.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),     // 5: wabridge.plugin.v1.CheckResponse
-	(*AuthorizeRequest)(nil),  // 6: wabridge.plugin.v1.AuthorizeRequest
-	(*AuthorizeResponse)(nil), // 7: wabridge.plugin.v1.AuthorizeResponse
-	(*PollRequest)(nil),       // 8: wabridge.plugin.v1.PollRequest
-	(*PollResponse)(nil),      // 9: wabridge.plugin.v1.PollResponse
-	(*WebhookRequest)(nil),    // 10: wabridge.plugin.v1.WebhookRequest
-	(*Header)(nil),            // 11: wabridge.plugin.v1.Header
-	(*WebhookResponse)(nil),   // 12: wabridge.plugin.v1.WebhookResponse
-	(*DescribeRequest)(nil),   // 13: wabridge.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 14: wabridge.plugin.v1.DescribeResponse
-	(*DeliverRequest)(nil),    // 15: wabridge.plugin.v1.DeliverRequest
-	(*Delivery)(nil),          // 16: wabridge.plugin.v1.Delivery
-	(*DeliverResponse)(nil),   // 17: wabridge.plugin.v1.DeliverResponse
-	(*Result)(nil),            // 18: wabridge.plugin.v1.Result
-	(*Error)(nil),             // 19: wabridge.plugin.v1.Error
-	nil,                       // 20: wabridge.plugin.v1.Account.SecretsEntry
-	nil,                       // 21: wabridge.plugin.v1.Token.SecretsEntry
-	nil,                       // 22: wabridge.plugin.v1.Token.ValuesEntry
+	(*Budget)(nil),            // 2: wabridge.plugin.v1.Budget
+	(*Meter)(nil),             // 3: wabridge.plugin.v1.Meter
+	(*Account)(nil),           // 4: wabridge.plugin.v1.Account
+	(*Token)(nil),             // 5: wabridge.plugin.v1.Token
+	(*CheckRequest)(nil),      // 6: wabridge.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),     // 7: wabridge.plugin.v1.CheckResponse
+	(*AuthorizeRequest)(nil),  // 8: wabridge.plugin.v1.AuthorizeRequest
+	(*AuthorizeResponse)(nil), // 9: wabridge.plugin.v1.AuthorizeResponse
+	(*PollRequest)(nil),       // 10: wabridge.plugin.v1.PollRequest
+	(*PollResponse)(nil),      // 11: wabridge.plugin.v1.PollResponse
+	(*WebhookRequest)(nil),    // 12: wabridge.plugin.v1.WebhookRequest
+	(*Header)(nil),            // 13: wabridge.plugin.v1.Header
+	(*WebhookResponse)(nil),   // 14: wabridge.plugin.v1.WebhookResponse
+	(*DescribeRequest)(nil),   // 15: wabridge.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),  // 16: wabridge.plugin.v1.DescribeResponse
+	(*DeliverRequest)(nil),    // 17: wabridge.plugin.v1.DeliverRequest
+	(*Delivery)(nil),          // 18: wabridge.plugin.v1.Delivery
+	(*DeliverResponse)(nil),   // 19: wabridge.plugin.v1.DeliverResponse
+	(*Result)(nil),            // 20: wabridge.plugin.v1.Result
+	(*Error)(nil),             // 21: wabridge.plugin.v1.Error
+	nil,                       // 22: wabridge.plugin.v1.Meter.SpentEntry
+	nil,                       // 23: wabridge.plugin.v1.Meter.LeftEntry
+	nil,                       // 24: wabridge.plugin.v1.Account.SecretsEntry
+	nil,                       // 25: wabridge.plugin.v1.Token.SecretsEntry
+	nil,                       // 26: wabridge.plugin.v1.Token.ValuesEntry
 }
 var file_connector_proto_depIdxs = []int32{
-	20, // 0: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
-	3,  // 1: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
-	21, // 2: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
-	22, // 3: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
-	2,  // 4: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
-	19, // 5: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 6: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
-	3,  // 7: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
-	19, // 8: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 9: wabridge.plugin.v1.PollRequest.account:type_name -> wabridge.plugin.v1.Account
-	19, // 10: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 11: wabridge.plugin.v1.WebhookRequest.account:type_name -> wabridge.plugin.v1.Account
-	11, // 12: wabridge.plugin.v1.WebhookRequest.header:type_name -> wabridge.plugin.v1.Header
-	19, // 13: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 14: wabridge.plugin.v1.DescribeRequest.account:type_name -> wabridge.plugin.v1.Account
-	19, // 15: wabridge.plugin.v1.DescribeResponse.error:type_name -> wabridge.plugin.v1.Error
-	2,  // 16: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
-	16, // 17: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
-	18, // 18: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
-	19, // 19: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
-	0,  // 20: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
-	4,  // 21: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
-	15, // 22: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
-	6,  // 23: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
-	8,  // 24: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
-	10, // 25: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
-	13, // 26: wabridge.plugin.v1.Connector.Describe:input_type -> wabridge.plugin.v1.DescribeRequest
-	1,  // 27: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
-	5,  // 28: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
-	17, // 29: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
-	7,  // 30: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
-	9,  // 31: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
-	12, // 32: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
-	14, // 33: wabridge.plugin.v1.Connector.Describe:output_type -> wabridge.plugin.v1.DescribeResponse
-	27, // [27:34] is the sub-list for method output_type
-	20, // [20:27] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	2,  // 0: wabridge.plugin.v1.InfoResponse.budgets:type_name -> wabridge.plugin.v1.Budget
+	22, // 1: wabridge.plugin.v1.Meter.spent:type_name -> wabridge.plugin.v1.Meter.SpentEntry
+	23, // 2: wabridge.plugin.v1.Meter.left:type_name -> wabridge.plugin.v1.Meter.LeftEntry
+	24, // 3: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
+	5,  // 4: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
+	25, // 5: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
+	26, // 6: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
+	4,  // 7: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
+	21, // 8: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
+	4,  // 9: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
+	5,  // 10: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
+	21, // 11: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
+	4,  // 12: wabridge.plugin.v1.PollRequest.account:type_name -> wabridge.plugin.v1.Account
+	21, // 13: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
+	3,  // 14: wabridge.plugin.v1.PollResponse.meter:type_name -> wabridge.plugin.v1.Meter
+	4,  // 15: wabridge.plugin.v1.WebhookRequest.account:type_name -> wabridge.plugin.v1.Account
+	13, // 16: wabridge.plugin.v1.WebhookRequest.header:type_name -> wabridge.plugin.v1.Header
+	21, // 17: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
+	3,  // 18: wabridge.plugin.v1.WebhookResponse.meter:type_name -> wabridge.plugin.v1.Meter
+	4,  // 19: wabridge.plugin.v1.DescribeRequest.account:type_name -> wabridge.plugin.v1.Account
+	21, // 20: wabridge.plugin.v1.DescribeResponse.error:type_name -> wabridge.plugin.v1.Error
+	4,  // 21: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
+	18, // 22: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
+	20, // 23: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
+	3,  // 24: wabridge.plugin.v1.DeliverResponse.meter:type_name -> wabridge.plugin.v1.Meter
+	21, // 25: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
+	0,  // 26: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
+	6,  // 27: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
+	17, // 28: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
+	8,  // 29: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
+	10, // 30: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
+	12, // 31: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
+	15, // 32: wabridge.plugin.v1.Connector.Describe:input_type -> wabridge.plugin.v1.DescribeRequest
+	1,  // 33: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
+	7,  // 34: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
+	19, // 35: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
+	9,  // 36: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
+	11, // 37: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
+	14, // 38: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
+	16, // 39: wabridge.plugin.v1.Connector.Describe:output_type -> wabridge.plugin.v1.DescribeResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }
@@ -1554,7 +1736,7 @@ func file_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_proto_rawDesc), len(file_connector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/limit"
+	"github.com/wabridge/wabridge/core/store"
+)
+
+const (
+	bucketBudgets = "budgets" // <lane> → what was left of its long windows
+
+	// keptWindow is from which length on a window is kept over restarts: a restart
+	// does not make a day's calls anew.
+	keptWindow = time.Hour
+	// keptStep is which share of a window may be spent or saved without being stored.
+	keptStep = 0.01
+)
+
+// budgets are what a lane may spend at its CRM, in the order in which they are
+// asked. A nil one allows all.
+type budgets struct {
+	windows []budgetWindow
+
+	mu     sync.Mutex
+	stored []keptBudget // the long ones, as they were stored last
+}
+
+type budgetWindow struct {
+	core.Budget
+	account *limit.Budget
+	longest bool // of its name
+}
+
+func (w *budgetWindow) String() string {
+	return fmt.Sprintf("%d %s calls in %v", w.Calls, w.Name, w.Per)
+}
+
+// charge is what was reserved for a call, for each window.
+type charge []float64
+
+// newBudgets are those that the connector declares, but for the names that the owner
+// gives other ones.
+func newBudgets(declared, owners []core.Budget, now time.Time) *budgets {
+	all := slices.Clone(owners)
+	for _, d := range declared {
+		if !slices.ContainsFunc(owners, func(o core.Budget) bool { return o.Name == d.Name }) {
+			all = append(all, d)
+		}
+	}
+	b := &budgets{}
+	for _, one := range all {
+		longer := func(o core.Budget) bool { return o.Name == one.Name && o.Per > one.Per }
+		b.windows = append(b.windows, budgetWindow{one, limit.NewBudget(now, one.Calls, one.Per), !slices.ContainsFunc(all, longer)})
+	}
+	return b
+}
+
+// begin reserves what a call is expected to cost; where a window does not pay for
+// it, it says which and until when.
+func (b *budgets) begin(now time.Time) (c charge, why string, until time.Time) {
+	if b == nil {
+		return nil, "", time.Time{}
+	}
+	for i := range b.windows {
+		w := &b.windows[i]
+		reserved, wait := w.account.Begin(now)
+		if wait > 0 {
+			b.giveBack(c)
+			return nil, "the budget of " + w.String() + " is spent", now.Add(wait)
+		}
+		c = append(c, reserved)
+	}
+	return c, "", time.Time{}
+}
+
+// giveBack ends a call that was not made.
+func (b *budgets) giveBack(c charge) {
+	for i := range c {
+		b.windows[i].account.Cancel(c[i])
+	}
+}
+
+// end pays for a call. One that was not begun has no charge.
+func (b *budgets) end(now time.Time, c charge, m *core.Meter) {
+	if b == nil {
+		return
+	}
+	spent, left := m.Spent()
+	for i := range b.windows {
+		w := &b.windows[i]
+		reserved := 0.0
+		if i < len(c) {
+			reserved = c[i]
+		}
+		w.account.End(now, reserved, spent[w.Name])
+		if n, ok := left[w.Name]; ok && w.longest {
+			w.account.Correct(now, n)
+		}
+	}
+}
+
+// left is what can be spent now in each window.
+func (b *budgets) left(now time.Time) []BudgetStatus {
+	if b == nil {
+		return nil
+	}
+	var out []BudgetStatus
+	for i := range b.windows {
+		w := &b.windows[i]
+		out = append(out, BudgetStatus{Name: w.Name, Calls: w.Calls, Per: w.Per.String(), Left: int(max(0, w.account.Level(now)))})
+	}
+	return out
+}
+
+// BudgetStatus is what a lane may still spend of a budget.
+type BudgetStatus struct {
+	Name  string `json:"name"`
+	Calls int    `json:"calls"`
+	Per   string `json:"per"`
+	// Left is what can be spent at once; a tenth of a short window's calls and half of
+	// a long one's after a rest.
+	Left int `json:"left"`
+}
+
+// keptBudget is a long window as it is stored.
+type keptBudget struct {
+	Name  string        `json:"name"`
+	Per   time.Duration `json:"per"`
+	Level float64       `json:"level"`
+	At    time.Time     `json:"at"`
+}
+
+// keepBudgets adds the long windows to a settlement when enough was spent of one.
+func (l *lane) keepBudgets(s *store.Settlement, now time.Time) {
+	b := l.budgets
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var kept []keptBudget
+	changed := false
+	for i := range b.windows {
+		w := &b.windows[i]
+		if w.Per < keptWindow {
+			continue
+		}
+		level, n := w.account.Level(now), len(kept)
+		changed = changed || len(b.stored) == 0 || math.Abs(b.stored[n].Level-level) > keptStep*float64(w.Calls)
+		kept = append(kept, keptBudget{w.Name, w.Per, level, now.UTC()})
+	}
+	if changed {
+		b.stored = kept
+		s.Put = append(s.Put, store.Put{Key: l.budgetsKey(), Value: mustJSON(kept)})
+	}
+}
+
+func (l *lane) budgetsKey() store.Key {
+	return store.Key{Tenant: l.t.ID, Bucket: bucketBudgets, Key: l.name}
+}
+
+// setBudgets begins with what was left when the bridge stopped.
+func (l *lane) setBudgets(ctx context.Context, declared []core.Budget) error {
+	now := time.Now()
+	b := newBudgets(declared, l.ownBudgets, now)
+	if len(b.windows) == 0 {
+		return nil
+	}
+	values, err := l.b.o.Store.Get(ctx, l.budgetsKey())
+	if err != nil {
+		return err
+	}
+	var kept []keptBudget
+	if values[0] != nil && json.Unmarshal(values[0], &kept) != nil {
+		kept = nil
+	}
+	for _, k := range kept {
+		for i := range b.windows {
+			if w := &b.windows[i]; w.Name == k.Name && w.Per == k.Per && k.At.Before(now) {
+				w.account.Restore(k.At, k.Level)
+			}
+		}
+	}
+	l.budgets = b
+	return nil
+}

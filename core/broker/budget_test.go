@@ -1,0 +1,96 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+// spender is a CRM whose connector declares budgets and spends on each delivery.
+type spender struct {
+	*sink
+	info  core.ConnectorInfo
+	spend func(context.Context)
+}
+
+func (s *spender) Info(context.Context) (core.ConnectorInfo, error) { return s.info, nil }
+
+func (s *spender) Deliver(ctx context.Context, batch []core.Delivery) []core.Result {
+	s.spend(ctx)
+	return s.sink.Deliver(ctx, batch)
+}
+
+// spending gives the bridge a CRM that bears only so much.
+func (b *bridge) spending(own []core.Budget, spend func(context.Context), declared ...core.Budget) {
+	info := core.ConnectorInfo{Name: "test", MaxBatch: 1, Idempotency: core.IdempotencyUpsert, Budgets: declared}
+	b.change = func(o *Options) {
+		o.Tenants[0].Lanes = []Lane{{Name: "crm", Connector: "test", Budgets: own, Sink: &spender{b.crm, info, spend}}}
+	}
+}
+
+// people is one message each of so many people.
+func people(n int) (events []core.Event) {
+	for i := range n {
+		events = append(events, received(fmt.Sprint("wamid.", i), fmt.Sprintf("+1415555%04d", i), "hi"))
+	}
+	return events
+}
+
+func TestBudget_ALaneSpendsNoMoreThanItsCRMBears(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.spending(nil, func(ctx context.Context) {
+			core.Spend(ctx, "api", 2)
+			core.Spend(ctx, "unheard-of", 1000)
+		}, core.Budget{Name: "api", Calls: 100, Per: 10 * time.Second})
+		b.start()
+		b.accept(people(200)...) // 400 calls: 40 seconds' worth
+		settled(10 * time.Second)
+		if n := len(b.crm.taken()); n > 50 || n < 40 {
+			t.Errorf("%d deliveries of 2 calls in ten seconds, of 100 calls", n)
+		}
+		if s := b.Snapshot().Lanes[1]; s.State != LaneWaiting || !strings.Contains(s.Why, "100 api calls in 10s") || s.Until.IsZero() || len(s.Budgets) != 1 {
+			t.Errorf("the lane does not say what it waits for: %+v", s)
+		}
+		settled(40 * time.Second)
+		if n := len(b.crm.taken()); n != 200 {
+			t.Errorf("%d of 200 were delivered in the end", n)
+		}
+	})
+}
+
+func TestBudget_OfADayOutlivesARestart(t *testing.T) {
+	day := core.Budget{Name: "api", Calls: 48, Per: 24 * time.Hour} // 24 at once, and one an hour
+	for name, c := range map[string]struct {
+		own  []core.Budget
+		left int // what the CRM says after the first call
+		want int // deliveries of one call, within two hours
+	}{
+		"declared":          {nil, -1, 26},
+		"the owner's":       {[]core.Budget{{Name: "api", Calls: 24, Per: 24 * time.Hour}}, -1, 13},
+		"others spend, too": {nil, 3, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(b *bridge) {
+				var first sync.Once
+				b.spending(c.own, func(ctx context.Context) {
+					core.Spend(ctx, "api", 1)
+					first.Do(func() { core.Left(ctx, "api", c.left) })
+				}, day)
+				b.start()
+				b.accept(people(60)...)
+				settled(61 * time.Minute)
+				b.stop()
+				b.start()
+				settled(61 * time.Minute)
+				if n := len(b.crm.taken()); n < c.want-1 || n > c.want+1 {
+					t.Errorf("%d deliveries in two hours with a restart between, want %d", n, c.want)
+				}
+			})
+		})
+	}
+}

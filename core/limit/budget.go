@@ -1,0 +1,107 @@
+package limit
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+// Budget paces what is paid for afterwards: how much a piece of work costs is known
+// when it is done. It begins no work that it cannot be expected to pay for, and what
+// cost more than was expected is paid off before the next begins.
+//
+// As long as no piece of work costs more than was expected of it, no span of time as
+// long as the window has more than calls in it; every piece of work begun at once can
+// exceed it by what it cost beyond. Its methods may be called concurrently.
+type Budget struct {
+	mu       sync.Mutex
+	room     float64 // what can be spent at once after a rest
+	rate     float64 // per second
+	level    float64 // what can be spent now; below 0 it is owed
+	reserved float64 // by work that is not done
+	expected float64 // of the next piece of work
+	at       time.Time
+}
+
+// long is from when on a window is one that work may use in bursts, such as a day's,
+// in which the nights are quiet.
+const long = time.Hour
+
+// NewBudget returns a full budget of so many calls in a window.
+func NewBudget(now time.Time, calls int, per time.Duration) *Budget {
+	burst := 0.1
+	if per >= long {
+		burst = 0.5
+	}
+	room := max(1, math.Floor(burst*float64(calls)))
+	return &Budget{room: room, rate: max(float64(calls)-room, room) / per.Seconds(), level: room, expected: 1, at: now}
+}
+
+func (b *Budget) refill(now time.Time) {
+	if passed := now.Sub(b.at); passed > 0 {
+		b.level = min(b.room, b.level+passed.Seconds()*b.rate)
+		b.at = now
+	}
+}
+
+// Begin begins a piece of work if the budget can be expected to pay for it, and
+// returns what it reserved for it; else how long to wait before asking again.
+func (b *Budget) Begin(now time.Time) (reserved float64, wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	// What is dearer than all that there ever is may begin when the budget is full.
+	need := min(b.expected, b.room)
+	missing := need - (b.level - b.reserved)
+	if missing <= 0 {
+		b.reserved += b.expected
+		return b.expected, 0
+	}
+	return 0, max(time.Duration(math.Ceil(missing/b.rate*1e9)), time.Millisecond)
+}
+
+// Cancel ends a piece of work that was not begun after all.
+func (b *Budget) Cancel(reserved float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reserved = max(0, b.reserved-reserved)
+}
+
+// End pays for a piece of work for which was reserved so much.
+func (b *Budget) End(now time.Time, reserved float64, spent int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	b.reserved = max(0, b.reserved-reserved)
+	b.level -= float64(spent)
+	// Dearer work is expected at once, cheaper work by and by.
+	if s := float64(spent); s > b.expected {
+		b.expected = s
+	} else {
+		b.expected = max(1, 0.9*b.expected+0.1*s)
+	}
+}
+
+// Correct takes over that no more than left can be spent, as somebody says who knows
+// of others who spend.
+func (b *Budget) Correct(now time.Time, left int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	b.level = min(b.level, float64(left))
+}
+
+// Level returns what can be spent now, and when it was reckoned, to be kept.
+func (b *Budget) Level(now time.Time) float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	return b.level
+}
+
+// Restore takes up what was kept at a time.
+func (b *Budget) Restore(at time.Time, level float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.level, b.at = min(level, b.room), at
+}

@@ -1,0 +1,116 @@
+package limit_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/wabridge/wabridge/core/limit"
+)
+
+var budgetDay = time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
+
+// Work of any steady cost, begun whenever it may be, never costs more in any window
+// than there is, and the budget does not lie idle.
+func TestBudget_HoldsInAnyWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		calls := rapid.IntRange(1, 500).Draw(t, "calls")
+		per := rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Second, 24 * time.Hour}).Draw(t, "per")
+		cost := rapid.IntRange(1, max(1, calls/20)).Draw(t, "cost")
+		b := limit.NewBudget(budgetDay, calls, per)
+		// It learns what the work costs.
+		r, _ := b.Begin(budgetDay)
+		b.End(budgetDay, r, cost)
+		now := budgetDay.Add(2 * per)
+		begin := now
+		var spent []time.Time
+		for now.Before(begin.Add(3 * per)) {
+			if rapid.IntRange(0, 9).Draw(t, "rest") == 0 {
+				now = now.Add(time.Duration(rapid.Int64Range(0, int64(per)).Draw(t, "for")))
+			}
+			r, wait := b.Begin(now)
+			if wait > 0 {
+				now = now.Add(wait)
+				continue
+			}
+			for range cost {
+				spent = append(spent, now)
+			}
+			b.End(now, r, cost)
+		}
+		for i := range spent {
+			if j := i + calls; j < len(spent) && spent[j].Sub(spent[i]) < per {
+				t.Fatalf("%d calls within %v, of %d in %v", calls+1, spent[j].Sub(spent[i]), calls, per)
+			}
+		}
+	})
+}
+
+func TestBudget_IsUsedUpByAGreedyOne(t *testing.T) {
+	const calls, cost = 100, 7
+	b := limit.NewBudget(budgetDay, calls, 10*time.Second)
+	now, spent := budgetDay, 0
+	for now.Before(budgetDay.Add(100 * time.Second)) {
+		r, wait := b.Begin(now)
+		if wait > 0 {
+			now = now.Add(wait)
+			continue
+		}
+		spent += cost
+		b.End(now, r, cost)
+	}
+	if spent < 850 || spent > 1000 {
+		t.Errorf("%d calls in ten windows of %d: too many, or much is left unused", spent, calls)
+	}
+}
+
+func TestBudget_CountsWhatIsNotDone(t *testing.T) {
+	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 10 at once
+	r, _ := b.Begin(budgetDay)
+	b.End(budgetDay, r, 5)
+	now := budgetDay.Add(time.Minute)
+	begun := 0
+	for range 20 {
+		if _, wait := b.Begin(now); wait == 0 {
+			begun++
+		}
+	}
+	if begun != 2 {
+		t.Errorf("%d pieces of work of 5 calls began at once, 10 calls may be made", begun)
+	}
+}
+
+func TestBudget_PaysOffWhatWasDearer(t *testing.T) {
+	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 9 a second
+	r, _ := b.Begin(budgetDay)
+	b.End(budgetDay, r, 100) // 90 are owed, and the next may be as dear: it wants a full budget
+	_, wait := b.Begin(budgetDay)
+	if want := 100 * time.Second / 9; wait < want || wait > want+time.Millisecond {
+		t.Errorf("it waits %v, want %v", wait, want)
+	}
+	if _, again := b.Begin(budgetDay.Add(wait - time.Microsecond)); again == 0 {
+		t.Error("it began a tick too early")
+	}
+	if _, again := b.Begin(budgetDay.Add(wait)); again != 0 {
+		t.Errorf("it did not begin in time: %v more", again)
+	}
+}
+
+func TestBudget_TakesUpWhatWasKept(t *testing.T) {
+	b := limit.NewBudget(budgetDay, 24_000, 24*time.Hour)
+	r, _ := b.Begin(budgetDay)
+	b.End(budgetDay, r, 12_000)
+	if left := b.Level(budgetDay.Add(time.Hour)); left < 499 || left > 501 {
+		t.Errorf("%v are left after an hour, want 500", left)
+	}
+	again := limit.NewBudget(budgetDay, 24_000, 24*time.Hour)
+	again.Restore(budgetDay.Add(time.Hour), 500)
+	if left := again.Level(budgetDay.Add(2 * time.Hour)); left < 999 || left > 1001 {
+		t.Errorf("%v are left an hour later, want 1000", left)
+	}
+	again.Correct(budgetDay.Add(2*time.Hour), 3)
+	if left := again.Level(budgetDay.Add(2 * time.Hour)); left != 3 {
+		t.Errorf("%v are left, and somebody who knows says 3", left)
+	}
+}
