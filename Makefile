@@ -13,6 +13,9 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 TOOLS    ?= .tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+# A plugin in Python is tested with the system's.
+PYTHON_NEEDS := python3-grpcio python3-protobuf python3-cryptography
+PYTHON_READY := /usr/bin/python3 -c 'import grpc, google.protobuf, cryptography'
 TSC      := $(TOOLS)/typescript/node_modules/.package-lock.json
 
 .PHONY: help
@@ -29,11 +32,11 @@ demo: build ## a bridge, WhatsApp and CRMs imitated, and traffic, in this termin
 	bin/wabridge demo
 
 .PHONY: test
-test: tools $(TSC) ## all tests
+test: tools python $(TSC) ## all tests
 	$(GO) test ./...
 
 .PHONY: check
-check: tools $(TSC) fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
+check: tools python $(TSC) fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
 	$(GO) test -race ./...
 
 .PHONY: fmt
@@ -125,3 +128,9 @@ tools:
 	@command -v git >/dev/null || { echo "git is missing"; exit 1; }
 	@command -v $(GO) >/dev/null || { echo "Go is missing: https://go.dev/dl, 1.26 or newer"; exit 1; }
 	@$(GO) list -m >/dev/null || { echo "this Go is too old for go.mod"; exit 1; }
+
+.PHONY: python
+python: ## see to it that plugins in Python can be tested
+	@$(PYTHON_READY) 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get install -y --no-install-recommends $(PYTHON_NEEDS) >/dev/null && $(PYTHON_READY); } || \
+	  { echo "plugins in Python are tested with Debian's python3 and its packages: install $(PYTHON_NEEDS)"; exit 1; }

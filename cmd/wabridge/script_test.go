@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "exits": cmdExits, "untilmade": cmdUntilMade, "nothingleft": cmdNothingLeft, "setfield": cmdSetField,
-			"until": cmdUntil, "story": cmdStory,
+			"until": cmdUntil, "story": cmdStory, "needs": cmdNeeds,
 		},
 	})
 }
@@ -144,6 +144,34 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 		<-time.After(100 * time.Millisecond) // each attempt is logged
 		return errors.Join(fmt.Errorf("%s: not what the last output is", args[0]), err)
 	}))
+}
+
+// needed are what plugins in other languages need of the machine: how to find out
+// whether it is there, and what to do when not.
+var needed = map[string]struct {
+	ask    []string
+	advice string
+}{
+	"python": {
+		[]string{"/usr/bin/python3", "-c", "import grpc, google.protobuf, cryptography"},
+		"apt-get install python3-grpcio python3-protobuf python3-cryptography (or make python, as root)",
+	},
+}
+
+func checkNeeded(language string) error {
+	n := needed[language]
+	if out, err := exec.Command(n.ask[0], n.ask[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("plugins in %s cannot be tested on this machine: %s\n%s", language, n.advice, out)
+	}
+	return nil
+}
+
+// cmdNeeds fails, with what to install, when the machine cannot run plugins in a
+// language: needs python.
+func cmdNeeds(ts *testscript.TestScript, _ bool, args []string) {
+	for _, language := range args {
+		ts.Check(checkNeeded(language))
+	}
 }
 
 // cmdSetField sets a variable to the value of a key in the JSON that the last

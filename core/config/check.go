@@ -149,8 +149,8 @@ func (d *document) checkPlugins(plugins map[string]Plugin) {
 		}
 		if info, err := os.Stat(p.Path); p.Path == "" {
 			d.problem(key+".path", "is missing")
-		} else if err != nil || !info.Mode().IsRegular() {
-			d.problem(key+".path", "there is no file %s", p.Path)
+		} else if err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+			d.problem(key+".path", "there is no file or folder %s", p.Path)
 		}
 		if !sha256Pattern.MatchString(p.SHA256) {
 			d.problem(key+".sha256", "is not 64 lower-case hexadecimal digits: sha256sum shows them")

@@ -113,9 +113,9 @@ type Script struct {
 
 // Plugin is a connector that is not built in.
 type Plugin struct {
-	// Path is the absolute path of the executable.
+	// Path is the absolute path of the executable, or of a folder with a manifest.
 	Path string `koanf:"path"`
-	// SHA256 is what the file must hash to, in lower-case hexadecimal.
+	// SHA256 is what the file, or the manifest, must hash to, in lower-case hexadecimal.
 	SHA256 string `koanf:"sha256"`
 }
 

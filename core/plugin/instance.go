@@ -46,6 +46,12 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 	if err != nil {
 		return nil, err
 	}
+	if program.folder != nil {
+		if err := program.unpack(dir.path); err != nil {
+			dir.remove()
+			return nil, err
+		}
+	}
 	timeout := l.StartTimeout
 	if timeout <= 0 {
 		timeout = defaultStartTimeout
@@ -55,6 +61,11 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 		memory = DefaultMemory
 	}
 
+	secure, certificate, err := clientTLS()
+	if err != nil {
+		dir.remove()
+		return nil, err
+	}
 	var proc *process
 	made := make(chan *process, 1)
 	client := goplugin.NewClient(&goplugin.ClientConfig{
@@ -62,12 +73,12 @@ func start(ctx context.Context, l *Launcher, logs *logs) (_ *instance, err error
 		VersionedPlugins: versions(nil),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
-			p := newProcess(program, memory, dir, cmd.Env, logs)
+			p := newProcess(program, memory, dir, append(cmd.Env, "PLUGIN_CLIENT_CERT="+string(certificate)), logs)
 			made <- p
 			return p, nil
 		},
 		SkipHostEnv:      true,
-		AutoMTLS:         true,
+		TLSConfig:        secure,
 		StartTimeout:     timeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir.path},
 		GRPCDialOptions:  dialOptions(),

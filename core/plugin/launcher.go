@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -19,6 +20,9 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 )
+
+// sumPattern is a SHA-256 in hex.
+var sumPattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
 const defaultStartTimeout = 10 * time.Second
 
@@ -34,8 +38,9 @@ type Launcher struct {
 
 	// Path is a third party's program, and SHA256 the sum, in hex, that the file
 	// must have. The file is opened once, summed, and run from the same open
-	// file, so what is put in its place meanwhile does not run. Args are its
-	// arguments.
+	// file, so what is put in its place meanwhile does not run. Or it is a folder
+	// with a [Manifest], and SHA256 the manifest's sum: each process runs from a
+	// copy of its own, summed while it is made. Args are more arguments.
 	Path   string
 	SHA256 string
 	Args   []string
@@ -71,6 +76,9 @@ func (l *Launcher) Verify() error {
 	if err != nil {
 		return err
 	}
+	if p.folder != nil {
+		return p.verifyFolder()
+	}
 	return p.Close()
 }
 
@@ -80,6 +88,9 @@ type program struct {
 	args []string    // with the program's name
 	file *os.File    // of a third party, else nil
 	info fs.FileInfo // of file, before it was summed
+
+	folder *Manifest // of a plugin that is a folder, else nil
+	dir    string    // the copy of it, once unpacked
 }
 
 func (p *program) Close() error {
@@ -94,6 +105,9 @@ func (p *program) command() *exec.Cmd {
 	if p.file != nil && runtime.GOOS == "linux" {
 		// Inherited as file 3, so that the interpreter of a script finds it too.
 		return &exec.Cmd{Path: "/proc/self/fd/3", Args: p.args, ExtraFiles: []*os.File{p.file}}
+	}
+	if p.folder != nil {
+		return &exec.Cmd{Path: p.args[0], Args: p.args}
 	}
 	return &exec.Cmd{Path: p.path, Args: p.args}
 }
@@ -117,6 +131,9 @@ func (l *Launcher) open() (*program, error) {
 		return &program{path: l.Command[0], args: l.Command}, nil
 	case !filepath.IsAbs(l.Path):
 		return nil, refuse("write the path from the root", "%s: not an absolute path", l.Path)
+	}
+	if info, err := os.Stat(l.Path); err == nil && info.IsDir() {
+		return l.openFolder()
 	}
 	file, err := os.Open(l.Path)
 	if err != nil {

@@ -122,7 +122,7 @@ func TestLauncher_SaysWhatToDo(t *testing.T) {
 		{"both", Launcher{Path: good, Command: []string{"x"}}, []string{"command or a path"}},
 		{"a relative path", Launcher{Path: "plugins/x"}, []string{"not an absolute path"}},
 		{"no file", Launcher{Path: "/nowhere/plugin", SHA256: goodSum}, []string{"/nowhere/plugin", "no such file", "path"}},
-		{"a directory", Launcher{Path: t.TempDir(), SHA256: goodSum}, []string{"not a file"}},
+		{"a directory", Launcher{Path: t.TempDir(), SHA256: goodSum}, []string{"plugin.json"}},
 		{"no sum", Launcher{Path: good}, []string{"no sha256", goodSum}},
 		{"not a sum", Launcher{Path: good, SHA256: "abc"}, []string{"64 hexadecimal digits"}},
 		{"one bit altered", alteredFile, []string{"not the configured one", sumOf(altered), "restore"}},

@@ -48,7 +48,9 @@ var _ runner.Runner = (*process)(nil)
 func newProcess(p *program, memory int64, dir string, env []string, logs *logs) *process {
 	cmd := p.command()
 	cmd.Env = env
-	cmd.Dir = dir
+	if cmd.Dir = dir; p.dir != "" {
+		cmd.Dir = p.dir
+	}
 	cmd.SysProcAttr = processAttributes()
 	return &process{program: p, memory: memory, dir: dir, cmd: cmd, logs: logs, ended: make(chan struct{})}
 }
