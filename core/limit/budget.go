@@ -29,7 +29,7 @@ const long = time.Hour
 
 // NewBudget returns a full budget of so many calls in a window.
 func NewBudget(now time.Time, calls int, per time.Duration) *Budget {
-	burst := 0.1
+	burst := 0.3
 	if per >= long {
 		burst = 0.5
 	}

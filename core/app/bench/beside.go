@@ -18,7 +18,7 @@ const (
 	hostileRate  = 20.0                   // messages per second of the tenant beside
 	scriptChange = 700 * time.Millisecond // its script is another one so often
 	hostileMost  = 110                    // scripts that are tried: every second, third … of the corpus
-	rounds       = 2
+	rounds       = 3
 )
 
 // besideHostile measures a tenant beside one whose script is each of the hostile

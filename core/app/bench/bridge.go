@@ -197,6 +197,7 @@ rate = 10000.0
 [[lanes]]
 connector = "hubspot"
 secrets = { token = "bench-token" }
+budgets = [{ name = "api", calls = 1000000, per = "1s" }] # not what HubSpot bears, but what the bridge can
 [lanes.settings]
 base_url = %q
 `, number, waba, crm)

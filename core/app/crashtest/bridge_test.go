@@ -144,6 +144,7 @@ rate = 1000.0
 connector = "hubspot"
 retry = ["100ms", "300ms", "1s", "1s", "2s"]
 secrets = { token = "crash-token" }
+budgets = [{ name = "api", calls = 1000000, per = "1s" }]
 [lanes.settings]
 base_url = %q
 `, number, crm), 0o600),
