@@ -93,6 +93,10 @@ tidy-check:
 crash: tools ## kill the whole bridge under load, N=100 times, and count what is lost (nothing) or doubled
 	$(GO) test ./core/app/crashtest -run Crash -crash.n=$(N) -count=1 -v -timeout 60m
 
+.PHONY: scenario
+scenario: tools ## N=500 customers for each CRM while everything misbehaves; then all must be equal
+	$(GO) test ./core/app/scenario -run Scenario -scenario.n=$(N) -count=1 -v -timeout 30m
+
 .PHONY: bench
 bench: build ## how fast the whole bridge is; BENCH="-only at-83" for one measurement
 	$(GO) build -trimpath -o bin/bench ./core/app/bench

@@ -104,6 +104,8 @@ var rooms = []room{
 		why: "load, and what processes use: for the two below"},
 	{packages: []string{"core/app/crashtest", "core/app/bench"}, tests: true,
 		why: "treat the whole bridge as a user would: as a process"},
+	{packages: []string{"core/app/scenario"}, tests: true,
+		why: "the whole bridge between imitations of all vendors, which it compares with its record"},
 }
 
 // homes are the dependencies that only some packages may know, so that each

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/base64"
+	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -142,10 +143,15 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 	u.s.Put = append(u.s.Put, store.Put{
 		Key: statusKey(t.ID, m.hash), Value: mustJSON(delivered{Value: st.Value, At: u.e.Time}), Expires: expires,
 	})
-	if m.intent != nil && st.Intent == "" {
+	if in := m.intent; in != nil && (st.Intent == "" || in.Conversation != u.e.Conversation) {
 		e, cs := *u.e, *st
-		cs.Intent = m.intent.ID
+		cs.Intent = in.ID
 		e.Status = &cs
+		// The CRMs have the message under the contact that it was sent to, which may
+		// be merged into another by now, and its statuses come after each other.
+		if _, id, ok := strings.Cut(in.Conversation, ":"); ok && e.Contact != nil && id != e.Contact.ID {
+			e.Conversation, e.Contact = in.Conversation, &core.Contact{ID: id, Name: e.Contact.Name}
+		}
 		u.tell, u.data = &e, nil
 	}
 	return true

@@ -3,10 +3,12 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/contact"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -236,7 +238,7 @@ func (r *reunion) mergeInto(ctx context.Context, a, b *person, why string) (*per
 	r.dirty[a.ID], r.dirty[b.ID] = true, true
 	r.joinDesk(m, one, a)
 	r.record("merged", fmt.Sprintf("%s is %s: %s", b.ID, a.ID, why), a.ID, b.ID)
-	r.tell(a)
+	r.tell(a, m.Was.Survivor.Person.Consent, one.Conversations)
 	return a, nil
 }
 
@@ -258,7 +260,8 @@ func (r *reunion) part(ctx context.Context, m *merged) error {
 	if err := r.partLater(ctx, m); err != nil {
 		return err
 	}
-	r.carry(p.s.Person, p.l.Person, m.Was.ID.Person.Consent, p.one.Consent, a.Consent)
+	together := a.Consent
+	r.carry(p.s.Person, p.l.Person, m.Was.ID.Person.Consent, p.one.Consent, together)
 	r.s.Put = append(r.s.Put, store.Put{Key: mergeKey(r.t.ID, b.ID)})
 	for n := range talks {
 		put := store.Put{Key: conversationKey(r.t.ID, a.ID, n)}
@@ -284,8 +287,8 @@ func (r *reunion) part(ctx context.Context, m *merged) error {
 		r.setTimer(again)
 	}
 	r.record("unmerged", fmt.Sprintf("%s is a contact of its own again, and not %s%s", b.ID, a.ID, because(m.Undone)), a.ID, b.ID)
-	r.tell(a)
-	r.tell(b)
+	r.tell(a, together, p.s.Conversations)
+	r.tell(b, m.Was.ID.Person.Consent, p.l.Conversations)
 	return nil
 }
 
@@ -352,15 +355,32 @@ func (r *reunion) setTimer(a setAgain) {
 	r.t.later(&r.s, e, a.timer.Due)
 }
 
-// tell tells the CRMs of a contact that changed.
-func (r *reunion) tell(p *person) {
-	c := p.Contact
-	r.follow++
-	e := &core.Event{
-		ID: core.FollowID(r.cause+"#identity", r.follow), Kind: core.KindContactChanged, Tenant: r.t.ID, Time: r.at, Accepted: r.at,
-		Source: "bridge", Cause: r.cause, Contact: &c,
+// tell tells the CRMs of a contact that changed, and of its consent if they know
+// another. It is ordered with what was said in the latest of the conversations, so
+// that what is newer is not overwritten.
+func (r *reunion) tell(p *person, knew consent.Summary, talks map[string]*conversation) {
+	number := ""
+	for _, n := range slices.Sorted(maps.Keys(talks)) {
+		if number == "" || talks[n].LastIn.After(talks[number].LastIn) {
+			number = n
+		}
 	}
-	r.t.toCRM(&r.s, e, nil)
+	say := func(kind core.Kind, c *core.Consent) {
+		who := p.Contact
+		r.follow++
+		e := &core.Event{
+			ID: core.FollowID(r.cause+"#identity", r.follow), Kind: kind, Tenant: r.t.ID, Number: number, Time: r.at, Accepted: r.at,
+			Source: "bridge", Cause: r.cause, Contact: &who, Consent: c,
+		}
+		if number != "" {
+			e.Conversation = core.ConversationID(number, p.ID)
+		}
+		r.t.toCRM(&r.s, e, nil)
+	}
+	say(core.KindContactChanged, nil)
+	if c := r.consentOf(p, knew); c != nil {
+		say(core.KindConsentChanged, c)
+	}
 }
 
 // record writes into the trace what was done, where it is found by the event

@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 
+	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -70,4 +71,30 @@ func (r *reunion) enter(contact string, e consent.Entry) string {
 	r.s.Append = append(r.s.Append, store.Append{Log: store.LogID{Tenant: r.t.ID, Name: log}, Data: mustJSON(e)})
 	r.s.Put = append(r.s.Put, store.Put{Key: detailsKey(r.t.ID, contact, e.ID), Value: mustJSON(d)})
 	return e.ID
+}
+
+// consentOf is what CRMs are told of where a person stands, nil when they know.
+func (r *reunion) consentOf(p *person, knew consent.Summary) *core.Consent {
+	c := &core.Consent{Source: string(consent.Person), By: r.by, Evidence: "two contacts were found to be one"}
+	if r.parts {
+		c.Evidence = "two contacts were taken apart"
+	}
+	changed := false
+	if c.Marketing = string(p.Consent.State(consent.Marketing)); c.Marketing != string(knew.State(consent.Marketing)) {
+		c.Level, c.State, changed = string(consent.Marketing), c.Marketing, true
+	}
+	was := knew.Live()
+	for _, s := range p.Consent.Live() {
+		c.Suppressed = append(c.Suppressed, string(s.Reason))
+		if slices.ContainsFunc(was, func(w consent.Suppression) bool { return w.Reason == s.Reason && w.Scope == s.Scope }) {
+			continue
+		}
+		if changed = true; c.Level == "" {
+			c.Suppression, c.Scope = string(s.Reason), s.Scope
+		}
+	}
+	if !changed && len(was) == len(c.Suppressed) {
+		return nil
+	}
+	return c
 }

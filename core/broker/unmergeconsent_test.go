@@ -8,6 +8,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/whatsapp"
 )
 
 // wantProof sees to it that what is in the ledger about a contact adds up to where
@@ -91,6 +92,61 @@ func TestUnmerge_WhatForbidsHoldsForBoth(t *testing.T) {
 		b.webhooks(chen.wrote("5", time.Now(), "START"))
 		if b.wantProof(a) != "" || b.wantProof(o) == "" {
 			b.Error("START of one of them counts for the other, or not for them")
+		}
+	})
+}
+
+func TestMerge_TellsTheCRMWhereBothStand(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.start()
+		b.webhooks(chen.wrote("1", time.Now(), "a"), ruiz.wrote("2", time.Now(), "STOP"))
+		settled(time.Second)
+		a, o := b.whoIs("TW.1"), b.whoIs("ES.1")
+		told := func() (last map[string]string) {
+			settled(time.Second)
+			last = map[string]string{}
+			for _, e := range b.ofKind(b.crm, core.KindConsentChanged) {
+				last[e.Contact.ID] = fmt.Sprintf("%s %v in %s", e.Consent.Marketing, e.Consent.Suppressed, e.Conversation)
+			}
+			return last
+		}
+		of := func(id string) string { return core.ConversationID(number, id) }
+		if now := told(); now[a] != "" || now[o] != "withdrawn [stop] in "+of(o) {
+			t.Fatalf("before they are merged the CRM knows %v", now)
+		}
+		b.merge(a, o)
+		if now := told(); now[a] != "withdrawn [stop] in "+of(a) {
+			t.Errorf("merged they are to the CRM %v", now)
+		}
+		b.unmerge(o)
+		if now := told(); now[a] != " [] in "+of(a) || now[o] != "withdrawn [stop] in "+of(o) {
+			t.Errorf("apart they are to the CRM %v", now)
+		}
+	})
+}
+
+// A CRM has a message where it was written when it was sent: its statuses go there,
+// one after the other, whoever the contact is by then.
+func TestMerge_LeavesStatusesWithTheirMessages(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.scripts = busy
+		b.start()
+		b.webhooks(chen.wrote("1", time.Now(), "a"), ruiz.wrote("2", time.Now(), "reply"))
+		settled(time.Second)
+		a, o := b.whoIs("TW.1"), b.whoIs("ES.1")
+		sent := b.ofKind(b.crm, core.KindMessageSent)
+		sends := b.wa.taken()
+		if len(sent) != 1 || len(sends) != 1 || sent[0].Contact.ID != o {
+			t.Fatalf("sent: %+v", sent)
+		}
+		b.merge(a, o)
+		b.accept(core.Event{ID: "s1", Kind: core.KindMessageStatus, Number: number, Time: time.Now(), Source: "whatsapp",
+			Contact: &core.Contact{Phone: "+34600111222", BSUID: "ES.1"},
+			Status:  &core.Status{MessageID: sent[0].Message.ID, Value: core.StatusRead, Opaque: whatsapp.Opaque(testKey, sends[0].event.ID, 1)}})
+		settled(time.Second)
+		statuses := b.ofKind(b.crm, core.KindMessageStatus)
+		if len(statuses) != 1 || statuses[0].Contact.ID != o || statuses[0].Conversation != sent[0].Conversation || statuses[0].Status.Intent != sends[0].event.ID {
+			t.Errorf("the status is told as %+v, its message was of %s in %s", statuses, o, sent[0].Conversation)
 		}
 	})
 }

@@ -63,6 +63,7 @@ func (x *session) writeContacts(ctx context.Context, p *plan) {
 	for _, r := range list {
 		if f := have[r.key]; f != nil {
 			r.have, r.id = f, f.id()
+			x.name(r)
 		}
 	}
 	x.adopt(ctx, list)
@@ -76,6 +77,15 @@ func (x *session) writeContacts(ctx context.Context, p *plan) {
 		if st.err == nil && st.contact != nil {
 			st.err = st.contact.err
 		}
+	}
+}
+
+// name gives a record the contact's name instead of the number, say, that stands
+// there because the name was not known. A name that people gave it stays.
+func (x *session) name(r *row) {
+	is := r.have.text(x.NameField)
+	if r.called != "" && r.get(x.NameField) == nil && is != "" && (slices.Contains(r.instead, is) || is == r.have.text(x.PhoneField)) {
+		r.set(x.NameField, r.called)
 	}
 }
 

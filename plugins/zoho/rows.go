@@ -23,6 +23,10 @@ type row struct {
 	values []value
 	// fresh are values for a record that did not exist before.
 	fresh []value
+	// called is the contact's own name, for a record that has none but instead:
+	// what was known of the person before.
+	called  string
+	instead []string
 
 	id      string // the record's, once known
 	have    found  // the record as it was; nil when there was none
@@ -201,6 +205,9 @@ func (s *settings) layContact(p *plan, st *step) bool {
 	r.fresh = []value{{s.NameField, name}}
 	if !s.KeepNames {
 		r.set(s.NameField, name)
+	}
+	if r.called = tidy(c.Name); r.called != "" {
+		r.instead = []string{c.Phone, c.Username, crm.Name(&core.Contact{ID: c.ID})}
 	}
 	if e.Kind == core.KindContactChanged || len(c.Tags) > 0 {
 		r.set(s.TagsField, strings.Join(c.Tags, ";"))

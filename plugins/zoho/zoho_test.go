@@ -552,3 +552,24 @@ func TestDeliver_ErasesAPerson(t *testing.T) {
 		t.Errorf("tasks left: %v", tasks)
 	}
 }
+
+// Whoever was known by a number first has it as their name until they tell another.
+func TestDeliver_NamesARecordOnceTheNameIsKnown(t *testing.T) {
+	b := start(t, zohosim.Options{}, "", nil).mustCheck()
+	first := sent(1)
+	first.Contact.Name = ""
+	b.done(first)
+	is := func(want string) {
+		t.Helper()
+		if got := b.contacts()[person(1).ID].Values["Last_Name"]; got != want {
+			t.Errorf("the record is named %q, want %q", got, want)
+		}
+	}
+	is(person(1).Phone)
+	b.done(received(1))
+	is(person(1).Name)
+	again := received(1)
+	again.ID, again.Message.ID, again.Contact.Name = "wamid.IN900", "wamid.IN900", "Another"
+	b.done(again)
+	is(person(1).Name)
+}

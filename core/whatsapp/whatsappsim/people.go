@@ -47,12 +47,15 @@ func (p *people) byBSUID(id string) person {
 	return person{BSUID: id, Name: "Customer " + id}
 }
 
-// wrote notes that somebody wrote to a number.
-func (p *people) wrote(number string, who person, at time.Time) {
+// wrote notes that somebody wrote to a number. Also is another form of theirs.
+func (p *people) wrote(number string, who person, also string, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if who.WaID != "" {
 		p.phones[who.WaID] = who
+	}
+	if also != "" {
+		p.phones[also] = who
 	}
 	p.bsuids[who.BSUID] = who
 	if key := number + ":" + who.BSUID; at.After(p.written[key]) {

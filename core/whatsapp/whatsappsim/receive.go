@@ -20,6 +20,9 @@ type Inbound struct {
 	ParentBSUID string `json:"parent_bsuid,omitempty"`
 	Name        string `json:"name,omitempty"`
 	Username    string `json:"username,omitempty"`
+	// Also is another form of the number, in which the person is reached, too: as
+	// Brazilian numbers with and without the ninth digit.
+	Also string `json:"also,omitempty"`
 
 	// ID is the wamid; "" makes one.
 	ID   string    `json:"id,omitempty"`
@@ -132,7 +135,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	if who.Name == "" {
 		who.Name = "Customer " + cmp.Or(who.WaID, who.BSUID)
 	}
-	s.people.wrote(n.ID, who, now)
+	s.people.wrote(n.ID, who, digitsOf(in.Also), now)
 
 	id := in.ID
 	if id == "" {

@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -148,13 +149,12 @@ func New(o Options) *Sim {
 	return s
 }
 
-// newID makes an id of a message.
+// newID makes an id of a message. Like those of Meta's that were ever seen it is
+// base64 of text with hexadecimal digits, so that no two differ by case alone: to a
+// CRM these would be the same.
 func (s *Sim) newID() string {
-	var b [21]byte
-	copy(b[:], "sim\x00\x00")
-	copy(b[5:], s.epoch[:])
-	binary.BigEndian.PutUint64(b[13:], s.ids.Add(1))
-	return "wamid." + base64.StdEncoding.EncodeToString(b[:])
+	text := fmt.Appendf(nil, "sim\x00\x00%X%X", s.epoch, binary.BigEndian.AppendUint64(nil, s.ids.Add(1)))
+	return "wamid." + base64.StdEncoding.EncodeToString(text)
 }
 
 // chance draws a lot.

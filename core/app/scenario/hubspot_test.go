@@ -1,0 +1,114 @@
+package scenario
+
+import (
+	"fmt"
+	"html"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+)
+
+// hubspotCRM is HubSpot with messages as communications and escalations as tickets.
+type hubspotCRM struct{ *hubspotsim.Sim }
+
+func newHubspot() driver {
+	sim := hubspotsim.New(hubspotsim.Options{Seed: 5})
+	for _, name := range []string{"wa_order", "wa_consent", "wa_suppressed"} {
+		sim.AddProperty("contacts", hubspotsim.Property{Name: name, Label: name, GroupName: "contactinformation", Type: "string", FieldType: "text"})
+	}
+	return hubspotCRM{sim}
+}
+
+func (hubspotCRM) name() string { return "hubspot" }
+
+func (hubspotCRM) lane(url, retry string) string {
+	return fmt.Sprintf(`[[lanes]]
+connector = "hubspot"
+secrets = { token = "scenario-token" }
+budgets = [{ name = "api", calls = 100000, per = "10s" }]
+%s
+[lanes.settings]
+base_url = %q
+escalations = "tickets"
+consent_property = "wa_consent"
+suppressed_property = "wa_suppressed"
+contact_fields = { order = "wa_order" }
+`, retry, url)
+}
+
+func (h hubspotCRM) trouble(what trouble) {
+	switch what {
+	case storm:
+		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 429, Policy: "SECONDLY", RetryAfter: "1", Count: 3})
+	case lost:
+		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultLost, Chance: 0.1, Count: 20})
+	case partial:
+		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultRow, Match: "/communications/", Category: "RATE_LIMITS", Row: "7", Count: 2},
+			hubspotsim.Fault{Kind: hubspotsim.FaultMute, Match: "/communications/", Row: "3", Count: 2})
+	case expired: // its tokens do not expire
+	case outage:
+		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503})
+	}
+}
+
+func (h hubspotCRM) heal()         { h.Heal() }
+func (hubspotCRM) lacks() []string { return []string{"message.type"} }
+func (h hubspotCRM) calls() int    { return total(h.Stats().Requests) }
+
+func total(requests map[string]int) (n int) {
+	for _, count := range requests {
+		n += count
+	}
+	return n
+}
+
+func (h hubspotCRM) read() state {
+	s, who := newState(), map[string]string{}
+	for _, r := range h.Records("contacts") {
+		p := r.Properties
+		who[r.ID] = p["wabridge_contact_id"]
+		s.contact(p["wabridge_contact_id"], person{
+			Name: p["firstname"], Phone: p["phone"], BSUID: p["wa_bsuid"], Tags: p["wabridge_tags"], Order: p["wa_order"],
+			Marketing: p["wa_consent"], Suppressed: p["wa_suppressed"],
+		})
+	}
+	for _, r := range h.Records("communications") {
+		p, id := r.Properties, r.Properties["wa_message_id"]
+		m := message{Contact: who[only(r.Associated["contacts"])], Direction: core.Direction(p["wa_direction"]), Status: p["wa_status"]}
+		body := html.UnescapeString(strings.ReplaceAll(p["hs_communication_body"], "<br>", "\n"))
+		m.Text = strings.TrimPrefix(strings.TrimPrefix(body, "← "), "→ ")
+		if m.Direction == core.Inbound {
+			m.Time = fromMillis(p["hs_timestamp"])
+		}
+		s.message(id, m)
+		for _, w := range r.History {
+			s.history[id] = append(s.history[id], w.Value)
+		}
+	}
+	for _, r := range h.Records("tickets") {
+		p := r.Properties
+		s.escalation(p["wabridge_escalation_id"], escalation{
+			Contact: who[only(r.Associated["contacts"])], Reason: strings.TrimPrefix(p["subject"], "request: "),
+			Priority: strings.ToLower(p["hs_ticket_priority"]), Closed: p["hs_pipeline_stage"] == "4",
+		})
+	}
+	return s
+}
+
+// only returns the one of a list that must have one.
+func only(list []string) string {
+	if len(list) != 1 {
+		return fmt.Sprintf("%d of them", len(list))
+	}
+	return list[0]
+}
+
+func fromMillis(text string) string {
+	var ms int64
+	if _, err := fmt.Sscan(text, &ms); err != nil {
+		return text
+	}
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05Z")
+}
