@@ -112,8 +112,12 @@ type Event struct {
 	Author string `json:"author,omitempty"`
 	By     string `json:"by,omitempty"`
 
-	// Fields are CRM properties as the tenant's mapToCRM hook returned them.
+	// Fields are CRM properties: towards a CRM as the lane's mapping and the tenant's
+	// mapToCRM hook made them; of what a CRM tells, its own.
 	Fields map[string]any `json:"fields,omitempty"`
+	// Changed says when each of Fields was changed at the CRM that tells, where it
+	// knows; Time is when the contact was.
+	Changed map[string]time.Time `json:"changed,omitempty"`
 	// Raw is the vendor's own JSON where we do not model it whole.
 	Raw json.RawMessage `json:"raw,omitempty"`
 }

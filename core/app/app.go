@@ -23,6 +23,7 @@ import (
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/plugin"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store/boltstore"
@@ -181,9 +182,17 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		if err != nil {
 			return out, err
 		}
+		table, problems := mapping.New(l.Map, l.Mapping == "default")
+		if len(problems) > 0 { // config.Load would have said so
+			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "lane %s: map: %s", l.Name, problems[0].Text)
+		}
 		host := plugin.NewHost(plugin.HostOptions{
 			Name: l.Connector, Tenant: t.ID, Lane: l.Name, Launch: launcher,
-			Account: func() core.Account { return account }, Tokens: kept, Log: a.o.Log, Registerer: reg,
+			Account: func() core.Account {
+				now := account
+				now.Properties = table.Reads() // as far as the CRM has them
+				return now
+			}, Tokens: kept, Log: a.o.Log, Registerer: reg,
 		})
 		a.hosts = append(a.hosts, host)
 		var budgets []core.Budget
@@ -192,7 +201,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		}
 		out.Lanes = append(out.Lanes, broker.Lane{
 			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate, Budgets: budgets,
-			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull,
+			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull, Mapping: table,
 		})
 	}
 	return out, nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/escalation"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -145,6 +146,9 @@ type Lane struct {
 	// Pull is how often the CRM is asked what happened there, where the sink is a
 	// [Poller]; 0 is never.
 	Pull time.Duration
+	// Mapping says which of the contact's fields are which of the CRM's properties;
+	// may be nil. The lane tells it what the CRM has, where the sink is a [Describer].
+	Mapping *mapping.Table
 }
 
 // Names of queues and buckets.
@@ -155,6 +159,7 @@ const (
 	bucketPeople    = "people"
 	bucketMerges    = "merges" // contacts that went, and how they were
 	bucketIntents   = "intents"
+	bucketSchemas   = "schemas" // <lane> → what its CRM last said that it has, as far as the mapping looks at it
 )
 
 func queueOf(tenant, name string) store.QueueID { return store.QueueID{Tenant: tenant, Name: name} }
@@ -188,6 +193,7 @@ type tenant struct {
 	crm       []*lane
 	desk      *desk
 	targets   map[string]*lane // by their names
+	maps      bool             // a lane has a mapping
 }
 
 // New makes a Broker; Run runs it.
@@ -239,6 +245,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	}
 	for _, l := range cfg.Lanes {
 		t.crm = append(t.crm, newCRMLane(t, l))
+		t.maps = t.maps || l.Mapping != nil
 	}
 	t.desk, t.targets = newDesk(), map[string]*lane{}
 	for _, g := range cfg.Targets {
@@ -304,6 +311,11 @@ func (t *tenant) restore() error {
 	}
 	for _, l := range t.numbers {
 		if err := l.restore(); err != nil {
+			return err
+		}
+	}
+	for _, l := range t.crm {
+		if err := l.restoreSchema(); err != nil {
 			return err
 		}
 	}

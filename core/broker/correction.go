@@ -302,6 +302,7 @@ func (t *tenant) corrects(u *turn) {
 		case core.CorrectField:
 			want, _ := ch.Want.(string)
 			setField(u.contact, ch.Name, want)
+			t.mark(u.person, ch.Name, sourceCorrection, u.step.Time)
 			if u.contactChanged = true; want == "" {
 				gone[ch.Name] = ""
 			}

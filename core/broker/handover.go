@@ -286,13 +286,13 @@ func (t *tenant) outsideHours(u *turn, p *handOver) {
 }
 
 // tell tells the CRMs, the team's targets and those of the teams before it.
-func (t *tenant) tell(u *turn, e *core.Event) { t.tellTargets(&u.s, e, u.conv.Escalation) }
+func (t *tenant) tell(u *turn, e *core.Event) { t.tellTargets(&u.s, u, e, u.conv.Escalation) }
 
 // tellTargets tells of an escalation; of is what is kept of it, nil when nothing
-// is.
-func (t *tenant) tellTargets(s *store.Settlement, e *core.Event, of *Escalation) {
+// is. u may be nil: see toLanes.
+func (t *tenant) tellTargets(s *store.Settlement, u *turn, e *core.Event, of *Escalation) {
 	data := mustJSON(e)
-	t.toCRM(s, e, data)
+	t.toLanes(s, u, e, data)
 	team, _ := t.Plan.Team(e.Escalation.Team)
 	told := team.Targets
 	if of != nil {

@@ -298,7 +298,10 @@ func (im *importing) take(u *turn, p *roster.Person, keys []contact.Key) (notes 
 		}
 	}
 	for name, value := range p.Fields {
-		if setField(u.contact, name, value) {
+		if t := im.t; t.heldByCRM(u.person, name, nil) {
+			notes = append(notes, "not the field "+name+": a CRM has the say on it")
+		} else if setField(u.contact, name, value) {
+			t.mark(u.person, name, sourceFile, im.at)
 			notes = append(notes, "the field "+name)
 		}
 	}
@@ -354,7 +357,7 @@ func (im *importing) settle(ctx context.Context) error {
 		c := u.person.Contact
 		u.contact = &c
 		if !im.r.Quiet {
-			t.toCRM(&u.s, u.follow(core.KindContactChanged), nil)
+			t.toLanes(&u.s, u, u.follow(core.KindContactChanged), nil)
 			t.tellConsent(u)
 		}
 		im.s.Add = append(im.s.Add, u.s.Add...)

@@ -198,5 +198,5 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 		Conversation: send.Conversation, Time: in.At, Accepted: send.Accepted, Source: send.Source, Cause: send.ID,
 		Contact: send.Contact, Message: &m,
 	}
-	t.toCRM(s, e, nil)
+	t.tellSent(s, e)
 }

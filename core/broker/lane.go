@@ -10,6 +10,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/limit"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/store"
 )
 
@@ -51,6 +52,8 @@ type lane struct {
 	polls      bool          // the connector can be asked what happened at the CRM
 	receives   atomic.Bool   // and takes the CRM's requests
 	hooks      chan struct{} // places for those being read
+	mapping    *mapping.Table
+	describes  bool // the connector can say what the CRM has
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -70,6 +73,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
 		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
+		mapping: c.Mapping,
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l
@@ -117,6 +121,11 @@ func (l *lane) run(ctx context.Context) {
 	}
 	if p, ok := l.sink.(Poller); ok && l.polls && l.pull > 0 {
 		calls.Go(func() { l.pullLoop(ctx, p) })
+	}
+	if d, ok := l.sink.(Describer); ok && l.describes && l.mapping != nil {
+		calls.Go(func() { l.describeLoop(ctx, d) })
+	} else {
+		l.mapping.Learn(nil)
 	}
 	for ctx.Err() == nil {
 		if _, err := l.gate.enter(ctx, 1); err != nil {
@@ -247,7 +256,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 		idem = l.ownIdem
 	}
 	l.safe = idem.Safe()
-	l.polls = info.Polls
+	l.polls, l.describes = info.Polls, info.Describes
 	_, takes := l.sink.(Receiver)
 	l.receives.Store(takes && info.Receives)
 	kinds := make(map[core.Kind]bool, len(info.Kinds))

@@ -105,7 +105,7 @@ func (t *tenant) tellConsent(u *turn) {
 		}
 		e := u.follow(core.KindConsentChanged)
 		e.Source, e.Consent = u.e.Source, c
-		t.toCRM(&u.s, e, nil)
+		t.toLanes(&u.s, u, e, nil)
 	}
 }
 

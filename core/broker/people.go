@@ -11,6 +11,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -45,6 +46,11 @@ type person struct {
 	Undeliverable time.Time `json:"undeliverable,omitzero"`
 	// AtCRM are properties that were changed at a CRM, by name.
 	AtCRM map[string]crmChange `json:"at_crm,omitempty"`
+	// Set says when each of the contact's fields was last set, and by whom; Agreed,
+	// by lane and property, what the bridge and the CRM both had last. Both are kept
+	// for tenants with a mapping.
+	Set    map[string]mapping.Mark              `json:"set,omitempty"`
+	Agreed map[string]map[string]mapping.Agreed `json:"agreed,omitempty"`
 	// Question is when the person was last asked whether they agree to marketing.
 	Question time.Time `json:"question,omitzero"`
 	// Replies are the times of the latest automatic replies, from all numbers, the
@@ -146,20 +152,25 @@ func overfull(c *core.Contact, a *script.Action) string {
 			return fmt.Sprintf("the contact has %d tags, as many as there may be", len(c.Tags))
 		}
 	case script.ActionSetField:
-		if a.Value == "" {
-			return ""
-		}
-		now, known := c.Fields[a.Name]
-		if !known && len(c.Fields) >= maxContactFields {
-			return fmt.Sprintf("the contact has %d fields, as many as there may be", len(c.Fields))
-		}
-		bytes := len(a.Value) - len(now)
-		for name, value := range c.Fields {
-			bytes += len(name) + len(value)
-		}
-		if len(a.Value) > len(now) && bytes > maxContactBytes {
-			return fmt.Sprintf("the contact's fields would have %d bytes, at most %d are allowed", bytes, maxContactBytes)
-		}
+		return overfullField(c, a.Name, a.Value)
+	}
+	return ""
+}
+
+func overfullField(c *core.Contact, name, value string) string {
+	if value == "" {
+		return ""
+	}
+	now, known := c.Fields[name]
+	if !known && len(c.Fields) >= maxContactFields {
+		return fmt.Sprintf("the contact has %d fields, as many as there may be", len(c.Fields))
+	}
+	bytes := len(value) - len(now)
+	for name, value := range c.Fields {
+		bytes += len(name) + len(value)
+	}
+	if len(value) > len(now) && bytes > maxContactBytes {
+		return fmt.Sprintf("the contact's fields would have %d bytes, at most %d are allowed", bytes, maxContactBytes)
 	}
 	return ""
 }

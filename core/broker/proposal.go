@@ -59,7 +59,13 @@ func (t *tenant) propose(u *turn, actions []script.Action) {
 		case script.ActionUntag:
 			u.changed = removeTag(u.contact, a.Tag) || u.changed
 		case script.ActionSetField:
-			u.changed = setField(u.contact, a.Name, a.Value) || u.changed
+			switch {
+			case t.heldByCRM(u.person, a.Name, nil):
+				u.note(a.String() + " refused: a CRM has the say on this field (conflict = \"crm\")")
+			case setField(u.contact, a.Name, a.Value):
+				t.mark(u.person, a.Name, "script", u.step.Time)
+				u.changed = true
+			}
 		case script.ActionEscalate:
 			u.proposeHandOver(core.Escalation{Topic: a.Topic, Reason: a.Reason, Team: a.Team, Note: a.Note, Priority: a.Priority})
 		case script.ActionConsent:

@@ -192,7 +192,7 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 			return core.Event{}, err
 		}
 		if e.Kind == core.KindContactChanged {
-			e.Fields = from.Fields
+			e.Fields, e.Changed = from.Fields, from.Changed
 			break
 		}
 		if from.Consent == nil {
@@ -298,12 +298,14 @@ func (t *tenant) takeOver(u *turn) {
 	}
 	for name, v := range from.Fields {
 		if setField(u.contact, name, v) {
+			t.mark(u.person, name, u.e.Source, u.e.Time)
 			news++
 		}
 	}
+	news += t.takeMapped(u, t.crmLane(u.e.Source))
 	if u.tell = nil; news > 0 {
 		e := *u.e
-		e.Contact = u.contact
+		e.Contact, e.Fields, e.Changed = u.contact, nil, nil // another CRM has other properties
 		u.tell, u.data, u.contactChanged = &e, nil, true
 	}
 	u.note(fmt.Sprintf("%s told %d tags and fields, %d of them new", u.e.Source, len(from.Tags)+len(from.Fields), news))

@@ -375,7 +375,7 @@ func (r *reunion) tell(p *person, knew consent.Summary, talks map[string]*conver
 		if number != "" {
 			e.Conversation = core.ConversationID(number, p.ID)
 		}
-		r.t.toCRM(&r.s, e, nil)
+		r.t.toCRM(&r.s, e)
 	}
 	say(core.KindContactChanged, nil)
 	if c := r.consentOf(p, knew); c != nil {

@@ -98,7 +98,7 @@ func (r *reunion) tellDesk(k core.Kind, e *Escalation, p *person) {
 	if p != nil {
 		c = p.Contact
 	}
-	r.t.tellTargets(&r.s, &core.Event{
+	r.t.tellTargets(&r.s, nil, &core.Event{
 		ID: core.FollowID(r.cause+"#identity", r.follow), Kind: k, Tenant: r.t.ID, Number: e.Number, Conversation: e.Conversation,
 		Time: r.at, Accepted: r.at, Source: "bridge", Cause: r.cause, Contact: &c, Escalation: &state,
 	}, e)

@@ -37,6 +37,8 @@ type turn struct {
 	corrected *core.Event // what the CRMs are told of a correction
 	rang      bool        // the timer is due
 
+	back map[*lane]map[string]any // what the CRMs that told of the contact are to have instead
+
 	consents  []*core.Consent // what changed of them, for the CRMs
 	request   bool            // the person asked for a person
 	loop      string          // why it looks as if a machine answers, or ""
@@ -168,8 +170,9 @@ func (t *tenant) received(u *turn) {
 // follows from it.
 func (t *tenant) close(u *turn) {
 	if u.tell != nil {
-		t.toCRM(&u.s, u.tell, u.data)
+		t.toLanes(&u.s, u, u.tell, u.data)
 	}
+	t.writesBack(u)
 	t.tellConsent(u)
 	for _, p := range u.sends {
 		switch {
@@ -195,19 +198,27 @@ func (t *tenant) close(u *turn) {
 		t.sets(u, a)
 	}
 	if u.corrected != nil {
-		t.toCRM(&u.s, u.corrected, nil)
+		t.toLanes(&u.s, u, u.corrected, nil)
 	}
 	if u.changed {
 		u.contactChanged = true
-		t.toCRM(&u.s, u.follow(core.KindContactChanged), nil)
+		t.toLanes(&u.s, u, u.follow(core.KindContactChanged), nil)
 	}
 }
 
-// toCRM adds the event to every CRM lane that wants it; a CRM does not get its
-// own change of a contact. data may be nil.
-func (t *tenant) toCRM(s *store.Settlement, e *core.Event, data []byte) {
+// toCRM adds the event to every CRM lane that wants it, as it is.
+func (t *tenant) toCRM(s *store.Settlement, e *core.Event) { t.toLanes(s, nil, e, nil) }
+
+// toLanes adds the event to every CRM lane that wants it, with what the lane's
+// mapping makes of the person whom u, unless it is nil, is about; a CRM does not get
+// its own change of a contact. data may be nil.
+func (t *tenant) toLanes(s *store.Settlement, u *turn, e *core.Event, data []byte) {
 	for _, l := range t.crm {
 		if !l.wants(e.Kind) || e.Kind == core.KindContactChanged && e.Source == l.crmName() {
+			continue
+		}
+		if own := l.mapped(u, e); own != e {
+			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: mustJSON(own), Value: own})
 			continue
 		}
 		if data == nil {
@@ -238,5 +249,5 @@ func (t *tenant) failed(s *store.Settlement, send *core.Event, why *core.Error) 
 		Status: &core.Status{MessageID: send.ID, Value: core.StatusFailed, Intent: send.ID,
 			Errors: []core.StatusError{{Title: why.Message, Details: why.Hint}}},
 	}
-	t.toCRM(s, e, nil)
+	t.toCRM(s, e)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/spelling"
 )
 
@@ -226,10 +227,21 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		if lane.Pull != 0 && (lane.Pull < time.Minute || lane.Pull > 24*time.Hour) {
 			d.problem(key+".pull", "%v is not between 1m and 24h, nor 0, which is never", lane.Pull)
 		}
+		d.checkMapping(key, &lane)
 		if lane.Idempotency != "" {
 			d.oneOf(key+".idempotency", string(lane.Idempotency),
 				string(core.IdempotencyUpsert), string(core.IdempotencyKey), string(core.IdempotencyNone))
 		}
+	}
+}
+
+func (d *document) checkMapping(key string, lane *Lane) {
+	if lane.Mapping != "" && lane.Mapping != "default" {
+		d.problem(key+".mapping", "%q is not \"default\", the connector's own mapping; rules of your own are [[lanes.map]]", lane.Mapping)
+	}
+	_, problems := mapping.New(lane.Map, false)
+	for _, p := range problems {
+		d.problem(fmt.Sprintf("%s.map[%d].%s", key, p.Rule, p.Key), "%s", p.Text)
 	}
 }
 

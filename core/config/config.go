@@ -209,6 +209,10 @@ type Lane struct {
 	// Pull is how often the CRM is asked what happened there, where the connector
 	// can be; 0 is never.
 	Pull time.Duration `koanf:"pull"`
+	// Mapping is "default" for the connector's suggestions, or empty; Map are rules
+	// of the owner's, which go before them.
+	Mapping string         `koanf:"mapping"`
+	Map     []core.MapRule `koanf:"map"`
 }
 
 // Budget is so many calls of a kind in some time: see [core.Budget].

@@ -66,6 +66,10 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 			want: "wabridge.toml: store.history_days: write a whole number\n" +
 				"wabridge.toml: store.seen_dais: unknown key; did you mean seen_days?"},
 		{name: "whole number", main: "[store]\nseen_days = 8.5\n", want: "wabridge.toml: store.seen_days: write a whole number"},
+		{name: "mapping", tenant: lane + "mapping = \"all\"\n[[lanes.map]]\nfield = \"emial\"\nproperty = \"email\"\n[[lanes.map]]\nfield = \"city\"\nproperty = \"city\"\nvaluess = \"crm\"\n",
+			want: "tenants/a/tenant.toml: lanes[0].map[0].field: there is no field \"emial\"; did you mean email?\n" +
+				"tenants/a/tenant.toml: lanes[0].map[1].valuess: unknown key; did you mean values?\n" +
+				"tenants/a/tenant.toml: lanes[0].mapping: \"all\" is not \"default\", the connector's own mapping; rules of your own are [[lanes.map]]"},
 		{name: "number", tenant: lane + "rate = nan\n", want: "tenants/a/tenant.toml: lanes[0].rate: write a finite number"},
 		{name: "variable of another type", env: []string{"WABRIDGE_STORE__SEEN_DAYS=many"},
 			want: "WABRIDGE_STORE__SEEN_DAYS: write a whole number"},

@@ -84,6 +84,7 @@ func (c *Connector) http() *http.Client {
 type session struct {
 	settings
 	token string
+	reads []string // properties that the lane's mapping reads
 	http  *http.Client
 }
 
@@ -101,7 +102,7 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 			Hint:    "set the secret token: a service key or a private app's access token",
 		}
 	}
-	return &session{settings: *s, token: token, http: c.http()}, nil
+	return &session{settings: *s, token: token, http: c.http(), reads: account.Properties}, nil
 }
 
 // CloseIdleConnections closes the connections that no call uses.

@@ -64,6 +64,13 @@ func (s *settings) watched() []string {
 	return slices.Compact(names)
 }
 
+// watched adds what the lane's mapping reads.
+func (x *session) watched() []string {
+	names := append(x.settings.watched(), x.reads...)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // searched is where the search is.
 type searched struct {
 	// Since is when what was modified is asked for, in milliseconds; High the
@@ -255,6 +262,21 @@ func (x *session) told(p *pulled) (events []core.Event) {
 		}
 		if at := p.changed(x.PullTags).Timestamp; at.After(change.Time) {
 			change.Time = at
+		}
+	}
+	for _, name := range x.reads {
+		if _, there := p.Properties[name]; !there {
+			continue // HubSpot has no such property
+		}
+		change.Fields[name] = p.text(name)
+		if at := p.changed(name).Timestamp; !at.IsZero() {
+			if change.Changed == nil {
+				change.Changed = map[string]time.Time{}
+			}
+			change.Changed[name] = at
+			if at.After(change.Time) {
+				change.Time = at
+			}
 		}
 	}
 	if !change.Time.IsZero() {

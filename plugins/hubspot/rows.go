@@ -139,7 +139,7 @@ func (s *settings) lay(p *plan, st *step) {
 			st.contact.set(s.EscalationProperty, clip(e.Escalation.Reason))
 		}
 	case core.KindConsentChanged:
-		if e.Consent == nil || s.ConsentProperty == "" && s.SuppressedProperty == "" {
+		if e.Consent == nil || s.ConsentProperty == "" && s.SuppressedProperty == "" && len(e.Fields) == 0 {
 			return // not mapped: the bridge's ledger has it
 		}
 		if s.layContact(&p.contacts, st) {
@@ -151,10 +151,13 @@ func (s *settings) lay(p *plan, st *step) {
 			s.layTicket(p, st)
 			return
 		}
-		if e.Kind != core.KindEscalation {
+		if e.Kind != core.KindEscalation && len(e.Fields) == 0 {
 			return // the timeline says that it was
 		}
 		if !s.layContact(&p.contacts, st) {
+			return
+		}
+		if e.Kind != core.KindEscalation {
 			return
 		}
 		s.layEscalation(p, st)

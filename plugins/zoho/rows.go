@@ -164,7 +164,7 @@ func (s *settings) lay(p *plan, st *step) {
 	case core.KindContactChanged:
 		s.layContact(p, st)
 	case core.KindConsentChanged:
-		if e.Consent == nil || s.ConsentField == "" && s.SuppressedField == "" {
+		if e.Consent == nil || s.ConsentField == "" && s.SuppressedField == "" && len(e.Fields) == 0 {
 			return // not mapped: the bridge's ledger has it
 		}
 		if s.layContact(p, st) {
