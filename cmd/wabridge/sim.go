@@ -106,8 +106,13 @@ func simZoho(c *cli.Context) error {
 		RefreshToken: c.String("refresh-token"), Latency: c.Duration("latency"), TokensIn10Min: 10,
 		Bare: c.Bool("bare"), NoMessages: c.Bool("bare"), Concurrency: 20, SubConcurrency: 10,
 	})
-	return runSim(c, sim, nil, []string{
+	notify := func(ctx context.Context) error {
+		sim.Run(ctx, &http.Client{Timeout: 10 * time.Second})
+		return nil
+	}
+	return runSim(c, sim, notify, []string{
 		`# the lane's settings: api_url = "%[1]s", accounts_url = "%[1]s"`,
+		`curl "%[1]s/_sim/edit?module=Contacts" -d '{"Last_Name":"Ana","Phone":"+34600111222"}'   # somebody makes a contact`,
 		`curl "%[1]s/_sim/ledger?module=WhatsApp_Messages"              # what it holds`,
 		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
 		`curl %[1]s/_sim/stats`,

@@ -14,9 +14,12 @@ import (
 )
 
 func TestReadSettings_NamesWhatIsWrong(t *testing.T) {
-	type table struct {
-		BaseURL string       `json:"base_url"`
+	type timing struct {
 		Timeout crm.Duration `json:"timeout"`
+	}
+	type table struct {
+		BaseURL string `json:"base_url"`
+		timing
 	}
 	for _, c := range []struct{ raw, wants string }{
 		{`{"base_ulr":"x"}`, "did you mean base_url?"},

@@ -70,9 +70,11 @@ func unknownSetting(op, key string, names []string) *core.Error {
 
 // settingNames returns the keys of a settings table.
 func settingNames(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Tag.Get("json")
+	var names []string
+	for _, f := range reflect.VisibleFields(t) {
+		if !f.Anonymous { // what is embedded is part of the table
+			names = append(names, f.Tag.Get("json"))
+		}
 	}
 	return names
 }

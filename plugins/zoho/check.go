@@ -48,6 +48,13 @@ func (s *settings) needs() map[string][]need {
 	if s.Escalations != "none" {
 		all[s.work().module] = []need{key("escalation_key", s.EscalationKey)}
 	}
+	for _, n := range s.inboundFields() {
+		contacts = append(contacts, there(n.setting, n.name))
+	}
+	if s.SendModule != "" {
+		all[s.SendModule] = []need{there("send_to_field", s.SendTo), there("send_text_field", s.SendText), there("send_template_field", s.SendTemplate),
+			there("send_language_field", s.SendLanguage), there("send_params_field", s.SendParams)}
+	}
 	all[s.ContactModule] = contacts
 	return all
 }
@@ -68,6 +75,14 @@ func (c *Connector) Check(ctx context.Context, a core.Account) error {
 	if x.Escalations != "none" {
 		modules = append(modules, x.work().module)
 	}
+	if x.SendModule != "" {
+		modules = append(modules, x.SendModule)
+	}
+	if x.pulls() {
+		if _, err := x.userID(ctx); err != nil {
+			return err
+		}
+	}
 	for _, module := range modules {
 		if err := x.prepare(ctx, module, needs[module]); err != nil {
 			return err
@@ -85,8 +100,12 @@ func (x *session) prepare(ctx context.Context, module string, needs []need) *cor
 	fs, err := x.readFields(ctx, module)
 	if err != nil {
 		if err.Vendor == "INVALID_MODULE" {
-			err.Hint = "create the module " + module + " in Zoho (Setup, Modules and Fields) with the fields " + describeNeeds(needs) +
-				`; or name another in settings.message_module, or set settings.mode = "notes"`
+			err.Hint = "create the module " + module + " in Zoho (Setup, Modules and Fields) with the fields " + describeNeeds(needs)
+			if module == x.SendModule {
+				err.Hint += "; or name another in settings.send_module"
+			} else {
+				err.Hint += `; or name another in settings.message_module, or set settings.mode = "notes"`
+			}
 		}
 		return err
 	}

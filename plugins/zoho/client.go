@@ -99,8 +99,9 @@ func hasRows(body []byte) bool {
 	var a struct {
 		Data   []outcome `json:"data"`
 		Fields []outcome `json:"fields"`
+		Watch  []outcome `json:"watch"`
 	}
-	return crm.Decode(body, &a) == nil && len(a.Data)+len(a.Fields) > 0
+	return crm.Decode(body, &a) == nil && len(a.Data)+len(a.Fields)+len(a.Watch) > 0
 }
 
 // watchCredits notes how many of the day's credits are left. Zoho says so from half
@@ -193,6 +194,8 @@ func tooMany(e *core.Error, message string) {
 // scopeFor names the scope that an operation needs.
 func scopeFor(op string) string {
 	for _, s := range []struct{ part, scope string }{
+		{"user", "ZohoCRM.users.READ"},
+		{"watch", "ZohoCRM.notifications.ALL"},
 		{"query", "ZohoCRM.coql.READ, and ZohoCRM.modules.ALL"},
 		{"field", "ZohoCRM.settings.fields.ALL"},
 		{"contact", "ZohoCRM.modules.contacts.ALL"},

@@ -24,7 +24,8 @@ func TestConnector_Conforms(t *testing.T) {
 		server := httptest.NewServer(sim)
 		t.Cleanup(server.Close)
 		settings := func(name, value string) json.RawMessage {
-			m := map[string]string{"api_url": server.URL, "accounts_url": server.URL, "mode": mode}
+			m := map[string]any{"api_url": server.URL, "accounts_url": server.URL, "mode": mode, "pull_tags": true,
+				"pull_fields": map[string]string{"city": "Mailing_City"}}
 			m[name] = value
 			b, err := json.Marshal(m)
 			if err != nil {
@@ -41,6 +42,7 @@ func TestConnector_Conforms(t *testing.T) {
 				"contact_key": settings("contact_key", ""),
 				"mode":        settings("mode", "fax"),
 				"tokn":        settings("tokn", "x"),
+				"send_module": settings("send_module", "no module"),
 			},
 			BadSecrets: map[string]core.Secret{"client_id": "1000.CLIENT", "client_secret": "very-secret", "refresh_token": "1000.revoked"},
 			Records: func() map[string]int {

@@ -62,7 +62,12 @@ func anyOf(conditions []string) string {
 
 // query returns up to maxFound records of a module that fulfil a condition.
 func (x *session) query(ctx context.Context, module, where string, names ...string) ([]found, *core.Error) {
-	text := fmt.Sprintf("select %s from %s where %s limit %d", strings.Join(names, ","), module, where, maxFound)
+	return x.queryUpTo(ctx, maxFound, module, where, names...)
+}
+
+// queryUpTo is query with another limit; an order may follow the condition.
+func (x *session) queryUpTo(ctx context.Context, limit int, module, where string, names ...string) ([]found, *core.Error) {
+	text := fmt.Sprintf("select %s from %s where %s limit %d", strings.Join(names, ","), module, where, limit)
 	body, _ := json.Marshal(map[string]string{"select_query": text}) //nolint:errchkjson // texts
 	var a struct {
 		Data []found `json:"data"`

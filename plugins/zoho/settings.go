@@ -85,6 +85,8 @@ type settings struct {
 	Owners        map[string]string `json:"owners"`
 	OpenStatus    string            `json:"open_status"`
 	ClosedStatus  string            `json:"closed_status"`
+
+	inboundSettings
 }
 
 func defaultSettings() *settings {
@@ -97,6 +99,7 @@ func defaultSettings() *settings {
 		DirectionField: "Direction", BodyField: "Body", TypeField: "Type", MediaField: "Media_URL", TimeField: "Message_Time",
 		StatusField: "Status", StatusTimeField: "Status_Time", StatusErrorField: "Status_Error", NotesField: "WA_Notes",
 		Escalations: "tasks", EscalationKey: "WA_Escalation_ID",
+		inboundSettings: defaultInbound(),
 	}
 }
 
@@ -154,7 +157,10 @@ func (s *settings) check() *core.Error {
 			return crm.BadSetting(settingsOp, "owners."+team, "want the id of a Zoho user: digits")
 		}
 	}
-	return s.checkNames()
+	if err := s.checkNames(); err != nil {
+		return err
+	}
+	return s.inboundSettings.check(s.MessageModule)
 }
 
 // named is a setting that names a field or a module.

@@ -19,6 +19,13 @@
 // a person who is known and unchanged costs no write, and their record's
 // Modified_Time, by which others look for changes, stays.
 //
+// # What happens in Zoho
+//
+// A query about when records were modified, at every pull, finds all that changed;
+// Zoho's notifications only make it known sooner, so that nothing depends on them:
+// see inbound.go. A record's timeline tells which field was changed, when and by
+// whom: see told.go.
+//
 // # Calls
 //
 // A batch of 100 messages of 100 known people costs two calls: the query, and the
@@ -94,6 +101,8 @@ type account struct {
 
 	mu      sync.Mutex
 	fields  map[string]*fields // of modules
+	user    string             // the id of the user whose token it is
+	unheard time.Time          // when Zoho last refused to notify us
 	credits int                // what was left of the day's, -1 when unknown
 	seen    time.Time          // when that was
 }
@@ -120,6 +129,8 @@ type session struct {
 	known *account
 	token string
 	http  *http.Client
+	// also are the fields that the lane's mapping reads.
+	also []string
 }
 
 // open reads the account. Its errors pause the lane rather than lose its events.
@@ -138,5 +149,5 @@ func (c *Connector) open(a core.Account) (*session, *core.Error) {
 			Message: "no access token", Hint: "set the secrets client_id, client_secret and refresh_token of a self client",
 		}
 	}
-	return &session{settings: s, known: c.account(a, s), token: token, http: c.http()}, nil
+	return &session{settings: s, known: c.account(a, s), token: token, http: c.http(), also: a.Properties}, nil
 }

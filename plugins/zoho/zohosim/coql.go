@@ -1,6 +1,7 @@
 package zohosim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // What a query may hold, by Zoho's page on COQL's limitations.
@@ -20,9 +22,9 @@ const (
 // condition is what a record must fulfil.
 type condition func(*record) bool
 
-// query reads one query: select FIELDS from MODULE where CONDITIONS limit N. Of
-// COQL it knows =, in, like, is null, is not null, and, or; three conditions and
-// more must be bracketed in pairs.
+// query reads one query: select FIELDS from MODULE where CONDITIONS order by FIELD
+// asc|desc limit N. Of COQL it knows =, <, <=, >, >= of times and ids, in, like, is
+// null, is not null, and, or; three conditions and more must be bracketed in pairs.
 type query struct {
 	words    []string
 	i        int
@@ -32,6 +34,8 @@ type query struct {
 	where    condition
 	// among, unless nil, are all records that can fulfil where: found by a unique field.
 	among []*record
+	order string
+	desc  bool
 	limit int
 }
 
@@ -63,6 +67,15 @@ func (s *Sim) coql(c *call) {
 	records := q.module.records
 	if q.among != nil {
 		records = q.among
+	}
+	if q.order != "" {
+		records = slices.Clone(records)
+		slices.SortStableFunc(records, func(a, b *record) int {
+			if q.desc {
+				a, b = b, a
+			}
+			return cmp.Compare(a.number(q.order), b.number(q.order))
+		})
 	}
 	for _, r := range records {
 		if r.deleted || !q.where(r) {
@@ -117,6 +130,18 @@ func (q *query) read(s *Sim, text string) error {
 	if q.criteria > maxCriteria {
 		return errors.New("maximum of 25 criteria are allowed")
 	}
+	if q.take("order") {
+		if !q.take("by") {
+			return errSyntax
+		}
+		q.order = q.next()
+		if !slices.Contains([]string{"id", "Modified_Time", "Created_Time"}, q.order) {
+			return errSyntax // it sorts by others, too
+		}
+		if q.desc = q.take("desc"); !q.desc {
+			q.take("asc")
+		}
+	}
 	if q.take("limit") {
 		if q.limit, err = strconv.Atoi(q.next()); err != nil || q.limit < 1 || q.limit > 2000 {
 			return errSyntax
@@ -129,7 +154,7 @@ func (q *query) read(s *Sim, text string) error {
 }
 
 func (q *query) field(name string) error {
-	if q.module.byName[name] == nil && !slices.Contains([]string{"id", "Modified_Time", "Created_Time"}, name) {
+	if q.module.byName[name] == nil && !slices.Contains([]string{"id", "Modified_Time", "Created_Time", "Modified_By", "Created_By"}, name) {
 		return errSyntax
 	}
 	return nil
@@ -186,10 +211,20 @@ func (q *query) one() (condition, error) {
 		return nil, errors.New("column given seems to be invalid: " + name)
 	}
 	value := func(r *record) string {
-		if name == "id" {
+		switch name {
+		case "id":
 			return r.id
+		case "Modified_Time", "Created_Time", "Modified_By", "Created_By":
+			return strings.ToLower(text(r.shown([]string{name})[name]))
 		}
 		return strings.ToLower(text(r.values[name]))
+	}
+	if slices.Contains([]string{"id", "Modified_Time", "Created_Time"}, name) && q.i < len(q.words) && strings.Trim(q.words[q.i], "<=>") == "" {
+		operator := q.next()
+		if operator != "=" && q.take("=") {
+			operator += "="
+		}
+		return q.compare(name, operator)
 	}
 	switch {
 	case q.take("="):
@@ -211,6 +246,45 @@ func (q *query) one() (condition, error) {
 		return q.in(f, value)
 	}
 	return nil, errSyntax
+}
+
+// compare reads what a time or an id is compared with.
+func (q *query) compare(name, operator string) (condition, error) {
+	literal, err := q.literal()
+	if err != nil {
+		return nil, err
+	}
+	var want int64
+	if name == "id" {
+		want, err = strconv.ParseInt(literal, 10, 64)
+	} else {
+		var at time.Time
+		at, err = time.Parse("2006-01-02T15:04:05-07:00", strings.ToUpper(literal))
+		want = at.Unix()
+	}
+	if err != nil {
+		return nil, errors.New("invalid value for the column: " + name)
+	}
+	holds := map[string]func(int) bool{
+		"=": func(n int) bool { return n == 0 }, "<": func(n int) bool { return n < 0 }, ">": func(n int) bool { return n > 0 },
+		"<=": func(n int) bool { return n <= 0 }, ">=": func(n int) bool { return n >= 0 },
+	}[operator]
+	if holds == nil {
+		return nil, errSyntax
+	}
+	return func(r *record) bool { return holds(cmp.Compare(r.number(name), want)) }, nil
+}
+
+// number is an id, or a time in seconds, which is all that Zoho keeps of it.
+func (r *record) number(name string) int64 {
+	switch name {
+	case "Modified_Time":
+		return r.modified.Unix()
+	case "Created_Time":
+		return r.created.Unix()
+	}
+	n, _ := strconv.ParseInt(r.id, 10, 64)
+	return n
 }
 
 func (q *query) in(f *Field, value func(*record) string) (condition, error) {

@@ -222,6 +222,18 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 		}
 		s.SetLatency(d)
 		reply(d.String())
+	case "POST edit":
+		var values map[string]any
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&values); err != nil {
+			http.Error(w, "want a JSON object of fields", http.StatusBadRequest)
+			return
+		}
+		id, err := s.Edit(Person, r.URL.Query().Get("module"), r.URL.Query().Get("id"), values)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(map[string]string{"id": id})
 	case "GET ledger":
 		records := s.Records(r.URL.Query().Get("module"))
 		if records == nil {

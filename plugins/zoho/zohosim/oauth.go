@@ -142,8 +142,11 @@ func (s *Sim) admit(c *call) (release func(), ok bool) {
 	write := c.r.Method != http.MethodGet && c.path[0] != "coql" && c.path[0] != "settings"
 	sub := c.path[0] == "coql" || strings.HasSuffix(c.r.URL.Path, "/search") || write && rows > 10
 	cost := 1
-	if write {
+	switch {
+	case write:
 		cost = (rows + 9) / 10
+	case len(c.path) == 2 && c.path[1] == "deleted":
+		cost = 2
 	}
 	l := &s.limit
 	l.mu.Lock()

@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// maxRows is how many rows a write may have.
-const maxRows = 100
+// maxRows is how many rows a write may have, and maxFields how many fields a read.
+const (
+	maxRows   = 100
+	maxFields = 50
+)
 
 // stamp is how Zoho writes times: with the organisation's offset.
 func stamp(t time.Time) string {
@@ -146,14 +149,13 @@ func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[str
 	}
 	action, message := "insert", "record added"
 	if r == nil {
-		r = s.state.create(m, values, now)
+		r = s.state.create(m, values, now, Own)
 	} else {
-		s.state.set(m, r, values, now)
+		s.state.set(m, r, values, now, Own)
 		action, message = "update", "record updated"
 	}
-	by := map[string]any{"id": "5500000000000000001", "name": "wabridge"}
 	answer = answered{Code: "SUCCESS", Status: "success", Message: message, Details: map[string]any{"id": r.id,
-		"Created_Time": stamp(r.created), "Modified_Time": stamp(r.modified), "Created_By": by, "Modified_By": by}}
+		"Created_Time": stamp(r.created), "Modified_Time": stamp(r.modified), "Created_By": r.createdBy, "Modified_By": r.modifiedBy}}
 	if verb == "upsert" {
 		answer.Action, answer.Field = action, field
 	}
@@ -180,12 +182,7 @@ func (s *Sim) remove(c *call) {
 			failed++
 			continue
 		}
-		r.deleted = true
-		for name, values := range m.unique {
-			if values[fold(r.values[name])] == r {
-				delete(values, fold(r.values[name]))
-			}
-		}
+		s.state.delete(m, r, time.Now(), Own)
 		answers[i] = answered{Code: "SUCCESS", Details: map[string]any{"id": id}, Message: "record deleted", Status: "success"}
 	}
 	s.state.mu.Unlock()
@@ -206,6 +203,16 @@ func (r *record) shown(fields []string) map[string]any {
 			out[f] = stamp(r.modified)
 		case "Created_Time":
 			out[f] = stamp(r.created)
+		case "Modified_By":
+			out[f] = r.modifiedBy
+		case "Created_By":
+			out[f] = r.createdBy
+		case "Tag":
+			tags := []map[string]any{}
+			for i, name := range r.tags {
+				tags = append(tags, map[string]any{"name": name, "id": itoa(7000 + i), "color_code": nil})
+			}
+			out[f] = tags
 		default:
 			out[f] = r.values[f]
 		}
@@ -216,7 +223,7 @@ func (r *record) shown(fields []string) map[string]any {
 // page answers with the records that match, a page at a time.
 func (s *Sim) page(c *call, m *module, match func(*record) bool) {
 	q := c.r.URL.Query()
-	if q.Get("fields") == "" {
+	if n := strings.Count(q.Get("fields"), ","); q.Get("fields") == "" || n >= maxFields {
 		c.fail(http.StatusBadRequest, failure("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", map[string]any{"param_name": "fields"}))
 		return
 	}
@@ -258,10 +265,18 @@ func (s *Sim) page(c *call, m *module, match func(*record) bool) {
 	c.answer(http.StatusOK, map[string]any{"data": data, "info": map[string]any{"per_page": size, "page": page, "count": len(data), "more_records": more}})
 }
 
+// list serves the records of a module, all of them or those of ?ids=.
 func (s *Sim) list(c *call) {
-	if m := s.module(c, c.path[0]); m != nil {
-		s.page(c, m, func(*record) bool { return true })
+	m := s.module(c, c.path[0])
+	if m == nil {
+		return
 	}
+	ids := strings.Split(c.r.URL.Query().Get("ids"), ",")
+	if len(ids) > maxRows {
+		c.fail(http.StatusBadRequest, failure("INVALID_DATA", "invalid data", map[string]any{"param_name": "ids"}))
+		return
+	}
+	s.page(c, m, func(r *record) bool { return ids[0] == "" || slices.Contains(ids, r.id) })
 }
 
 func (s *Sim) relatedNotes(c *call) {
@@ -326,10 +341,7 @@ func (s *Sim) tags(c *call) {
 				c.fail(http.StatusBadRequest, failure("INVALID_DATA", "invalid data", map[string]any{"api_name": "name", "maximum_length": 25}))
 				return
 			}
-			r.tags = slices.DeleteFunc(r.tags, func(have string) bool { return have == t.Name })
-			if c.path[2] == "add_tags" {
-				r.tags = append(r.tags, t.Name)
-			}
+			s.state.tag(m, r, t.Name, c.path[2] == "add_tags", time.Now(), Own)
 		}
 		answers[i] = answered{Code: "SUCCESS", Details: map[string]any{"id": id, "tags": r.tags}, Message: "tags updated successfully", Status: "success"}
 	}

@@ -1,6 +1,6 @@
 // Package zohosim imitates the part of Zoho CRM's API (v8) that a connector uses:
 // the token endpoint, upserts with real uniqueness, COQL, search that lags, Notes,
-// Tasks, Cases, tags, fields and modules. It refuses what Zoho refuses, in Zoho's
+// Tasks, Cases, tags, fields, modules, timelines, deleted records and notifications. It refuses what Zoho refuses, in Zoho's
 // words, and can misbehave on demand (see [Fault]).
 //
 // A Sim is an [http.Handler] that serves both hosts of a data centre, accounts and
@@ -50,6 +50,12 @@ type Options struct {
 	NoMessages bool
 	// Bare leaves out the connector's fields on Contacts, Tasks and Cases, too.
 	Bare bool
+	// NotifyTries is how often a notification is sent whose receiver does not answer
+	// 2xx, NotifyWait apart; 0 is once. Zoho promises nothing. NotifyTwice sends each
+	// twice: no promise against that, either.
+	NotifyTries int
+	NotifyWait  time.Duration
+	NotifyTwice bool
 	// History names the fields whose writes the ledger keeps; empty is Status.
 	History []string
 }
@@ -64,6 +70,8 @@ const (
 	ScopeFields   = "ZohoCRM.settings.fields.ALL"
 	ScopeModules  = "ZohoCRM.settings.modules.ALL"
 	ScopeCOQL     = "ZohoCRM.coql.READ"
+	ScopeUsers    = "ZohoCRM.users.READ"
+	ScopeNotify   = "ZohoCRM.notifications.ALL"
 )
 
 // maxBody bounds a request's body.
@@ -89,6 +97,8 @@ type Stats struct {
 	Faults   map[string]int `json:"faults"` // by kind
 	Credits  int            `json:"credits"`
 	Rows     int            `json:"rows"` // of writes
+	// Notified counts notifications by what was answered; 0 is nothing.
+	Notified map[int]int `json:"notified"`
 }
 
 // New returns an account with the modules Contacts, Notes, Tasks, Cases and
@@ -106,7 +116,7 @@ func New(o Options) *Sim {
 	if len(o.History) == 0 {
 		o.History = []string{"Status"}
 	}
-	s := &Sim{opts: o, stats: Stats{Requests: map[string]int{}, Statuses: map[int]int{}, Faults: map[string]int{}}}
+	s := &Sim{opts: o, stats: Stats{Requests: map[string]int{}, Statuses: map[int]int{}, Faults: map[string]int{}, Notified: map[int]int{}}}
 	s.delay.Store(int64(o.Latency))
 	s.state.init(&s.opts)
 	return s
@@ -118,6 +128,7 @@ func (s *Sim) Stats() Stats {
 	defer s.mu.Unlock()
 	v := s.stats
 	v.Requests, v.Statuses, v.Faults = maps.Clone(v.Requests), maps.Clone(v.Statuses), maps.Clone(v.Faults)
+	v.Notified = maps.Clone(v.Notified)
 	return v
 }
 
@@ -144,6 +155,7 @@ type call struct {
 //
 //	GET    /_sim/stats                    [Stats]
 //	GET    /_sim/ledger?module=Contacts   a [Record] a line, in order of creation
+//	POST   /_sim/edit?module=Contacts     a person edits record ?id=, or makes one
 //	GET    /_sim/faults                   the [Fault]s in force
 //	POST   /_sim/faults                   adds one, or a list
 //	DELETE /_sim/faults                   ends them all
@@ -221,6 +233,10 @@ func (s *Sim) route(c *call) {
 		s.createFields(c)
 	case what == "GET settings/modules":
 		s.modules(c)
+	case what == "GET users":
+		s.users(c)
+	case rest == "actions/watch":
+		s.watches(c)
 	case len(c.path) == 2 && c.path[1] == "upsert" && c.r.Method == http.MethodPost:
 		s.write(c, "upsert")
 	case len(c.path) == 2 && c.path[1] == "search" && c.r.Method == http.MethodGet:
@@ -233,6 +249,10 @@ func (s *Sim) route(c *call) {
 		s.remove(c)
 	case len(c.path) == 1 && c.r.Method == http.MethodGet:
 		s.list(c)
+	case len(c.path) == 2 && c.path[1] == "deleted" && c.r.Method == http.MethodGet:
+		s.deleted(c)
+	case len(c.path) == 3 && c.path[2] == "__timeline" && c.r.Method == http.MethodGet:
+		s.timeline(c)
 	case len(c.path) == 3 && c.path[1] == "actions" && c.r.Method == http.MethodPost:
 		s.tags(c)
 	case len(c.path) == 3 && c.path[2] == "Notes" && c.r.Method == http.MethodGet:

@@ -29,6 +29,7 @@ type state struct {
 	modules map[string]*module
 	ids     int64
 	seq     int64
+	watch   watch
 }
 
 type module struct {
@@ -48,6 +49,10 @@ type record struct {
 	history           []Write
 	tags              []string
 	deleted           bool
+	// Who made, changed and deleted it, and all that was done to it, the oldest first.
+	createdBy, modifiedBy, deletedBy Editor
+	deletedAt                        time.Time
+	timeline                         []entry
 	// indexed is what search sees until the lag after modified has passed.
 	indexed map[string]any
 	locked  bool
@@ -55,6 +60,7 @@ type record struct {
 
 func (s *state) init(o *Options) {
 	s.opts, s.modules, s.ids = o, map[string]*module{}, 5_500_000_000_000
+	s.watch = watch{channels: map[string]*channel{}, wake: make(chan struct{}, 1)}
 	text := func(name string, length int) Field {
 		return Field{Name: name, Type: "text", Length: length, Custom: true}
 	}
@@ -135,7 +141,7 @@ func (s *Sim) RemoveField(module, name string) {
 func (s *Sim) AddRecord(module string, values map[string]any) string {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	return s.state.create(s.state.modules[module], values, time.Now()).id
+	return s.state.create(s.state.modules[module], values, time.Now(), Person).id
 }
 
 // Lock locks a record: writes to it are refused.
@@ -231,16 +237,30 @@ func (f *Field) refuses(v any) string {
 // fold is how unique values are compared.
 func fold(v any) string { s, _ := v.(string); return strings.ToLower(s) }
 
-func (s *state) create(m *module, values map[string]any, now time.Time) *record {
+func (s *state) create(m *module, values map[string]any, now time.Time, by Editor) *record {
 	s.ids++
-	r := &record{id: strconv.FormatInt(s.ids, 10) + "000", values: map[string]any{}, created: now}
+	r := &record{id: strconv.FormatInt(s.ids, 10) + "000", values: map[string]any{}, created: now, createdBy: by}
 	m.records, m.byID[r.id] = append(m.records, r), r
-	s.set(m, r, values, now)
+	s.put(m, r, values, now)
+	r.did("added", now, by, nil)
+	s.notify(m, r, "insert", nil)
 	return r
 }
 
 // set writes values that were checked. The caller holds the lock.
-func (s *state) set(m *module, r *record, values map[string]any, now time.Time) {
+func (s *state) set(m *module, r *record, values map[string]any, now time.Time, by Editor) {
+	var changes []change
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if f := m.byName[name]; f != nil && !f.ReadOnly && text(r.values[name]) != text(values[name]) {
+			changes = append(changes, change{name, text(r.values[name]), text(values[name])})
+		}
+	}
+	s.put(m, r, values, now)
+	r.did("updated", now, by, changes)
+	s.notify(m, r, "update", changes)
+}
+
+func (s *state) put(m *module, r *record, values map[string]any, now time.Time) {
 	s.seq++
 	if now.Sub(r.modified) >= s.opts.SearchLag {
 		r.indexed = maps.Clone(r.values)
@@ -289,6 +309,8 @@ func text(v any) string {
 		return strings.Join(parts, ";")
 	case map[string]any:
 		return text(v["id"])
+	case Editor:
+		return v.ID
 	}
 	return ""
 }
