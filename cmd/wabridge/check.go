@@ -72,7 +72,7 @@ func check(c *cli.Context) error {
 	k.dataDir()
 	k.scripts()
 	for name, p := range cfg.Plugins {
-		l := plugin.Launcher{Path: p.Path, SHA256: p.SHA256}
+		l := pinned(p)
 		k.add("plugin "+name, p.Path, l.Verify(), exitConfig)
 	}
 	for _, t := range cfg.Tenants {
@@ -284,7 +284,7 @@ func askPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l confi
 	launch, ok := builtin(l.Connector)
 	if !ok {
 		p := cfg.Plugins[l.Connector]
-		launch = plugin.Launcher{Path: p.Path, SHA256: p.SHA256}
+		launch = pinned(p)
 	}
 	host := plugin.NewHost(plugin.HostOptions{
 		Name: l.Connector, Tenant: t.ID, Lane: l.Name, Launch: launch,

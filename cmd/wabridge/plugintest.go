@@ -23,20 +23,23 @@ import (
 // those that are built in.
 func pluginCommand() *cli.Command {
 	return &cli.Command{
-		Name: "plugin", Usage: "for authors of connectors: say whether a plugin does what it must", Action: group("plugin"),
-		Description: "Example:\n   wabridge plugin test ./acme-crm --badge conformance.json",
-		Subcommands: []*cli.Command{pluginNewCommand(), pluginTestCommand(), {
-			Name: "serve", Hidden: true, Usage: "for the bridge: run a connector that is built in", ArgsUsage: "NAME",
-			Action: func(c *cli.Context) error {
-				name := c.Args().First()
-				newConnector := connectors[name]
-				if newConnector == nil || c.NArg() != 1 {
-					return misused("plugin serve: want one of %s", strings.Join(connectorNames(), ", "))
-				}
-				plugin.Serve(newConnector())
-				return nil
-			},
-		}},
+		Name: "plugin", Usage: "write, test, install and replace connectors that are not built in", Action: group("plugin"),
+		Description: "Examples:\n   wabridge plugin new acme --lang python\n   wabridge plugin test ./acme\n   wabridge plugin install ./acme",
+		Subcommands: []*cli.Command{
+			pluginNewCommand(), pluginTestCommand(), pluginSealCommand(), pluginVerifyCommand(), pluginInstallCommand(), pluginListCommand(),
+			pluginSwitchCommand("enable", "let an installed plugin run again", false), pluginSwitchCommand("disable", "stop an installed plugin; what is for it waits", true),
+			pluginUpgradeCommand(), pluginRollbackCommand(), pluginRemoveCommand(), {
+				Name: "serve", Hidden: true, Usage: "for the bridge: run a connector that is built in", ArgsUsage: "NAME",
+				Action: func(c *cli.Context) error {
+					name := c.Args().First()
+					newConnector := connectors[name]
+					if newConnector == nil || c.NArg() != 1 {
+						return misused("plugin serve: want one of %s", strings.Join(connectorNames(), ", "))
+					}
+					plugin.Serve(newConnector())
+					return nil
+				},
+			}},
 	}
 }
 

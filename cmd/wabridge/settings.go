@@ -25,7 +25,10 @@ var (
 )
 
 // load reads the configuration, with what the flags say.
-func load(c *cli.Context) (*config.Config, error) {
+func load(c *cli.Context) (*config.Config, error) { return loadKnowing(c, connectorNames()) }
+
+// loadKnowing reads it when these connectors are built in; nil: lanes may name any.
+func loadKnowing(c *cli.Context, known []string) (*config.Config, error) {
 	path := c.String("config")
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, config.FileName)
@@ -41,7 +44,7 @@ func load(c *cli.Context) (*config.Config, error) {
 	if c.IsSet("listen") {
 		flags["web.listen"] = c.String("listen")
 	}
-	return config.Load(path, config.Options{Connectors: connectorNames(), Flags: flags})
+	return config.Load(path, config.Options{Connectors: known, Flags: flags})
 }
 
 // logger returns the logger that the configuration asks for.

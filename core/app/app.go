@@ -61,7 +61,7 @@ type App struct {
 	log     *slog.Logger
 	store   *boltstore.Store
 	engine  *script.Engine
-	hosts   []*plugin.Host
+	plugins *plugins
 	broker  *broker.Broker
 	web     *web.Server
 	watch   *watcher
@@ -109,6 +109,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Command: a.o.Worker, Soft: cfg.Script.Soft, Hard: cfg.Script.Hard, MemoryLimit: uint64(cfg.Script.Memory),
 		Log: a.o.Log, Registerer: reg,
 	})
+	a.plugins = newPlugins(cfg, a.o.Log)
 	a.watch = newWatcher(a.engine, cfg.Tenants, a.o.Log)
 	a.shadows = newShadows(a.engine, script.New(script.Options{
 		Command: a.o.Worker, Soft: cfg.Script.Soft, Hard: cfg.Script.Hard, MemoryLimit: uint64(cfg.Script.Memory),
@@ -194,7 +195,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 				return now
 			}, Tokens: kept, Log: a.o.Log, Registerer: reg,
 		})
-		a.hosts = append(a.hosts, host)
+		a.plugins.lanes = append(a.plugins.lanes, lanePlugin{host: host, tenant: t.ID, lane: l.Name, connector: l.Connector})
 		var budgets []core.Budget
 		for _, b := range l.Budgets {
 			budgets = append(budgets, core.Budget(b))
@@ -238,15 +239,16 @@ func accounts(tenants []config.Tenant) map[string][]string {
 
 func (a *App) launcher(name string) (plugin.Launcher, bool) {
 	if p, ok := a.o.Config.Plugins[name]; ok {
-		return plugin.Launcher{Path: p.Path, SHA256: p.SHA256}, true
+		return launcherOf(p), true
 	}
 	return a.o.Builtin(name)
 }
 
-// tenantInfo describes a tenant's script for people.
+// tenantInfo describes a tenant's script and plugins for people.
 func (a *App) tenantInfo(tenant string) broker.TenantInfo {
 	info := a.watch.info(tenant)
 	info.Shadow = a.shadows.info(tenant)
+	info.Plugins = a.plugins.info(tenant)
 	return info
 }
 
@@ -309,7 +311,7 @@ func (a *App) Run(ctx context.Context) error {
 
 	start("store", a.store.Run)
 	start("scripts", a.engine.Run)
-	start("plugins", a.runHosts)
+	start("plugins", a.plugins.Run)
 	start("shadows", a.shadows.Run)
 	a.watch.load(ctx)
 	start("script files", a.watch.Run)
@@ -325,20 +327,6 @@ func (a *App) Run(ctx context.Context) error {
 		err = nil // asked to stop
 	}
 	return errors.Join(err, a.store.Close())
-}
-
-// runHosts runs the plugins' hosts; they stop side by side.
-func (a *App) runHosts(ctx context.Context) error {
-	var wg sync.WaitGroup
-	for _, h := range a.hosts {
-		wg.Go(func() {
-			if err := h.Run(ctx); err != nil && ctx.Err() == nil {
-				a.log.Error("a plugin's host ended", "error", err)
-			}
-		})
-	}
-	wg.Wait()
-	return nil
 }
 
 // OpaqueKey returns the key of the bridge whose data are in a folder: what

@@ -143,6 +143,28 @@ type TenantInfo struct {
 	ScriptError string `json:"script_error,omitempty"`
 	// Shadow is the version that decides beside it, nil when none does.
 	Shadow *ShadowInfo `json:"shadow,omitempty"`
+	// Plugins are the processes behind its CRM lanes.
+	Plugins []PluginInfo `json:"plugins,omitempty"`
+}
+
+// PluginInfo describes the process behind a lane.
+type PluginInfo struct {
+	Lane      string `json:"lane"`
+	Connector string `json:"connector"`
+	// Phase is starting, running, backoff, quarantined, disabled or stopped.
+	Phase   string `json:"phase"`
+	Version string `json:"version,omitempty"`
+	// SHA256 is what the process was started from: empty for what is built in.
+	// Wanted is what the next one is started from.
+	SHA256  string `json:"sha256,omitempty"`
+	Wanted  string `json:"wanted,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	Starts  int    `json:"starts"`
+	Crashes int    `json:"crashes"`
+	// Error is why the last of the crashes happened, Refused why a new version is not
+	// taken up: the one before goes on.
+	Error   string `json:"error,omitempty"`
+	Refused string `json:"refused,omitempty"`
 }
 
 // ShadowInfo describes a version whose decisions are compared and thrown away.

@@ -148,6 +148,9 @@ func (d *document) checkPlugins(plugins map[string]Plugin) {
 		if slices.Contains(d.opts.Connectors, name) {
 			d.problem(key, "a connector of this name is built in: take another")
 		}
+		if p.Installed {
+			continue // it was checked when it was installed, and is again when it is started
+		}
 		if info, err := os.Stat(p.Path); p.Path == "" {
 			d.problem(key+".path", "is missing")
 		} else if err != nil || !info.Mode().IsRegular() && !info.IsDir() {

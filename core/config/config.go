@@ -117,6 +117,10 @@ type Plugin struct {
 	Path string `koanf:"path"`
 	// SHA256 is what the file, or the manifest, must hash to, in lower-case hexadecimal.
 	SHA256 string `koanf:"sha256"`
+	// Installed: it is in the lock of the data folder, not in the configuration.
+	// Disabled, in the lock, means that it does not run.
+	Installed bool `koanf:"-"`
+	Disabled  bool `koanf:"-"`
 }
 
 // Tenant is one business: tenants/<id>/tenant.toml.

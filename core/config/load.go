@@ -18,6 +18,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/installed"
 	"github.com/wabridge/wabridge/core/spelling"
 )
 
@@ -147,11 +148,32 @@ func (l *loader) load(path string) *Config {
 		cfg.Plugins[name] = p
 	}
 
+	d.installed(cfg)
+
 	// A wrong path is one problem, not also one of missing tenants.
 	if _, err := os.Stat(abs); err == nil {
 		l.tenants(cfg, d, filepath.Join(filepath.Dir(path), TenantsDir))
 	}
 	return cfg
+}
+
+// installed adds the plugins of the data folder's lock.
+func (d *document) installed(cfg *Config) {
+	lock, err := installed.Read(cfg.DataDir)
+	if err != nil {
+		d.problem("plugins", "%v", err)
+		return
+	}
+	for name, p := range lock.Plugins {
+		if _, ok := cfg.Plugins[name]; ok {
+			d.problem("plugins."+name, "is installed too: remove it here, or with wabridge plugin remove %s", name)
+			continue
+		}
+		if cfg.Plugins == nil {
+			cfg.Plugins = map[string]Plugin{}
+		}
+		cfg.Plugins[name] = Plugin{Path: installed.Dir(cfg.DataDir, name, p.SHA256), SHA256: p.SHA256, Installed: true, Disabled: p.Disabled}
+	}
 }
 
 // tenants reads the folder of tenants, named as the owner would.

@@ -86,6 +86,7 @@ const (
 	PhaseRunning     Phase = "running"     // a process is ready for calls
 	PhaseBackoff     Phase = "backoff"     // it died, and is started again soon
 	PhaseQuarantined Phase = "quarantined" // it died too often, and is left alone for long
+	PhaseDisabled    Phase = "disabled"    // somebody does not want it to run
 	PhaseStopped     Phase = "stopped"     // Run returns, or has returned
 )
 
@@ -93,9 +94,11 @@ const (
 type State struct {
 	Phase Phase     `json:"phase"`
 	Since time.Time `json:"since"`
-	// PID and Version are those of the process that is ready, else zero.
+	// PID and Version are those of the process that is ready, else zero. SHA256 is the
+	// Launcher's that started it; empty for one that is built in.
 	PID     int    `json:"pid,omitempty"`
 	Version string `json:"version,omitempty"`
+	SHA256  string `json:"sha256,omitempty"`
 	// Starts counts the processes that became ready, Crashes those that died,
 	// hung or could not be started.
 	Starts  int `json:"starts"`
@@ -104,6 +107,11 @@ type State struct {
 	LastError string `json:"last_error,omitempty"`
 	// Retry is when the next process is started, in backoff and quarantine.
 	Retry time.Time `json:"retry,omitzero"`
+	// Wanted is the SHA256 of the Launcher that the next process is started by.
+	Wanted string `json:"wanted,omitempty"`
+	// Refused is why the process was not replaced when that was asked for last: the old
+	// one goes on. Empty when it was.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Host keeps one plugin process alive for one lane, and is that lane's sink. Its
@@ -120,6 +128,7 @@ type Host struct {
 	restart chan struct{} // has one when a restart was asked for
 
 	mu      sync.Mutex
+	launch  Launcher
 	state   State
 	current *instance           // ready for calls, or nil
 	info    *core.ConnectorInfo // of the latest instance
@@ -135,9 +144,9 @@ func NewHost(o HostOptions) *Host {
 		o:       o,
 		log:     o.Log.With("plugin", o.Name, "tenant", o.Tenant, "lane", o.Lane),
 		metrics: newMetrics(o.Registerer, o.Name, o.Tenant, o.Lane),
-		restart: make(chan struct{}, 1),
+		restart: make(chan struct{}, 1), launch: o.Launch,
 		changed: make(chan struct{}),
-		state:   State{Phase: PhaseStarting, Since: time.Now()},
+		state:   State{Phase: PhaseStarting, Since: time.Now(), Wanted: o.Launch.SHA256},
 	}
 	h.keeper = newKeeper(h)
 	return h
@@ -158,6 +167,24 @@ func (h *Host) Restart() {
 	case h.restart <- struct{}{}:
 	default: // asked for already
 	}
+}
+
+// Use has the next process started by another Launcher, and asks for it now: see
+// [Host.Restart]. When the new one does not start, the old process goes on (see
+// State.Refused), and what is started later is tried by the new Launcher. One that is
+// Disabled ends the process.
+func (h *Host) Use(l Launcher) {
+	h.mu.Lock()
+	h.launch = l
+	h.state.Wanted, h.state.Refused = l.SHA256, ""
+	h.mu.Unlock()
+	h.Restart()
+}
+
+func (h *Host) launcher() Launcher {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.launch
 }
 
 // account is the account of a call now.
@@ -201,7 +228,7 @@ func (h *Host) acquire(ctx context.Context) (*instance, *core.Error) {
 		state, changed := h.state, h.changed
 		h.mu.Unlock()
 
-		if state.Phase == PhaseQuarantined || state.Phase == PhaseStopped {
+		if state.Phase == PhaseQuarantined || state.Phase == PhaseStopped || state.Phase == PhaseDisabled {
 			return nil, h.notReady(state)
 		}
 		if timeout == nil {
@@ -223,12 +250,16 @@ func (h *Host) acquire(ctx context.Context) (*instance, *core.Error) {
 func (h *Host) notReady(s State) *core.Error {
 	e := core.Errorf(core.CodeUnavailable, "plugin", "plugin %s is not ready (%s)", h.o.Name, s.Phase)
 	e.Source, e.Scope = core.SourceBridge, core.ScopeLane
+	if s.Phase == PhaseDisabled {
+		e.Hint = "wabridge plugin enable " + h.o.Name + " lets it run again"
+		return e
+	}
 	if s.LastError != "" {
 		e.Message = clean(e.Message+": "+s.LastError, maxMessageText)
 	}
 	if s.Phase == PhaseQuarantined {
+		// Without RetryAfter: somebody may mend it long before the pause is over.
 		e.Hint = "it died too often: mend what its last error says, then restart the plugin"
-		e.RetryAfter = max(0, time.Until(s.Retry))
 	}
 	return e
 }

@@ -292,7 +292,7 @@ func TestHost_QuarantinesAPluginThatKeepsCrashing(t *testing.T) {
 	j.wait(t, "plugin quarantined", "level=ERROR")
 
 	r := act(t, h, "ok") // does not wait
-	if e := r.Err; e == nil || e.Code != core.CodeUnavailable || e.Holds() != core.ScopeLane || e.RetryAfter <= 0 || e.Hint == "" {
+	if e := r.Err; e == nil || e.Code != core.CodeUnavailable || e.Holds() != core.ScopeLane || e.RetryAfter != 0 || e.Hint == "" {
 		t.Errorf("a call gets %+v, want unavailable for the lane, with a hint", r.Err)
 	}
 	if _, err := h.Info(t.Context()); core.CodeOf(err) != core.CodeUnavailable {

@@ -25,6 +25,7 @@ import (
 // a new one, with a new go-plugin client, for each start.
 type instance struct {
 	info    core.ConnectorInfo
+	sha256  string // of what it was started from, if that was pinned
 	process *process
 	client  connectorpb.Client
 	health  grpc_health_v1.HealthClient

@@ -45,6 +45,9 @@ type Launcher struct {
 	SHA256 string
 	Args   []string
 
+	// Disabled: nothing is started.
+	Disabled bool
+
 	// Memory caps the process's data, in bytes: 0 is [DefaultMemory], negative no
 	// cap. Linux only.
 	Memory int64

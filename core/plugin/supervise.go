@@ -18,6 +18,16 @@ func (h *Host) Run(ctx context.Context) error {
 	}()
 	b := budget{crashes: h.o.CrashBudget, window: h.o.CrashWindow, pause: h.o.Quarantine}
 	for {
+		if h.launcher().Disabled {
+			h.update(func(s *State) { s.Phase, s.Retry = PhaseDisabled, time.Time{} })
+			select {
+			case <-h.restart:
+				b.reset()
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
 		h.update(func(s *State) { s.Phase, s.Retry = PhaseStarting, time.Time{} })
 		var ran time.Duration
 		in, err := h.start(ctx)
@@ -28,6 +38,9 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err == nil { // it was disabled
+			continue
 		}
 		wait, quarantined := b.failed(time.Now(), ran, core.CodeOf(err) == core.CodeInvalid)
 		h.failed(err, wait, quarantined)
@@ -48,10 +61,12 @@ func (h *Host) Run(ctx context.Context) error {
 func (h *Host) start(ctx context.Context) (*instance, error) {
 	h.redact.learn(h.o.Account().Secrets)
 	began := time.Now()
-	in, err := start(ctx, &h.o.Launch, newLogs(h.log, &h.redact, h.metrics.dropped.Inc))
+	l := h.launcher()
+	in, err := start(ctx, &l, newLogs(h.log, &h.redact, h.metrics.dropped.Inc))
 	if err != nil {
 		return nil, err
 	}
+	in.sha256 = l.SHA256
 	h.metrics.starts.Inc()
 	h.log.Info("plugin ready", "connector", in.info.Name, "version", in.info.Version, "pid", in.process.pid(), "took", time.Since(began))
 	return in, nil
@@ -88,7 +103,7 @@ func (h *Host) without(phase Phase) {
 func (h *Host) withoutLocked(phase Phase) {
 	h.current = nil
 	h.metrics.up.Set(0)
-	h.updateLocked(func(s *State) { s.Phase, s.PID, s.Version = phase, 0, "" })
+	h.updateLocked(func(s *State) { s.Phase, s.PID, s.Version, s.SHA256 = phase, 0, "", "" })
 }
 
 // use makes in the instance that gets the calls.
@@ -99,13 +114,14 @@ func (h *Host) use(in *instance) {
 	h.metrics.up.Set(1)
 	h.info = &in.info
 	h.updateLocked(func(s *State) {
-		s.Phase, s.PID, s.Version = PhaseRunning, in.process.pid(), in.info.Version
+		s.Phase, s.PID, s.Version, s.SHA256, s.Refused = PhaseRunning, in.process.pid(), in.info.Version, in.sha256, ""
 		s.Starts++
 	})
 }
 
 // supervise watches over an instance, and those that replace it on request,
-// until it fails or ctx ends; then it is gone. It returns why it failed.
+// until it fails, ctx ends, or it is disabled; then it is gone. It returns why it
+// failed.
 func (h *Host) supervise(ctx context.Context, in *instance, retiring *sync.WaitGroup) error {
 	h.use(in)
 	health := time.NewTicker(h.o.HealthInterval)
@@ -132,11 +148,19 @@ func (h *Host) supervise(ctx context.Context, in *instance, retiring *sync.WaitG
 				return err
 			}
 		case <-h.restart:
+			if h.launcher().Disabled {
+				h.without(PhaseDisabled)
+				in.end(h.o.DrainTimeout)
+				return nil
+			}
 			next, err := h.start(ctx)
 			if err != nil {
 				if ctx.Err() == nil {
 					h.log.Error("plugin not replaced, the old process goes on", "error", h.redact.text(err.Error()))
-					h.update(func(s *State) { s.LastError = h.redact.text(clean(err.Error(), maxMessageText)) })
+					h.update(func(s *State) {
+						s.LastError = h.redact.text(clean(err.Error(), maxMessageText))
+						s.Refused = s.LastError
+					})
 				}
 				continue
 			}
