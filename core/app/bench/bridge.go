@@ -21,7 +21,6 @@ import (
 	"github.com/wabridge/wabridge/core/app/rig"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
-	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
 )
 
 const (
@@ -39,7 +38,7 @@ type bridge struct {
 	client  http.Client
 	cmd     *exec.Cmd
 	exited  chan error
-	crm     *hubspotsim.Sim
+	crm     *vendor
 	wa      *whatsappsim.Sim
 	servers []*http.Server
 	stopSim context.CancelFunc
@@ -80,10 +79,10 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 		return nil, err
 	}
 	b := &bridge{dir: dir, exited: make(chan error, 1), client: http.Client{Timeout: 5 * time.Second}}
-	b.crm = hubspotsim.New(hubspotsim.Options{Latency: s.crm, Created: b.created})
-	for i := range 14 {
-		b.crm.AddProperty("contacts", hubspotsim.Property{Name: fmt.Sprintf("wa_f%d", i+1), Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
+	if s.vendor == nil {
+		s.vendor = vendors[0]
 	}
+	b.crm = s.vendor(s.crm)
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -100,7 +99,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	sctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stopSim = stop
 	b.sims.Go(func() { _ = b.wa.Run(sctx) })
-	crmURL, err := b.serve(b.crm)
+	crmURL, err := b.serve(b.watched())
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +164,7 @@ func (b *bridge) configure(crm, wa, port string, beside bool) error {
 	main := fmt.Sprintf(`data_dir = "data"
 [web]
 listen = "127.0.0.1:%s"
+public_url = %q
 [[web.api_tokens]]
 name = "bench"
 token = %q
@@ -174,7 +174,7 @@ level = "warn"
 base_url = %q
 verify_token = "bench-verify-token"
 app_secrets = [%q]
-`, port, apiToken, wa, secret)
+`, port, b.url, apiToken, wa, secret)
 	err := errors.Join(
 		os.WriteFile(filepath.Join(b.dir, "wabridge.toml"), []byte(main), 0o600),
 		b.tenant("bench", number, "102290129340398", crm),
@@ -194,19 +194,25 @@ id = %q
 waba = %q
 access_token = "bench-access-token"
 rate = 10000.0
-[[lanes]]
-connector = "hubspot"
-secrets = { token = "bench-token" }
-budgets = [{ name = "api", calls = 1000000, per = "1s" }] # not what HubSpot bears, but what the bridge can
-[lanes.settings]
-base_url = %q
-`, number, waba, crm)
+`, number, waba) + b.crm.lane(crm)
 	dir := filepath.Join(b.dir, "tenants", id)
 	return errors.Join(
 		os.MkdirAll(dir, 0o700),
 		os.WriteFile(filepath.Join(dir, "tenant.toml"), []byte(text), 0o600),
-		os.WriteFile(filepath.Join(dir, "script.js"), []byte(answers), 0o600),
+		os.WriteFile(filepath.Join(dir, "script.js"), []byte(b.script()), 0o600),
 	)
+}
+
+// script is the tenants' script, with the CRM's names of the fields.
+func (b *bridge) script() string {
+	text := answers
+	for i := range mapped {
+		text = strings.Replace(text, fmt.Sprintf("wa_f%d:", i+1), fmt.Sprintf(b.crm.field, i+1)+":", 1)
+	}
+	if b.crm.connector != "hubspot" {
+		text = strings.Replace(text, "lastname: c.name, ", "", 1)
+	}
+	return text
 }
 
 func (b *bridge) pid() int { return b.cmd.Process.Pid }
@@ -288,15 +294,10 @@ func (b *bridge) sending(n int, _ string, due time.Time) {
 	}
 }
 
-// created is told by the CRM of each new record.
-func (b *bridge) created(object, key string) {
-	if object != "communications" {
-		return
-	}
+// created is told of each message that the CRM has.
+func (b *bridge) created(key string) {
 	if strings.HasPrefix(key, "wamid.beside.") {
 		b.beside.Add(1)
-	}
-	if !strings.HasPrefix(key, "wamid.bench.") {
 		return
 	}
 	now := time.Now()

@@ -1,6 +1,6 @@
 // Command bench measures the whole bridge as it is shipped: the real binary with
 // its plugin and script processes, a load generator and the sims of WhatsApp and
-// HubSpot, all on the same machine. Everything is durable; a third of the
+// a CRM (HubSpot, unless the measurement says otherwise), all on the same machine. Everything is durable; a third of the
 // messages are answered; 15 fields are mapped.
 //
 // It prints a table and, with -json, the figures for machines. Absolute figures

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -86,6 +87,16 @@ func descendants(root int) []int {
 		out = append(out, parents[out[i]]...)
 	}
 	return out
+}
+
+// Kill kills the descendants of a process whose command ends with these arguments.
+func Kill(pid int, arguments ...string) {
+	suffix := []byte("\x00" + strings.Join(arguments, "\x00") + "\x00")
+	for _, p := range descendants(pid) {
+		if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)); bytes.HasSuffix(text, suffix) {
+			_ = syscall.Kill(p, syscall.SIGKILL) // it may be gone already
+		}
+	}
 }
 
 // errLeft is wrapped by the error about processes left over.

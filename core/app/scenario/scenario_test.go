@@ -75,7 +75,7 @@ func (w *world) disturb(tn *tenant, long time.Duration) {
 		}
 		tn.trouble(what)
 		<-time.After(part)
-		if i%2 == 1 {
+		if i%2 == 1 || long >= time.Minute && i < 4 { // one death more, and it would be left dead for ten minutes
 			w.killPlugin(tn)
 		}
 	}

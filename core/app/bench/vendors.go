@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wabridge/wabridge/plugins/custom-http/customhttpsim"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+	"github.com/wabridge/wabridge/plugins/salesforce/salesforcesim"
+	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
+)
+
+// vendor is a CRM, imitated, behind a lane.
+type vendor struct {
+	name, connector string
+	http.Handler
+	// lane is the lane's part of tenant.toml for a CRM at url.
+	lane func(url string) string
+	// field is how the fields that the script maps are called there: %d counts them.
+	field string
+	// down has it answer 503, from so long from now on, for a while.
+	down func(after, lasts time.Duration)
+	// ask has somebody at the CRM write to a contact, and returns the request by
+	// which the CRM tells the bridge at url; nil where it cannot.
+	ask func(ctx context.Context, url, phone, text string) (*http.Request, error)
+
+	requests atomic.Int64
+}
+
+// mapped is how many fields the script maps beside the name.
+const mapped = 14
+
+// crmSecret signs what CRMs tell.
+const crmSecret = "bench-crm-secret"
+
+// vendors make the CRMs of which the measurement crms tells.
+var vendors = []func(latency time.Duration) *vendor{
+	func(l time.Duration) *vendor { return newHubspot("hubspot", l) },
+	func(l time.Duration) *vendor { return newHubspot("hubspot, 190 calls in 10 s", l) },
+	func(l time.Duration) *vendor { return newSalesforce("object", l) },
+	func(l time.Duration) *vendor { return newSalesforce("task", l) },
+	func(l time.Duration) *vendor { return newZoho("module", l) },
+	func(l time.Duration) *vendor { return newZoho("notes", l) },
+	newCustom,
+}
+
+func newHubspot(name string, latency time.Duration) *vendor {
+	sim := hubspotsim.New(hubspotsim.Options{Latency: latency, History: []string{"wa_send_text"}})
+	v := &vendor{name: name, connector: "hubspot", Handler: sim, field: "wa_f%d"}
+	for i := range mapped {
+		sim.AddProperty("contacts", hubspotsim.Property{Name: fmt.Sprintf(v.field, i+1), Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
+	}
+	sim.AddProperty("contacts", hubspotsim.Property{Name: "wa_send_text", Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
+	calls := 1_000_000
+	if strings.Contains(name, "190") {
+		calls = 190
+	}
+	v.lane = func(url string) string {
+		return fmt.Sprintf(`[[lanes]]
+connector = "hubspot"
+secrets = { token = "bench-token", client_secret = %q }
+budgets = [{ name = "api", calls = %d, per = "10s" }]
+[lanes.settings]
+base_url = %q
+send_property = "wa_send_text"
+`, crmSecret, calls, url)
+	}
+	v.down = func(after, lasts time.Duration) {
+		sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503, After: after, For: lasts})
+	}
+	v.ask = func(ctx context.Context, url, phone, text string) (*http.Request, error) {
+		for _, r := range sim.Records("contacts") {
+			if r.Properties["phone"] != phone {
+				continue
+			}
+			if _, err := sim.Edit("contacts", r.ID, map[string]string{"wa_send_text": text}); err != nil {
+				return nil, err
+			}
+			id, err := strconv.ParseInt(r.ID, 10, 64)
+			if err != nil {
+				return nil, err
+			}
+			return hubspotsim.Hook(ctx, url, crmSecret, hubspotsim.HookEvent{
+				SubscriptionType: "contact.propertyChange", ObjectID: id, PropertyName: "wa_send_text", PropertyValue: text,
+			})
+		}
+		return nil, errors.New("the CRM does not have " + text)
+	}
+	return v
+}
+
+func newSalesforce(mode string, latency time.Duration) *vendor {
+	sim := salesforcesim.New(salesforcesim.Options{Daily: 1 << 30, Latency: latency})
+	v := &vendor{name: "salesforce, " + mode, connector: "salesforce", Handler: sim, field: "WA_F%d__c"}
+	for i := range mapped {
+		sim.AddField("Contact", salesforcesim.Text(fmt.Sprintf(v.field, i+1), 255))
+	}
+	v.lane = func(url string) string {
+		return fmt.Sprintf(`[[lanes]]
+connector = "salesforce"
+secrets = { client_secret = "bench-secret" }
+budgets = [{ name = "api", calls = 1000000000, per = "24h" }]
+[lanes.settings]
+login_url = %q
+instance_host = %q
+auth = "client_credentials"
+client_id = "bench"
+mode = %q
+`, url, strings.TrimPrefix(url, "http://"), mode)
+	}
+	return v
+}
+
+func newZoho(mode string, latency time.Duration) *vendor {
+	sim := zohosim.New(zohosim.Options{Latency: latency})
+	v := &vendor{name: "zoho, " + mode, connector: "zoho", Handler: sim, field: "WA_F%d"}
+	for i := range mapped {
+		sim.AddField("Contacts", zohosim.Field{Name: fmt.Sprintf(v.field, i+1), Type: "text", Length: 255, Custom: true})
+	}
+	v.lane = func(url string) string {
+		return fmt.Sprintf(`[[lanes]]
+connector = "zoho"
+secrets = { client_id = "bench", client_secret = "bench", refresh_token = "bench" }
+budgets = [{ name = "credits", calls = 1000000000, per = "24h" }]
+[lanes.settings]
+api_url = %q
+accounts_url = %q
+mode = %q
+`, url, url, mode)
+	}
+	return v
+}
+
+// newCustom is an API behind the example that ships for those that take many
+// records at once.
+func newCustom(latency time.Duration) *vendor {
+	sim := customhttpsim.New(customhttpsim.Options{Key: "bench-key", Latency: latency})
+	v := &vendor{name: "custom-http, bulk", connector: "custom-http", Handler: sim, field: "f%d"}
+	v.lane = func(url string) string {
+		example, err := os.ReadFile("plugins/custom-http/testdata/bulk.toml")
+		if err != nil {
+			return "# " + err.Error()
+		}
+		return strings.NewReplacer(
+			`"https://warehouse.example.com/v1"`, `"`+url+`/v1"`+"\nallowed_hosts = [\"127.0.0.1\"]",
+			`api_key = "env:WAREHOUSE_KEY"`, `api_key = "bench-key", webhook = "`+crmSecret+`"`,
+			`name = "warehouse"`, "name = \"custom-http\"\nbudgets = [{ name = \"requests\", calls = 1000000, per = \"1s\" }]",
+		).Replace(string(example)) + `
+[lanes.settings.webhook]
+verify = { type = "hmac", name = "X-Signature" }
+events = [{ kind = "message.send", id = "id", phone = "phone", text = "text", author = "human" }]
+`
+	}
+	v.ask = func(ctx context.Context, url, phone, text string) (*http.Request, error) {
+		body := fmt.Appendf(nil, `{"id":%q,"phone":%q,"text":%q}`, text, phone, text)
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		mac := hmac.New(sha256.New, []byte(crmSecret))
+		_, _ = mac.Write(body)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Signature", hex.EncodeToString(mac.Sum(nil)))
+		return r, nil
+	}
+	return v
+}
