@@ -13,7 +13,7 @@ import (
 // people are those of whom it is not plain who they are: each of them is to be one
 // contact, with one record in the CRM.
 func (w *world) people(tn *tenant) {
-	b, ctx := w.bridge.Broker(), w.t.Context()
+	b, ctx := w.broker, w.t.Context()
 	n := 0
 	also := ""
 	write := func(from, bsuid, text string) {

@@ -125,9 +125,9 @@ func TestScenario_TheCRMEndsEqualToTheBridgesRecord(t *testing.T) {
 // closeSome has people close every second escalation.
 func (w *world) closeSome() {
 	w.t.Helper()
-	for i, e := range w.bridge.Broker().Escalations("") {
+	for i, e := range w.broker.Escalations("") {
 		if i%2 == 0 {
-			if _, err := w.bridge.Broker().CloseEscalation(w.t.Context(), e.Tenant, e.ID, "scenario", "done"); err != nil {
+			if _, err := w.broker.CloseEscalation(w.t.Context(), e.Tenant, e.ID, "scenario", "done"); err != nil {
 				w.t.Error(err)
 			}
 		}
@@ -138,8 +138,7 @@ func (w *world) closeSome() {
 // customers wrote.
 func (w *world) check(tn *tenant) {
 	w.t.Helper()
-	want, merged := w.recorded(tn)
-	have := tn.read()
+	want, have := w.equal(tn)
 	w.t.Logf("%-18s %4d people, %4d messages, %3d escalations; %d calls", tn.id, len(want.contacts), len(want.messages), len(want.escalations), tn.calls())
 	written := 0
 	for id := range w.written {
@@ -153,9 +152,17 @@ func (w *world) check(tn *tenant) {
 	if written == 0 || len(want.messages) <= written || len(have.history) == 0 {
 		w.t.Errorf("%s: %d messages were written, %d recorded, %d have a status: this proves little", tn.id, written, len(want.messages), len(have.history))
 	}
+}
+
+// equal compares what a CRM has with the bridge's record, and returns both.
+func (w *world) equal(tn *tenant) (want, have state) {
+	w.t.Helper()
+	want, merged := w.recorded(tn)
+	have = tn.read()
 	want.without(tn.lacks())
 	have.without(tn.lacks())
 	for _, s := range compare(tn.id, want, have, merged) {
 		w.t.Error(s)
 	}
+	return want, have
 }

@@ -157,7 +157,7 @@ func (w *world) recorded(tn *tenant) (s state, merged map[string]string) {
 	w.t.Helper()
 	s, merged = newState(), map[string]string{}
 	at := map[string]time.Time{} // when each message was decided or sent
-	b, ctx := w.bridge.Broker(), w.t.Context()
+	b, ctx := w.broker, w.t.Context()
 	sends := map[string]sent{}
 	for _, send := range w.wa.Ledger().Sends {
 		sends[send.ID] = sent{send.Text, send.Status}

@@ -76,7 +76,7 @@ type world struct {
 	t       testing.TB
 	dir     string
 	log     *logs
-	bridge  *app.App
+	broker  *broker.Broker
 	wa      *whatsappsim.Sim
 	tenants []*tenant
 	acked   receipts
@@ -124,7 +124,7 @@ func begin(t testing.TB, o options, drivers ...driver) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.bridge, err = app.New(app.Options{
+	bridge, err := app.New(app.Options{
 		Config: cfg, Listener: ln, Worker: plugin.Self(asWorker).Command, Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Builtin: func(name string) (plugin.Launcher, bool) {
 			l := plugin.Self(asPlugin, name)
@@ -135,9 +135,10 @@ func begin(t testing.TB, o options, drivers ...driver) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.broker = bridge.Broker()
 	bctx, stopBridge := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- w.bridge.Run(bctx) }()
+	go func() { ended <- bridge.Run(bctx) }()
 	running.Go(func() { _ = w.wa.Run(ctx) })
 	t.Cleanup(func() {
 		stopBridge()
@@ -152,7 +153,7 @@ func begin(t testing.TB, o options, drivers ...driver) *world {
 		}
 	})
 	w.await("the lanes run", 30*time.Second, func() bool {
-		s := w.bridge.Broker().Snapshot()
+		s := w.broker.Snapshot()
 		for _, l := range s.Lanes {
 			if l.State != broker.LaneRunning {
 				return false
@@ -234,7 +235,7 @@ func (w *world) await(what string, most time.Duration, so func() bool) {
 		case <-tick.C:
 		case <-end.C:
 			if !so() {
-				for _, l := range w.bridge.Broker().Snapshot().Lanes {
+				for _, l := range w.broker.Snapshot().Lanes {
 					w.t.Logf("%s %s: %s (%s), %d wait, last error %+v", l.Tenant, l.Lane, l.State, l.Why, l.Depth, l.LastError)
 				}
 				w.t.Fatalf("waited %v in vain until %s", most, what)
@@ -248,7 +249,7 @@ func (w *world) settled(most time.Duration) {
 	w.t.Helper()
 	w.await("nothing is on its way", most, func() bool {
 		told := w.wa.Stats().Pending == 0 // and what WhatsApp told is in the bridge
-		s := w.bridge.Broker().Snapshot()
+		s := w.broker.Snapshot()
 		return told && s.OnTheWay() == 0 && w.wa.Stats().Pending == 0
 	})
 }
