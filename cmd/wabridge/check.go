@@ -267,8 +267,11 @@ func (k *checker) online() {
 		}
 		for _, l := range t.Lanes {
 			k.bar.say("asking %s about tenant %s …", l.Connector, t.ID)
-			err := askPlugin(k.c.Context, k.cfg, t, l)
+			err := withPlugin(k.c.Context, k.cfg, t, l, func(ctx context.Context, h *plugin.Host) error { return h.Check(ctx) })
 			k.add(laneName(t, l), l.Connector+" takes the credentials", err, vendorCode(err))
+			if err == nil {
+				k.mapping(t, l)
+			}
 		}
 		for _, g := range t.Targets {
 			k.bar.say("connecting to target %s of tenant %s …", g.Name, t.ID)
@@ -279,8 +282,8 @@ func (k *checker) online() {
 	}
 }
 
-// askPlugin runs a lane's plugin for one question.
-func askPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l config.Lane) error {
+// withPlugin runs a lane's plugin while f asks it.
+func withPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l config.Lane, f func(context.Context, *plugin.Host) error) error {
 	launch, ok := builtin(l.Connector)
 	if !ok {
 		p := cfg.Plugins[l.Connector]
@@ -295,7 +298,7 @@ func askPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l confi
 	gone := make(chan error, 1)
 	run, stop := context.WithCancel(ctx)
 	go func() { gone <- host.Run(run) }()
-	err := host.Check(ctx)
+	err := f(ctx, host)
 	stop()
 	return errors.Join(err, <-gone)
 }

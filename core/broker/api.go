@@ -69,6 +69,8 @@ type LaneStatus struct {
 	Budgets []BudgetStatus `json:"budgets,omitempty"`
 	// Pulled is when the CRM last said what happened there.
 	Pulled time.Time `json:"pulled,omitzero"`
+	// Mapping says how many rules of the lane's mapping are at work, if it has one.
+	Mapping string `json:"mapping,omitempty"`
 }
 
 // LaneError is the last error that a lane saw.

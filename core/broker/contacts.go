@@ -9,6 +9,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/store"
 )
 
@@ -59,6 +60,10 @@ type ContactView struct {
 	Apart         []string           `json:"apart,omitempty"`
 	Consent       ConsentStatus      `json:"consent"`
 	Conversations []ConversationView `json:"conversations"`
+	// Set says when fields were last set, and by whom; Agreed, by lane and property,
+	// what the bridge and the CRM both had last.
+	Set    map[string]mapping.Mark              `json:"set,omitempty"`
+	Agreed map[string]map[string]mapping.Agreed `json:"agreed,omitempty"`
 }
 
 // Identity is one way in which a person is known.
@@ -95,7 +100,10 @@ type ConversationView struct {
 	Language   string    `json:"language,omitempty"`
 	HumanUntil time.Time `json:"human_until,omitzero"`
 	Escalation string    `json:"escalation,omitempty"`
-	Timers     []string  `json:"timers,omitempty"`
+	// Reason is why, and Assignee who has it.
+	Reason   string   `json:"reason,omitempty"`
+	Assignee string   `json:"assignee,omitempty"`
+	Timers   []string `json:"timers,omitempty"`
 }
 
 // FindContacts returns a page of contacts. What names one exactly, a number say,
@@ -293,7 +301,7 @@ func ContactOf(ctx context.Context, s store.Store, tenant, who, region string) (
 	}
 	v := ContactView{
 		Tenant: tenant, Contact: p.Contact, Since: p.since(), Identities: p.identities(), MergedInto: p.MergedInto, Apart: p.Apart,
-		Consent: consentStatus(tenant, p), Conversations: []ConversationView{},
+		Consent: consentStatus(tenant, p), Conversations: []ConversationView{}, Set: p.Set, Agreed: p.Agreed,
 	}
 	if v.Merges, err = mergesOf(ctx, s, tenant, p.ID); err != nil {
 		return v, err
@@ -362,8 +370,8 @@ func (c *conversation) view(number, contact string) ConversationView {
 		ID: core.ConversationID(number, contact), Number: number, Started: c.Started, LastIn: c.LastIn, LastOut: c.LastOut,
 		In: c.In, Out: c.Out, Language: c.Language, HumanUntil: c.HumanUntil,
 	}
-	if c.Escalation != nil {
-		v.Escalation = c.Escalation.ID
+	if e := c.Escalation; e != nil {
+		v.Escalation, v.Reason, v.Assignee = e.ID, e.Reason, whoHas(e)
 	}
 	for name := range c.Timers {
 		v.Timers = append(v.Timers, name)

@@ -574,6 +574,7 @@ func (l *lane) status(q store.QueueStats) LaneStatus {
 		Delivered: l.delivered.Load(), Retried: l.retried.Load(), Dead: l.dead.Load(),
 	}
 	l.gate.status(&s)
+	s.Mapping = l.mapping.String()
 	if s.State != LaneStarting {
 		s.Budgets = l.budgets.left(time.Now())
 	}

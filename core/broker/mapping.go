@@ -101,7 +101,7 @@ func (u *turn) known() *mapping.Known {
 }
 
 func knownOf(p *person, c *core.Contact, conv *conversation, number string, now time.Time) *mapping.Known {
-	k := &mapping.Known{Contact: c, Since: p.since(), Set: p.Set}
+	k := &mapping.Known{Contact: c, Since: p.since(), Set: p.Set, Now: now}
 	k.Marketing, k.MarketingSince = string(p.Consent.State(consent.Marketing)), p.Consent.Levels[consent.Marketing].Since
 	if p.Consent.StoppedAtMeta() {
 		k.MarketingSince = p.Consent.MetaStop.Since
@@ -115,10 +115,37 @@ func knownOf(p *person, c *core.Contact, conv *conversation, number string, now 
 	k.Number, k.LastIn, k.LastOut, k.In, k.Out = number, conv.LastIn, conv.LastOut, conv.In, conv.Out
 	k.Human, k.Language = conv.human(now), conv.Language
 	if e := conv.Escalation; e != nil && e.Closed.IsZero() {
-		k.Escalation, k.Assignee = e.Reason, e.Team
-		if e.Assignee != nil {
-			k.Assignee = or(e.Assignee.Name, e.Assignee.ID)
+		k.Escalation, k.Assignee = e.Reason, whoHas(e)
+	}
+	return k
+}
+
+// whoHas names the person who has an escalation, or the team.
+func whoHas(e *Escalation) string {
+	if a := e.Assignee; a != nil {
+		return or(a.Name, a.ID)
+	}
+	return e.Team
+}
+
+// Known is what a mapping reads of the contact, in the conversation of the latest
+// message.
+func (v *ContactView) Known() *mapping.Known {
+	k := &mapping.Known{Contact: &v.Contact, Since: v.Since, Set: v.Set, Now: time.Now().UTC()}
+	marketing := v.Consent.Levels[consent.Marketing]
+	if v.Consent.MetaStop != nil && v.Consent.MetaStop.State == consent.Withdrawn {
+		marketing = *v.Consent.MetaStop
+	}
+	k.Marketing, k.MarketingSince = string(marketing.State), marketing.Since
+	for _, s := range v.Consent.Suppressed {
+		k.Suppressed = append(k.Suppressed, string(s.Reason))
+	}
+	for _, c := range v.Conversations {
+		if k.Number != "" && !c.LastIn.After(k.LastIn) {
+			continue
 		}
+		k.Number, k.LastIn, k.LastOut, k.In, k.Out, k.Language = c.Number, c.LastIn, c.LastOut, c.In, c.Out, c.Language
+		k.Human, k.Escalation, k.Assignee = k.Now.Before(c.HumanUntil), c.Reason, c.Assignee
 	}
 	return k
 }

@@ -29,6 +29,8 @@ type Known struct {
 	Suppressed     []string
 	// Referral is the ad that the event's message came from, as WhatsApp writes it.
 	Referral json.RawMessage
+	// Now is when it is looked at.
+	Now time.Time
 	// Set says when each of the contact's own fields was last set, and by whom.
 	Set map[string]Mark
 }

@@ -55,6 +55,18 @@ type rule struct {
 func (r *rule) writes() bool { return r.Direction != From }
 func (r *rule) reads() bool  { return r.Direction != To }
 
+// said is the rule with what it means, and without what means nothing for it.
+func (r *rule) said() core.MapRule {
+	m := r.MapRule
+	if !r.reads() || r.field.Type == List || r.field.Type == Consent {
+		m.Conflict = ""
+	}
+	if r.field.Type != List {
+		m.Separator = ""
+	}
+	return m
+}
+
 // check makes rules of what was written, or says what is wrong with each.
 func check(written []core.MapRule) ([]*rule, []Problem) {
 	var rules []*rule

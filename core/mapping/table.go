@@ -44,7 +44,7 @@ func New(written []core.MapRule, suggested bool) (*Table, []Problem) {
 	t := &Table{written: written, suggested: suggested}
 	lines := make([]Line, len(rules))
 	for i, r := range rules {
-		lines[i] = Line{MapRule: r.MapRule, Off: "it is not known yet what the CRM has"}
+		lines[i] = Line{MapRule: r.said(), Off: "it is not known yet what the CRM has"}
 	}
 	t.lines.Store(&lines)
 	return t, nil
@@ -65,7 +65,7 @@ func (t *Table) Learn(s *core.Schema) {
 	var live []*rule
 	lines := make([]Line, len(rules))
 	for i, r := range rules {
-		lines[i] = Line{MapRule: r.MapRule, Suggested: i >= own}
+		lines[i] = Line{MapRule: r.said(), Suggested: i >= own}
 		if s != nil {
 			lines[i].Off = "the CRM says of nothing what it has"
 			if len(s.Objects) > 0 {
@@ -73,7 +73,8 @@ func (t *Table) Learn(s *core.Schema) {
 			}
 		}
 		if r.property != nil {
-			lines[i].Type, r.Property = r.property.Type, r.property.Name
+			r.Property = r.property.Name
+			lines[i].Type, lines[i].Property = r.property.Type, r.Property
 		}
 		if lines[i].Off == "" {
 			live = append(live, r)
@@ -102,6 +103,14 @@ func (t *Table) Lines() []Line {
 		return nil
 	}
 	return slices.Clone(*t.lines.Load())
+}
+
+// String says how many rules are at work; "" without a mapping.
+func (t *Table) String() string {
+	if t == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d rules", len(t.rules()), len(*t.lines.Load()))
 }
 
 func (t *Table) rules() []*rule {

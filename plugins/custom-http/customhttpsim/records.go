@@ -245,8 +245,8 @@ func (s *Sim) patchMessage(c *call, id string) (int, any, *refusal) {
 func (s *Sim) putContact(c *call, id string) (int, any, *refusal) {
 	var p struct {
 		person
-		Tags   []string          `json:"tags,omitempty"`
-		Fields map[string]string `json:"fields,omitempty"`
+		Tags   []string       `json:"tags,omitempty"`
+		Fields map[string]any `json:"fields,omitempty"`
 	}
 	if err := read(c, &p); err != nil {
 		return 0, nil, err
