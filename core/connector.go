@@ -145,6 +145,9 @@ type ConnectorInfo struct {
 	MaxBatch int `json:"max_batch"`
 	// Idempotency is what Deliver promises about an event that comes twice.
 	Idempotency Idempotency `json:"idempotency"`
+	// SearchDelay is after what time the CRM's search sees what was made, for
+	// [IdempotencySearch]; 0 is 30 s, the most is an hour.
+	SearchDelay time.Duration `json:"search_delay,omitempty"`
 	// Kinds are the events the connector wants; empty means every kind a CRM
 	// gets: message.received, message.sent, message.status, contact.changed,
 	// escalation.opened and unknown. A connector is asked to erase people only when

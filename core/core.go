@@ -510,6 +510,9 @@ type Delivery struct {
 	Data []byte
 	// Attempt is 1 for the first try.
 	Attempt int
+	// ContactRef is the contact's record in the CRM, as a [Result] said, for connectors
+	// of [IdempotencySearch].
+	ContactRef string
 }
 
 // Result ends one delivery: the attempt's outcome.
@@ -521,6 +524,9 @@ type Result struct {
 	Err *Error
 	// Ref is what the sink calls what it made: a wamid, a CRM record id.
 	Ref string
+	// ContactRef is what the CRM calls the contact's record, where the connector is to be
+	// told of it with the next event.
+	ContactRef string
 }
 
 // Idempotency is what a sink does with the same event delivered twice.
@@ -532,12 +538,18 @@ const (
 	IdempotencyUpsert Idempotency = "upsert"
 	// IdempotencyKey: the sink drops a repeated key; twice is harmless.
 	IdempotencyKey Idempotency = "key"
+	// IdempotencySearch: before it makes something the connector looks whether it is
+	// there, and the CRM's search sees what was made only after
+	// [ConnectorInfo].SearchDelay. The bridge makes one call at a time, hands back what
+	// it was told of the contact's record ([Delivery].ContactRef), and repeats what may
+	// have been done no sooner than a search sees it.
+	IdempotencySearch Idempotency = "search"
 	// IdempotencyNone: twice is twice. The bridge records an attempt before it
 	// makes it and never repeats one whose outcome is unknown.
 	IdempotencyNone Idempotency = "none"
 )
 
-// Safe reports whether a delivery with unknown outcome may be repeated.
+// Safe reports whether a delivery with unknown outcome may be repeated at once.
 func (i Idempotency) Safe() bool { return i == IdempotencyUpsert || i == IdempotencyKey }
 
 // Sink is where events are delivered. Deliver is called concurrently, never

@@ -254,6 +254,13 @@ func (g *gate) pause(err *core.Error, now time.Time) {
 	}
 }
 
+// oneAtATime lets no two calls run at once.
+func (g *gate) oneAtATime() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limit, g.max = 1, 1
+}
+
 // hold keeps a running lane from beginning calls until a time. What is in flight goes
 // on, and nothing is learned from it.
 func (g *gate) hold(why string, until time.Time) {

@@ -2,8 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +38,9 @@ type lane struct {
 	rate       float64
 	limiter    *limit.Limiter
 	ownBudgets []core.Budget
-	budgets    *budgets // set when the lane has started
-	safe       bool     // a repeated delivery is harmless
+	budgets    *budgets      // set when the lane has started
+	safe       bool          // a repeated delivery is harmless
+	looks      time.Duration // or is after this, since the connector looks first; 0 when it does not
 	ownIdem    core.Idempotency
 	kinds      atomic.Pointer[map[core.Kind]bool]
 	delivered  atomic.Uint64
@@ -256,6 +255,9 @@ func (l *lane) informed(info core.ConnectorInfo) {
 		idem = l.ownIdem
 	}
 	l.safe = idem.Safe()
+	if idem == core.IdempotencySearch {
+		l.searching(info.SearchDelay)
+	}
 	l.polls, l.describes = info.Polls, info.Describes
 	_, takes := l.sink.(Receiver)
 	l.receives.Store(takes && info.Receives)
@@ -269,12 +271,10 @@ func (l *lane) informed(info core.ConnectorInfo) {
 
 // call delivers a batch and settles it. Events that may have killed the plugin
 // go alone, so that only the one that does it is blamed. The caller has a place
-// in the gate, which is given back when the sink has answered.
+// in the gate, which is given back when the sink has answered; where it looks before
+// it writes, when what came of the last call is stored.
 func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 	ds = l.wanted(ctx, ds)
-	if !l.safe {
-		ds = l.markAll(ctx, ds)
-	}
 	var calls [][]store.Delivery
 	var together []store.Delivery
 	for _, d := range ds {
@@ -285,19 +285,27 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 		}
 	}
 	if len(together) > 0 {
-		calls = append(calls, together)
+		calls = append(calls, l.apart(together)...)
 	}
-	if len(calls) == 0 {
-		l.gate.leave(1)
-		l.budgets.giveBack(c)
-	}
-	for i, ds := range calls {
-		if i > 0 {
-			l.gate.again()
-			c = nil // it is paid for all the same
+	begun := false
+	for _, ds := range calls {
+		if !l.safe {
+			ds = l.markAll(ctx, ds)
 		}
+		if len(ds) == 0 {
+			continue
+		}
+		if begun && l.looks == 0 {
+			l.gate.again()
+		}
+		begun = true
 		l.deliver(ctx, ds, c)
+		c = nil // the next is paid for all the same
 	}
+	if !begun || l.looks > 0 {
+		l.gate.leave(1)
+	}
+	l.budgets.giveBack(c)
 }
 
 // wanted drops the deliveries that were queued before the connector said that it
@@ -329,7 +337,12 @@ func (l *lane) markAll(ctx context.Context, ds []store.Delivery) []store.Deliver
 	var s store.Settlement
 	fresh := ds[:0:0]
 	mark := mustJSON(marked{At: time.Now().UTC()})
-	for _, d := range ds {
+	may, err := l.mayGo(ctx, &s, ds)
+	if err != nil {
+		l.t.giveBack(ctx, ds)
+		return nil
+	}
+	for _, d := range may {
 		if len(d.Mark) == 0 {
 			fresh = append(fresh, d)
 			s.Mark = append(s.Mark, store.Mark{Delivery: d, Mark: mark})
@@ -339,7 +352,11 @@ func (l *lane) markAll(ctx context.Context, ds []store.Delivery) []store.Deliver
 		err := core.Errorf(core.CodeUnknownOutcome, "deliver", "the bridge stopped while this was being delivered")
 		step := l.step(d, e, time.Now().UTC())
 		step.Error = err
-		l.giveUp(&s, d, err, true, &step)
+		if m, _ := decode[marked](d.Mark); l.unsure(&s, d, m.At, false) {
+			step.Step = "retry"
+		} else {
+			l.giveUp(&s, d, err, true, &step)
+		}
 		s.Record = append(s.Record, record(&step, e))
 	}
 	if _, err := l.b.settle(ctx, s); err != nil {
@@ -358,7 +375,9 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery, c charge) {
 	results := l.attempt(cctx, ds)
 	l.budgets.end(time.Now(), c, meter)
 	verdicts := l.gate.learn(results, l.safe)
-	l.gate.leave(1)
+	if l.looks == 0 {
+		l.gate.leave(1)
+	}
 	l.b.failpoint("deliver-after-call")
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
 	l.settle(cctx, ds, results, verdicts, began)
@@ -390,7 +409,11 @@ func deliveries(ds []store.Delivery) []core.Delivery {
 func (l *lane) attempt(ctx context.Context, ds []store.Delivery) []core.Result {
 	l.calling.Add(int64(len(ds)))
 	defer l.calling.Add(-int64(len(ds)))
-	return match(ds, l.sink.Deliver(ctx, deliveries(ds)))
+	batch := deliveries(ds)
+	if err := l.know(ctx, batch); err != nil {
+		return failed(batch, err)
+	}
+	return match(ds, l.sink.Deliver(ctx, batch))
 }
 
 // match puts the results in the order of the deliveries. A delivery without one
@@ -412,144 +435,6 @@ func match(ds []store.Delivery, results []core.Result) []core.Result {
 		}
 	}
 	return out
-}
-
-// settle ends each delivery of a batch in exactly one way.
-func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.Result, verdicts []verdict, began time.Time) {
-	// Acks are waited for: the next event of a conversation is not delivered
-	// before this one's ack is durable. So what a crash repeats is at most the
-	// last event of each conversation, and a status never goes back, not even
-	// for a moment.
-	var s store.Settlement
-	now := time.Now()
-	took := float64(now.Sub(began).Microseconds()) / 1000
-	done := 0
-	for i, d := range ds {
-		r := results[i]
-		e := eventOf(d)
-		step := l.step(d, e, now.UTC())
-		step.Ref, step.Error, step.Took = r.Ref, r.Err, took
-		v := verdicts[i]
-		if (v == verdictCounts || v == verdictWaits) && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
-			// Not known whose fault it was: each goes alone now, all the more
-			// when so many have made the lane count as down.
-			v = verdictWaits
-			l.setAlone(d.ID, true)
-		}
-		switch v {
-		case verdictDone:
-			done++
-			s.Ack = append(s.Ack, d)
-			l.setAlone(d.ID, false)
-			l.b.m.latency.WithLabelValues(l.t.ID, l.name).Observe(now.Sub(e.Accepted).Seconds())
-			l.tookOver(&s, e, now)
-		case verdictWaits:
-			l.sawError(d.ID, r.Err)
-			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: l.cleared()})
-			continue // nothing happened: not a step of the event's story
-		case verdictCounts:
-			l.sawError(d.ID, r.Err)
-			if due, ok := l.again(d.Attempt, now); ok {
-				step.Step = "retry"
-				l.retried.Add(1)
-				s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Counts: true, Mark: l.cleared()})
-				break
-			}
-			l.giveUp(&s, d, r.Err, false, &step)
-		default: // given up, or unknown at a sink where repeating is not harmless
-			l.sawError(d.ID, r.Err)
-			l.giveUp(&s, d, r.Err, v == verdictUnknown, &step)
-		}
-		s.Record = append(s.Record, record(&step, e))
-	}
-	l.keepBudgets(&s, now)
-	if _, err := l.b.settle(ctx, s); err != nil {
-		return // the leases bring them back
-	}
-	l.delivered.Add(uint64(done))
-	l.b.totals.written.Add(uint64(done))
-	l.b.m.delivered.WithLabelValues(l.t.ID, l.name).Add(float64(done))
-	l.b.failpoint("deliver-after-settle")
-}
-
-// cleared is the mark of a delivery that is to be tried again.
-func (l *lane) cleared() []byte {
-	if l.safe {
-		return nil // there was none
-	}
-	return []byte{}
-}
-
-// vendorCrashed marks the results of a call during which the plugin died.
-const vendorCrashed = "crashed"
-
-// again returns when the next attempt is due, if there is to be one. The waits
-// of the schedule are upper bounds: up to a tenth less spreads a burst.
-func (l *lane) again(attempt int, now time.Time) (time.Time, bool) {
-	if attempt < 1 || attempt > len(l.retry) {
-		return time.Time{}, false
-	}
-	wait := l.retry[attempt-1]
-	if tenth := int64(wait) / 10; tenth > 0 {
-		wait -= time.Duration(rand.Int64N(tenth)) //nolint:gosec // spreads retries, guards nothing
-	}
-	return now.Add(wait), true
-}
-
-// dueAfter is when a delivery that waits without counting is due: when the lane
-// is expected back, or when the error says so for the one conversation.
-func (l *lane) dueAfter(err *core.Error, now time.Time) time.Time {
-	if err.Holds() != core.ScopeLane && err.RetryAfter > 0 {
-		return now.Add(err.RetryAfter)
-	}
-	if err.Code == core.CodeRateLimited && err.Holds() != core.ScopeLane {
-		return now.Add(6 * time.Second) // the pair rate: one message in six seconds
-	}
-	return l.gate.retryAt(now)
-}
-
-// giveUp makes a delivery a dead letter: kept whole, with its reason, until a
-// person settles it.
-func (l *lane) giveUp(s *store.Settlement, d store.Delivery, err *core.Error, held bool, step *Step) {
-	step.Step = "dead"
-	if held {
-		step.Step = "held"
-	}
-	s.Term = append(s.Term, store.Term{
-		Delivery: d, Reason: mustJSON(reason{Error: *err, Held: held}), Deadline: time.Now().Add(l.t.DeadAfter),
-	})
-	l.dead.Add(1)
-	l.b.totals.dead.Add(1)
-	l.b.m.dead.WithLabelValues(l.t.ID, l.name, string(err.Code)).Inc()
-	l.setAlone(d.ID, false)
-	l.b.log.Error("given up: see `wabridge dead`", "tenant", l.t.ID, "lane", l.name, "event", d.ID,
-		"attempts", d.Attempt, "code", err.Code, "error", err.Error(), "held", held)
-}
-
-// reason is what is stored with a dead letter.
-type reason struct {
-	Error core.Error `json:"error"`
-	Held  bool       `json:"held,omitempty"`
-}
-
-func reasonOf(data []byte) reason {
-	var r reason
-	if err := json.Unmarshal(data, &r); err != nil {
-		r.Error = core.Error{Code: core.CodeInternal, Message: "the reason could not be read"}
-	}
-	return r
-}
-
-func (l *lane) sawError(event string, err *core.Error) {
-	if err == nil {
-		return
-	}
-	e := *err
-	e.Err = nil
-	l.mu.Lock()
-	l.lastError = &LaneError{Time: time.Now().UTC(), Event: event, Error: e}
-	l.mu.Unlock()
-	l.b.m.errors.WithLabelValues(l.t.ID, l.name, string(err.Code)).Inc()
 }
 
 func (l *lane) isAlone(id string) bool {

@@ -233,7 +233,7 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		d.checkMapping(key, &lane)
 		if lane.Idempotency != "" {
 			d.oneOf(key+".idempotency", string(lane.Idempotency),
-				string(core.IdempotencyUpsert), string(core.IdempotencyKey), string(core.IdempotencyNone))
+				string(core.IdempotencyUpsert), string(core.IdempotencyKey), string(core.IdempotencySearch), string(core.IdempotencyNone))
 		}
 	}
 }

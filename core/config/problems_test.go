@@ -118,7 +118,7 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 		{name: "a name for people", tenant: lane + "name = \"My CRM\"\n",
 			want: "tenants/a/tenant.toml: lanes[0].name: a lane's name is at most 40 of a-z, 0-9 and -, the first not a -"},
 		{name: "figures of a lane", tenant: lane + "rate = -1\nmax_in_flight = -1\nmax_batch = 1001\nlinger = \"2m\"\npull = \"5s\"\nretry = [\"0s\", \"x\"]\nidempotency = \"yes\"\n",
-			want: "tenants/a/tenant.toml: lanes[0].idempotency: \"yes\" is none of upsert, key, none\n" +
+			want: "tenants/a/tenant.toml: lanes[0].idempotency: \"yes\" is none of upsert, key, search, none\n" +
 				"tenants/a/tenant.toml: lanes[0].linger: 2m0s is too long: at most 1m\n" +
 				"tenants/a/tenant.toml: lanes[0].max_batch: 1001 is not between 0 and 1000\n" +
 				"tenants/a/tenant.toml: lanes[0].max_in_flight: -1 is not between 0 and 4096\n" +

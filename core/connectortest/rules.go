@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -218,7 +219,12 @@ func deliverHostile(ctx context.Context, p *probe) {
 }
 
 func deliverAgain(ctx context.Context, p *probe) {
-	if !p.Connector.Info().Idempotency.Safe() {
+	info := p.Connector.Info()
+	if info.Idempotency == core.IdempotencySearch {
+		againLater(ctx, p, info.SearchDelay)
+		return
+	}
+	if !info.Idempotency.Safe() {
 		p.skip("Info.Idempotency promises nothing")
 		return
 	}
@@ -242,6 +248,32 @@ func deliverAgain(ctx context.Context, p *probe) {
 	p.wantOnce(b)
 	if p.Records == nil {
 		p.skip("the target has no Records: only the results were looked at")
+	}
+}
+
+// againLater is for connectors that look first: the same events once more when a
+// search sees them, with what is known of their contacts and without.
+func againLater(ctx context.Context, p *probe, delay time.Duration) {
+	const patience = 5 * time.Second
+	if delay <= 0 || delay > patience {
+		p.skip(fmt.Sprintf("a search sees what was made only after %v: give the connector a SearchDelay of at most %v for this test", delay, patience))
+		return
+	}
+	b := batch(p.events(min(5, p.max()))...)
+	results := p.deliver(ctx, p.Account, b)
+	for range 2 {
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		p.mustDeliver(ctx, b)
+		p.wantOnce(b)
+		for i := range b {
+			b[i].Attempt, b[i].ContactRef = b[i].Attempt+1, results[b[i].Event.ID].ContactRef
+		}
 	}
 }
 

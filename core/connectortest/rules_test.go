@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -228,6 +229,13 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 			}
 		}},
 		{"a repeated event is written twice", "deliver/again", "2 times", func(_ *altered, s *notebookServer) { s.appends = true }},
+		{"a search that finds nothing", "deliver/again", "2 times", func(c *altered, s *notebookServer) {
+			s.appends = true
+			c.info = func(i core.ConnectorInfo) core.ConnectorInfo {
+				i.Idempotency, i.SearchDelay = core.IdempotencySearch, time.Millisecond
+				return i
+			}
+		}},
 		{"only one call at a time is taken", "deliver/concurrent", "busy", func(c *altered, _ *notebookServer) {
 			var mu sync.Mutex
 			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {

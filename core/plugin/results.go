@@ -67,7 +67,7 @@ func settle(batch []core.Delivery, answers []core.Result) (results []core.Result
 				Message: "the connector gave no result for this event",
 			}
 		}
-		r.Ref = clean(r.Ref, maxRef)
+		r.Ref, r.ContactRef = clean(r.Ref, maxRef), clean(r.ContactRef, maxRef)
 		r.Err = cleanError(r.Err)
 	}
 	if foreign+doubled+missing > 0 {
@@ -169,9 +169,9 @@ func ValidateInfo(i core.ConnectorInfo) error {
 		errs = append(errs, fmt.Errorf("max_batch is %d, must be 1 to 1000", i.MaxBatch))
 	}
 	switch i.Idempotency {
-	case core.IdempotencyUpsert, core.IdempotencyKey, core.IdempotencyNone:
+	case core.IdempotencyUpsert, core.IdempotencyKey, core.IdempotencySearch, core.IdempotencyNone:
 	default:
-		errs = append(errs, fmt.Errorf("idempotency is %q, must be upsert, key or none", clean(string(i.Idempotency), 20)))
+		errs = append(errs, fmt.Errorf("idempotency is %q, must be upsert, key, search or none", clean(string(i.Idempotency), 20)))
 	}
 	if i.CallsPerSecond < 0 || math.IsNaN(i.CallsPerSecond) || math.IsInf(i.CallsPerSecond, 0) {
 		errs = append(errs, fmt.Errorf("calls_per_second is %v, must be 0 or more", i.CallsPerSecond))

@@ -144,7 +144,7 @@ func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) 
 			})})
 			continue
 		}
-		batch = append(batch, core.Delivery{Event: event, Data: d.GetEvent(), Attempt: int(d.GetAttempt())})
+		batch = append(batch, core.Delivery{Event: event, Data: d.GetEvent(), Attempt: int(d.GetAttempt()), ContactRef: d.GetContactRef()})
 	}
 	ctx, cancel := leaveTime(ctx)
 	defer cancel()

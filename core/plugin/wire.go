@@ -15,7 +15,7 @@ import (
 func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	w := &connectorpb.InfoResponse{
 		Name: i.Name, Version: clean(i.Version, 100), MaxBatch: int32(i.MaxBatch), Idempotency: string(i.Idempotency),
-		CallsPerSecond: i.CallsPerSecond, Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives, Describes: i.Describes,
+		CallsPerSecond: i.CallsPerSecond, SearchDelayMs: i.SearchDelay.Milliseconds(), Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives, Describes: i.Describes,
 	}
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
@@ -29,7 +29,8 @@ func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 	i := core.ConnectorInfo{
 		Name: w.GetName(), Version: clean(w.GetVersion(), 100), MaxBatch: int(w.GetMaxBatch()),
-		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(), Secrets: w.GetSecrets(),
+		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(),
+		SearchDelay: time.Duration(min(max(w.GetSearchDelayMs(), 0), 3_600_000)) * time.Millisecond, Secrets: w.GetSecrets(),
 		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(), Receives: w.GetReceives(), Describes: w.GetDescribes(),
 	}
 	for _, k := range w.GetKinds() {
@@ -158,7 +159,7 @@ func errorFromWire(w *connectorpb.Error) *core.Error {
 func resultsToWire(results []core.Result) []*connectorpb.Result {
 	wire := make([]*connectorpb.Result, len(results))
 	for i, r := range results {
-		wire[i] = &connectorpb.Result{Id: r.ID, Ref: r.Ref, Error: errorToWire(r.Err)}
+		wire[i] = &connectorpb.Result{Id: r.ID, Ref: r.Ref, ContactRef: r.ContactRef, Error: errorToWire(r.Err)}
 	}
 	return wire
 }
@@ -166,7 +167,7 @@ func resultsToWire(results []core.Result) []*connectorpb.Result {
 func resultsFromWire(wire []*connectorpb.Result) []core.Result {
 	results := make([]core.Result, len(wire))
 	for i, w := range wire {
-		results[i] = core.Result{ID: w.GetId(), Ref: w.GetRef(), Err: errorFromWire(w.GetError())}
+		results[i] = core.Result{ID: w.GetId(), Ref: w.GetRef(), ContactRef: w.GetContactRef(), Err: errorFromWire(w.GetError())}
 	}
 	return results
 }

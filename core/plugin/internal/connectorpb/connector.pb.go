@@ -98,7 +98,8 @@ type InfoResponse struct {
 	// How many events Deliver takes at once: 1 to 1000.
 	MaxBatch int32 `protobuf:"varint,3,opt,name=max_batch,json=maxBatch,proto3" json:"max_batch,omitempty"`
 	// What an event that comes twice does: "upsert" (writes are keyed by an id of
-	// ours), "key" (the CRM drops a repeated key) or "none" (twice is twice).
+	// ours), "key" (the CRM drops a repeated key), "search" (it is looked for before it is
+	// made; see core.IdempotencySearch) or "none" (twice is twice).
 	Idempotency string `protobuf:"bytes,4,opt,name=idempotency,proto3" json:"idempotency,omitempty"`
 	// The kinds of events that the connector wants; empty: all that a CRM gets.
 	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
@@ -116,7 +117,9 @@ type InfoResponse struct {
 	Describes bool `protobuf:"varint,11,opt,name=describes,proto3" json:"describes,omitempty"`
 	// How many calls of a kind the CRM bears from an account; at most 20. The bridge
 	// keeps the account of what is spent (Meter) and begins no more than that pays for.
-	Budgets       []*Budget `protobuf:"bytes,14,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	Budgets []*Budget `protobuf:"bytes,14,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// After what time the CRM's search sees what was made, for "search"; 0: 30 s.
+	SearchDelayMs int64 `protobuf:"varint,15,opt,name=search_delay_ms,json=searchDelayMs,proto3" json:"search_delay_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +236,13 @@ func (x *InfoResponse) GetBudgets() []*Budget {
 		return x.Budgets
 	}
 	return nil
+}
+
+func (x *InfoResponse) GetSearchDelayMs() int64 {
+	if x != nil {
+		return x.SearchDelayMs
+	}
+	return 0
 }
 
 // Budget is a window: so many calls of a kind in some time. Several of one name are
@@ -1217,7 +1227,9 @@ type Delivery struct {
 	// 1 for the first try.
 	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The event: the JSON of core.Event.
-	Event         []byte `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
+	Event []byte `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
+	// The contact's record, as a Result said, for plugins of idempotency "search".
+	ContactRef    string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1271,6 +1283,13 @@ func (x *Delivery) GetEvent() []byte {
 		return x.Event
 	}
 	return nil
+}
+
+func (x *Delivery) GetContactRef() string {
+	if x != nil {
+		return x.ContactRef
+	}
+	return ""
 }
 
 type DeliverResponse struct {
@@ -1335,7 +1354,10 @@ type Result struct {
 	// What the CRM calls what was made: a record id. At most 512 bytes.
 	Ref string `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
 	// Absent when the CRM has the event for good.
-	Error         *Error `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// What the CRM calls the contact's record, to be told of it with the next event:
+	// for idempotency "search". At most 512 bytes.
+	ContactRef    string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1389,6 +1411,13 @@ func (x *Result) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *Result) GetContactRef() string {
+	if x != nil {
+		return x.ContactRef
+	}
+	return ""
 }
 
 // Error says what went wrong, and by its code what happens next.
@@ -1506,7 +1535,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\xfb\x02\n" +
+	"\vInfoRequest\"\xa3\x03\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -1522,7 +1551,8 @@ const file_connector_proto_rawDesc = "" +
 	"\breceives\x18\n" +
 	" \x01(\bR\breceives\x12\x1c\n" +
 	"\tdescribes\x18\v \x01(\bR\tdescribes\x124\n" +
-	"\abudgets\x18\x0e \x03(\v2\x1a.wabridge.plugin.v1.BudgetR\abudgets\"I\n" +
+	"\abudgets\x18\x0e \x03(\v2\x1a.wabridge.plugin.v1.BudgetR\abudgets\x12&\n" +
+	"\x0fsearch_delay_ms\x18\x0f \x01(\x03R\rsearchDelayMs\"I\n" +
 	"\x06Budget\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x03R\x05calls\x12\x15\n" +
@@ -1605,18 +1635,22 @@ const file_connector_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
 	"deliveries\x18\x02 \x03(\v2\x1c.wabridge.plugin.v1.DeliveryR\n" +
-	"deliveries\"J\n" +
+	"deliveries\"k\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
-	"\x05event\x18\x03 \x01(\fR\x05event\"x\n" +
+	"\x05event\x18\x03 \x01(\fR\x05event\x12\x1f\n" +
+	"\vcontact_ref\x18\x04 \x01(\tR\n" +
+	"contactRef\"x\n" +
 	"\x0fDeliverResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.wabridge.plugin.v1.ResultR\aresults\x12/\n" +
-	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"[\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"|\n" +
 	"\x06Result\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03ref\x18\x02 \x01(\tR\x03ref\x12/\n" +
-	"\x05error\x18\x03 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\xc5\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12\x1f\n" +
+	"\vcontact_ref\x18\x04 \x01(\tR\n" +
+	"contactRef\"\xc5\x01\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x18\n" +
