@@ -78,6 +78,7 @@ func startTargetSim(ctx context.Context, name string, t connectortest.Target, fi
 	t.Records = func() map[string]int {
 		records := sim.Count("event")
 		maps.Copy(records, sim.Count("message"))
+		maps.Copy(records, sim.Count("note"))
 		return records
 	}
 	t.Stall = func(stalled bool) {

@@ -81,6 +81,16 @@ func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
 // cmdExits runs a program that must exit with a code: exits 3 wabridge check.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -152,6 +162,7 @@ var needed = map[string]struct {
 	ask    []string
 	advice string
 }{
+	"curl": {[]string{"curl", "--version"}, "apt-get install curl"},
 	"python": {
 		[]string{"/usr/bin/python3", "-c", "import grpc, google.protobuf, cryptography"},
 		"apt-get install python3-grpcio python3-protobuf python3-cryptography (or make python, as root)",
@@ -161,7 +172,7 @@ var needed = map[string]struct {
 func checkNeeded(language string) error {
 	n := needed[language]
 	if out, err := exec.Command(n.ask[0], n.ask[1:]...).CombinedOutput(); err != nil {
-		return fmt.Errorf("plugins in %s cannot be tested on this machine: %s\n%s", language, n.advice, out)
+		return fmt.Errorf("this machine lacks what plugins are tested with (%s): %s\n%s", language, n.advice, out)
 	}
 	return nil
 }
