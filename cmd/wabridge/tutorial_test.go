@@ -20,7 +20,7 @@ func TestTutorials_WorkAsTheyStand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs bridges and plugins")
 	}
-	for name, needs := range map[string][]string{"python": {"curl", "python"}} {
+	for name, needs := range map[string][]string{"go": {"curl"}, "python": {"curl", "python"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, what := range needs {
@@ -49,7 +49,7 @@ func TestTutorials_WorkAsTheyStand(t *testing.T) {
 // The addresses in it are others than in the text, so that tests do not meet.
 func paste(t *testing.T, script string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wt") // sockets are made in it: its path must be short
+	dir, err := os.MkdirTemp("", "wt") //nolint:usetesting // sockets are made in it: its path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,12 @@ func paste(t *testing.T, script string) {
 	defer out.Close()
 	cmd := exec.CommandContext(ctx, "bash", "-x", file)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	repository, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Go's flags are those by which this test was built, so that little is compiled.
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "WABRIDGE_SOURCE="+repository, "GOSUMDB=off", "FLAGS=-ldflags=-w", "CGO_ENABLED=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
