@@ -84,6 +84,8 @@ var rooms = []room{
 		why: "where may be connected to: for whoever connects to an address that somebody else chose"},
 	{packages: []string{"core/notify"}, only: []string{"core", "core/guard"},
 		why: "escalations on their way to people, as sinks: when and whom to tell is the broker's"},
+	{packages: []string{"core/hook"}, only: []string{"core", "core/guard"},
+		why: "events on their way to an endpoint, as a sink: who is told of what is the broker's"},
 	{packages: []string{"plugins/*"}, only: []string{"core", "core/crm", "core/contact", "core/guard"},
 		why: "what a third party's connector can use is what ours use"},
 	{packages: []string{"core/store/boltstore"},
@@ -96,6 +98,8 @@ var rooms = []room{
 		why: "what every connector must do; also behind a command, on a plugin's binary"},
 	{packages: []string{"core/broker"},
 		why: "accept, decide, deliver, settle, over interfaces: which store, plugins or HTTP server is not its business"},
+	{packages: []string{"core/access"}, only: []string{"core", "core/store"},
+		why: "who may ask for what: knows no HTTP, and not what is asked for"},
 	{packages: []string{"core/redecide"}, only: []string{"core", "core/script", "core/broker"},
 		why: "asks scripts again about what the broker recorded; has no part in what happens"},
 	{packages: []string{"core/web"},
@@ -110,8 +114,6 @@ var rooms = []room{
 		why: "treat the whole bridge as a user would: as a process"},
 	{packages: []string{"core/app/scenario"}, tests: true,
 		why: "the whole bridge between imitations of all vendors, which it compares with its record"},
-	{packages: []string{"core/app/sdk"}, only: []string{}, tests: true,
-		why: "imitations of vendors before the vendors' own clients; the bridge has no part in it"},
 }
 
 // homes are the dependencies that only some packages may know, so that each

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	testscript.Main(m, map[string]func(){"wabridge": main, "http": httpMain})
+	testscript.Main(m, programs())
 }
 
 func TestScripts(t *testing.T) {
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "exits": cmdExits, "untilmade": cmdUntilMade, "nothingleft": cmdNothingLeft, "setfield": cmdSetField,
-			"until": cmdUntil, "story": cmdStory, "needs": cmdNeeds,
+			"until": cmdUntil, "story": cmdStory, "examples": cmdExamples, "needs": cmdNeeds,
 		},
 	})
 }

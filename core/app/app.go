@@ -20,9 +20,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/hook"
 	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/plugin"
 	"github.com/wabridge/wabridge/core/script"
@@ -129,10 +131,23 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 			return err
 		}
 	}
+	seal, err := newSealer(a.tokensKey)
+	if err != nil {
+		return err
+	}
 	a.broker, err = broker.New(broker.Options{
+		Sealer: seal, Subscriber: a.subscriber,
 		Store: a.store, Scripts: a.shadows, Tenants: tenants, OpaqueKey: key, UnknownWait: cfg.WhatsApp.UnknownWait,
 		TenantInfo: a.tenantInfo, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
 	})
+	if err != nil {
+		return err
+	}
+	configured := make([]access.Configured, len(cfg.Web.APITokens))
+	for i, t := range cfg.Web.APITokens {
+		configured[i] = access.Configured{Name: t.Name, Tenant: t.Tenant, Secret: t.Token}
+	}
+	tokens, err := access.New(context.Background(), a.store, configured)
 	if err != nil {
 		return err
 	}
@@ -142,7 +157,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Accept:      a.accept, MaxInFlight: cfg.Web.MaxInFlight, Log: a.o.Log, Registerer: reg,
 	})
 	a.web = web.New(web.Options{
-		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, PublicURL: cfg.Web.PublicURL, Tokens: cfg.Web.APITokens,
+		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, PublicURL: cfg.Web.PublicURL, Access: tokens,
 		Gatherer: reg, Version: a.o.Version, Log: a.o.Log,
 	})
 	return a.web.Listen()
@@ -206,6 +221,15 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		})
 	}
 	return out, nil
+}
+
+// subscriber makes the sink of a subscription.
+func (a *App) subscriber(o broker.SubscriberOptions) (broker.Subscriber, error) {
+	secrets := []hook.Secret{{Secret: o.Secret}}
+	if o.Old != "" {
+		secrets = append(secrets, hook.Secret{Secret: o.Old, Until: o.OldUntil})
+	}
+	return hook.New(hook.Options{URL: o.URL, Secrets: secrets, Batch: o.Batch, AllowPrivate: a.o.Config.Subscriptions.AllowPrivate})
 }
 
 // policy is what a tenant's settings say about its messages.

@@ -2,9 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -23,11 +20,10 @@ const (
 	tokensKeyFile = "tokens.key" // what seals them
 )
 
-// tokens keeps the token of one lane in the store, sealed: who has a copy of the
-// store but not of the key beside it cannot read it.
+// tokens keeps the token of one lane in the store, sealed.
 type tokens struct {
 	store  store.Store
-	seal   cipher.AEAD
+	sealer sealer
 	key    store.Key
 	belong []byte // what the token belongs to
 	log    *slog.Logger
@@ -39,11 +35,7 @@ var _ plugin.TokenStore = (*tokens)(nil)
 // with other secrets is none of this account's: when the owner changes one, the
 // next token is got with it.
 func newTokens(st store.Store, key []byte, a core.Account, log *slog.Logger) (*tokens, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	seal, err := cipher.NewGCM(block)
+	seal, err := newSealer(key)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +45,7 @@ func newTokens(st store.Store, key []byte, a core.Account, log *slog.Logger) (*t
 		fmt.Fprintf(belong, " %q %q", name, a.Secrets[name].Reveal())
 	}
 	return &tokens{
-		store: st, seal: seal, belong: belong.Sum(nil), log: log,
+		store: st, sealer: seal, belong: belong.Sum(nil), log: log,
 		key: store.Key{Tenant: a.Tenant, Bucket: bucketTokens, Key: a.Lane},
 	}, nil
 }
@@ -72,12 +64,10 @@ func (t *tokens) Load(ctx context.Context) (*core.Token, time.Time, error) {
 	if err != nil || values[0] == nil {
 		return nil, time.Time{}, err
 	}
-	sealed, n := values[0], t.seal.NonceSize()
 	var kept keptToken
-	if len(sealed) < n {
-		err = fmt.Errorf("%d bytes", len(sealed))
-	} else if sealed, err = t.seal.Open(nil, sealed[:n], sealed[n:], t.belong); err == nil {
-		err = json.Unmarshal(sealed, &kept)
+	plain, err := t.sealer.Open(values[0], t.belong)
+	if err == nil {
+		err = json.Unmarshal(plain, &kept)
 	}
 	if err != nil {
 		t.log.Info("the token that was kept is of other secrets: another is asked for", "tenant", t.key.Tenant, "lane", t.key.Key)
@@ -100,10 +90,10 @@ func (t *tokens) Save(ctx context.Context, token *core.Token, got time.Time) err
 	if err != nil {
 		return err
 	}
-	nonce := make([]byte, t.seal.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
+	sealed, err := t.sealer.Seal(plain, t.belong)
+	if err != nil {
 		return err
 	}
-	_, err = t.store.Settle(ctx, store.Settlement{Put: []store.Put{{Key: t.key, Value: t.seal.Seal(nonce, nonce, plain, t.belong)}}})
+	_, err = t.store.Settle(ctx, store.Settlement{Put: []store.Put{{Key: t.key, Value: sealed}}})
 	return err
 }

@@ -209,7 +209,7 @@ type Step struct {
 	Tenant       string    `json:"tenant"`
 	Conversation string    `json:"conversation,omitempty"`
 	// Step is "accepted", "decided", "delivered", "retry", "held", "dead",
-	// "settled" or "resolved".
+	// "settled", "resolved" or "dropped".
 	Step string `json:"step"`
 	Lane string `json:"lane,omitempty"`
 	// Written is when the event happened, as its source says, Accepted when the

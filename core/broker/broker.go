@@ -62,6 +62,10 @@ type Options struct {
 	IntentRetention time.Duration
 	// TenantInfo describes a tenant's script for the pages; may be nil.
 	TenantInfo func(tenant string) TenantInfo
+	// Sealer keeps the secrets of subscriptions, Subscriber makes their sinks, or says
+	// what is wrong with a URL; without them there are mailboxes only.
+	Sealer     Sealer
+	Subscriber func(SubscriberOptions) (Subscriber, error)
 	// Failpoint is called at named steps, for crash tests; may be nil.
 	Failpoint func(name string)
 
@@ -194,6 +198,8 @@ type tenant struct {
 	desk      *desk
 	targets   map[string]*lane // by their names
 	maps      bool             // a lane has a mapping
+
+	subscriptions subscriptions
 }
 
 // New makes a Broker; Run runs it.
@@ -281,6 +287,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.decideLoop)
 		run(t.timersLoop)
 		run(t.eraseLoop)
+		run(t.subscriptionsLoop)
 		for _, l := range t.lanes() {
 			run(l.run)
 		}
@@ -306,6 +313,9 @@ func (t *tenant) restore() error {
 			t.waiting.Store(int64(q.Depth))
 		}
 	}
+	if err := t.restoreSubscriptions(context.Background()); err != nil {
+		return err
+	}
 	if err := t.desk.restore(context.Background(), t.b.o.Store, t.ID); err != nil {
 		return err
 	}
@@ -322,6 +332,7 @@ func (t *tenant) restore() error {
 	return nil
 }
 
+// lanes are those of the configuration: see allLanes.
 func (t *tenant) lanes() []*lane {
 	out := make([]*lane, 0, len(t.numbers)+len(t.crm))
 	for _, n := range t.Numbers {
@@ -330,6 +341,17 @@ func (t *tenant) lanes() []*lane {
 	out = append(out, t.crm...)
 	for _, g := range t.Targets {
 		out = append(out, t.targets[g.Name])
+	}
+	return out
+}
+
+// allLanes are those of the configuration and those of subscriptions.
+func (t *tenant) allLanes() []*lane {
+	out := t.lanes()
+	for _, s := range t.subscriptions.live() {
+		if s.lane != nil {
+			out = append(out, s.lane)
+		}
 	}
 	return out
 }

@@ -197,6 +197,14 @@ func settled(d time.Duration) {
 	synctest.Wait()
 }
 
+// off stops the bridge for a while: days in which nothing happens are quick then.
+func (b *bridge) off(d time.Duration) {
+	b.Helper()
+	b.stop()
+	time.Sleep(d)
+	b.start()
+}
+
 func (b *bridge) dead() []DeadLetter {
 	b.Helper()
 	dead, err := b.Dead(context.Background(), "", "", 100)

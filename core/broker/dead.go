@@ -75,6 +75,9 @@ func (b *Broker) settleDead(ctx context.Context, ids []string, what, note string
 			return err
 		}
 		if what == "replayed" {
+			if err := b.replayable(d.Queue); err != nil {
+				return err
+			}
 			s.Replay = append(s.Replay, id)
 			// The lane writes its own mark again; until then no status waits for it.
 			s.Put = append(s.Put, store.Put{Key: intentKey(d.Queue.Tenant, whatsapp.IntentHash(d.Item))})

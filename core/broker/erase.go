@@ -163,7 +163,7 @@ func (t *tenant) previewErase(ctx context.Context, id string) (Erasure, error) {
 	if err != nil {
 		return Erasure{}, err
 	}
-	e := Erasure{Tenant: t.ID, Held: h.counts(), Lanes: t.crmNames()}
+	e := Erasure{Tenant: t.ID, Held: h.counts(), Lanes: t.eraserNames()}
 	seen := map[string]bool{}
 	err = eachRecord(ctx, t.b.o.Store, t.ID, h.ids, func(recs []store.Record) error {
 		for _, r := range recs {
@@ -191,9 +191,10 @@ func (e *Erasure) relate(h *holding, r store.Record) {
 	}
 }
 
-func (t *tenant) crmNames() []string {
-	out := make([]string, len(t.crm))
-	for i, l := range t.crm {
+func (t *tenant) eraserNames() []string {
+	all := t.erasers()
+	out := make([]string, len(all))
+	for i, l := range all {
 		out[i] = l.name
 	}
 	return out
@@ -219,7 +220,7 @@ func (t *tenant) beginErase(ctx context.Context, id string, r EraseRequest) (Era
 	}
 	e := erasure{Erasure: Erasure{
 		ID: "erasure-" + strings.ToLower(rand.Text()[:12]), Tenant: t.ID, State: ErasureErasing, Reason: r.Reason, By: r.By,
-		Asked: time.Now().UTC(), Lanes: t.crmNames(),
+		Asked: time.Now().UTC(), Lanes: t.eraserNames(),
 	}, Contacts: []string{id}}
 	_, err = t.b.settle(ctx, store.Settlement{Put: []store.Put{e.put()}})
 	t.b.failpoint("erase-begun")
@@ -447,7 +448,7 @@ func (t *tenant) drainPerson(ctx context.Context, e *erasure) error {
 	}
 	var s store.Settlement
 	e.State, e.Told = ErasureTelling, time.Now().UTC()
-	for _, l := range t.crm {
+	for _, l := range t.erasers() {
 		for i, face := range e.Faces {
 			erased := &core.Event{
 				ID: core.FollowID(e.ID, i+1), Kind: core.KindContactErased, Tenant: t.ID, Time: e.Asked, Accepted: e.Asked,
@@ -478,7 +479,7 @@ func (t *tenant) awaitErased(ctx context.Context, e *erasure) error {
 	const page = 500
 	mine := func(id string) bool { return core.RootID(id) == e.ID }
 	e.Lanes = e.Lanes[:0:0]
-	for _, l := range t.crm {
+	for _, l := range t.erasers() {
 		e.Lanes = append(e.Lanes, l.name)
 		for after := uint64(0); ; {
 			ds, err := t.b.o.Store.Peek(ctx, l.queue, after, page)

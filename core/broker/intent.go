@@ -188,7 +188,7 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	s.Put = append(s.Put, store.Put{
 		Key: intentKey(t.ID, whatsapp.IntentHash(in.ID)), Value: mustJSON(in), Expires: in.At.Add(t.b.o.IntentRetention),
 	})
-	if send.Message == nil || send.Message.Type == core.TypeRead || len(t.crm) == 0 {
+	if send.Message == nil || send.Message.Type == core.TypeRead || len(t.crm) == 0 && len(t.subscriptions.live()) == 0 {
 		return
 	}
 	m := *send.Message

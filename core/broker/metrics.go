@@ -16,6 +16,17 @@ type metrics struct {
 	handOver, answer                                         *prometheus.HistogramVec // by tenant and topic
 }
 
+// forget drops the figures of a lane that is gone.
+func (m *metrics) forget(tenant, lane string) {
+	labels := prometheus.Labels{"tenant": tenant, "lane": lane}
+	for _, c := range []*prometheus.CounterVec{m.delivered, m.dead, m.errors} {
+		c.DeletePartialMatch(labels)
+	}
+	for _, h := range []*prometheus.HistogramVec{m.calls, m.latency} {
+		h.DeletePartialMatch(labels)
+	}
+}
+
 func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "wabridge", Name: name, Help: help}, labels)

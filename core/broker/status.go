@@ -75,7 +75,7 @@ func (b *Broker) Snapshot() Snapshot {
 			info.ID, info.Name = t.ID, t.Name
 		}
 		snap.Tenants = append(snap.Tenants, info)
-		for _, l := range t.lanes() {
+		for _, l := range t.allLanes() {
 			snap.Lanes = append(snap.Lanes, l.status(byQueue[l.queue]))
 		}
 	}

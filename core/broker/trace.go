@@ -65,7 +65,7 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 		}
 	}
 	queues := []store.QueueID{t.queue, queueOf(t.ID, queueTimers)}
-	for _, l := range t.lanes() {
+	for _, l := range t.allLanes() {
 		queues = append(queues, l.queue)
 	}
 	for _, q := range queues {

@@ -206,12 +206,12 @@ func (t *tenant) close(u *turn) {
 	}
 }
 
-// toCRM adds the event to every CRM lane that wants it, as it is.
+// toCRM adds the event to every CRM lane and subscription that wants it, as it is.
 func (t *tenant) toCRM(s *store.Settlement, e *core.Event) { t.toLanes(s, nil, e, nil) }
 
-// toLanes adds the event to every CRM lane that wants it, with what the lane's
-// mapping makes of the person whom u, unless it is nil, is about; a CRM does not get
-// its own change of a contact. data may be nil.
+// toLanes adds the event to every subscription that wants it, and to every CRM lane
+// that does, with what the lane's mapping makes of the person whom u, unless it is
+// nil, is about; a CRM does not get its own change of a contact. data may be nil.
 func (t *tenant) toLanes(s *store.Settlement, u *turn, e *core.Event, data []byte) {
 	for _, l := range t.crm {
 		if !l.wants(e.Kind) || e.Kind == core.KindContactChanged && e.Source == l.crmName() {
@@ -225,6 +225,12 @@ func (t *tenant) toLanes(s *store.Settlement, u *turn, e *core.Event, data []byt
 			data = mustJSON(e)
 		}
 		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
+	}
+	for _, sub := range t.subscribersOf(e) {
+		if data == nil {
+			data = mustJSON(e)
+		}
+		s.Add = append(s.Add, store.Item{Queue: sub.queue(), ID: e.ID, Order: e.Conversation, Data: data, Value: e})
 	}
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	Store    Store    `koanf:"store"`
 	WhatsApp WhatsApp `koanf:"whatsapp"`
 	Script   Script   `koanf:"script"`
+	// Subscriptions are made by the API: this is what holds for all of them.
+	Subscriptions Subscriptions `koanf:"subscriptions"`
 	// Plugins are the connectors that are not built in, by name.
 	Plugins map[string]Plugin `koanf:"plugins"`
 
@@ -63,6 +65,12 @@ type APIToken struct {
 	// Tenant limits the token to one tenant; empty is all of them.
 	Tenant string      `koanf:"tenant"`
 	Token  core.Secret `koanf:"token"`
+}
+
+// Subscriptions are calls to endpoints that the API named.
+type Subscriptions struct {
+	// AllowPrivate lets them be in a private network, and plain http.
+	AllowPrivate bool `koanf:"allow_private"`
 }
 
 // Log is what is logged, to standard error.

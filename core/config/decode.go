@@ -122,6 +122,8 @@ func (d *document) convert(from, to reflect.Value) (any, error) {
 		if !isText {
 			return nil, wrong("write this as text, in quotes")
 		}
+	case reflect.Bool:
+		return truth(v)
 	case reflect.Int:
 		return integer(v)
 	case reflect.Float64:
@@ -191,6 +193,18 @@ func duration(v any) (any, error) {
 		return nil, wrong("%q is negative", text)
 	}
 	return dur, nil
+}
+
+func truth(v any) (any, error) {
+	switch v := v.(type) {
+	case bool:
+		return v, nil
+	case string:
+		if yes := strings.TrimSpace(v); yes == "true" || yes == "false" {
+			return yes == "true", nil
+		}
+	}
+	return nil, wrong("write true or false")
 }
 
 func integer(v any) (any, error) {

@@ -226,10 +226,13 @@ func TestLoad_LetsFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	}
 	opts := options("WABRIDGE_WEB__LISTEN=127.0.0.1:2", "WABRIDGE_WEB__MAX_IN_FLIGHT=2",
 		"WABRIDGE_WHATSAPP__APP_SECRETS=one, env:TWO", "TWO=two", "WABRIDGE_DATA_DIR=elsewhere",
-		"WABRIDGE_SCRIPT__SOFT=7ms")
+		"WABRIDGE_SCRIPT__SOFT=7ms", "WABRIDGE_SUBSCRIPTIONS__ALLOW_PRIVATE=true")
 	opts.Flags = map[string]any{"web.listen": "127.0.0.1:3", "store.history_days": 5}
 	cfg := load(t, files, opts)
 
+	if !cfg.Subscriptions.AllowPrivate {
+		t.Error("what the environment says is true is false")
+	}
 	if got, want := cfg.Web.Listen, "127.0.0.1:3"; got != want {
 		t.Errorf("flag over environment over file: Listen = %q, want %q", got, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -30,14 +31,33 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(data, '\n'))
 }
 
+// apiError is what went wrong.
 type apiError struct {
-	Code    string `json:"code"`
+	// Code is one of the codes of core.Code, or "not_found".
+	Code string `json:"code"`
+	// Message is one line for a person: what, and why.
 	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
+	// Hint says what can be done about it.
+	Hint string `json:"hint,omitempty"`
+}
+
+// errorAnswer is what every request that fails is answered with.
+type errorAnswer struct {
+	Error apiError `json:"error"`
+}
+
+// replayedAnswer says how many dead letters went back to their lanes.
+type replayedAnswer struct {
+	Replayed int `json:"replayed"`
+}
+
+// resolvedAnswer says how many dead letters were resolved.
+type resolvedAnswer struct {
+	Resolved int `json:"resolved"`
 }
 
 func writeError(w http.ResponseWriter, status int, code, message, hint string) {
-	writeJSON(w, status, map[string]apiError{"error": {code, message, hint}})
+	writeJSON(w, status, errorAnswer{apiError{code, message, hint}})
 }
 
 // fail answers with an error of the bridge.
@@ -98,19 +118,19 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 
 // scope returns the tenant that a request is about: the one it names, which
 // must be the token's own if that has one.
-func scope(w http.ResponseWriter, asked string, t token) (string, bool) {
-	if t.tenant != "" && asked != "" && asked != t.tenant {
+func scope(w http.ResponseWriter, asked string, t access.Token) (string, bool) {
+	if t.Tenant != "" && asked != "" && asked != t.Tenant {
 		// Not "forbidden": who may not see a tenant does not learn that it is.
 		writeError(w, http.StatusNotFound, "not_found", "no such tenant", "")
 		return "", false
 	}
 	if asked == "" {
-		asked = t.tenant
+		asked = t.Tenant
 	}
 	return asked, true
 }
 
-func (s *Server) send(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) send(w http.ResponseWriter, r *http.Request, t access.Token) {
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" || len(key) > maxKey {
 		writeError(w, http.StatusBadRequest, "invalid", fmt.Sprintf("the header Idempotency-Key is needed, 1 to %d characters: it makes sending again harmless", maxKey), "")
@@ -138,11 +158,11 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t token) {
 	writeJSON(w, http.StatusAccepted, receipt)
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) status(w http.ResponseWriter, _ *http.Request, _ access.Token) {
 	writeJSON(w, http.StatusOK, s.o.Bridge.Snapshot())
 }
 
-func (s *Server) why(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) why(w http.ResponseWriter, r *http.Request, t access.Token) {
 	id := r.PathValue("id")
 	if id == "" {
 		id = r.URL.Query().Get("id")
@@ -163,7 +183,7 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request, t token) {
 	writeJSON(w, http.StatusOK, story)
 }
 
-func (s *Server) queues(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) queues(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := scope(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return
@@ -185,7 +205,7 @@ func limit(r *http.Request) int {
 	return min(n, maxPage)
 }
 
-func (s *Server) items(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) items(w http.ResponseWriter, r *http.Request, t access.Token) {
 	q := r.URL.Query()
 	tenant, ok := scope(w, q.Get("tenant"), t)
 	if !ok {
@@ -203,7 +223,7 @@ func (s *Server) items(w http.ResponseWriter, r *http.Request, t token) {
 	writeJSON(w, http.StatusOK, items)
 }
 
-func (s *Server) dead(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) dead(w http.ResponseWriter, r *http.Request, t access.Token) {
 	q := r.URL.Query()
 	tenant, ok := scope(w, q.Get("tenant"), t)
 	if !ok {
@@ -221,9 +241,9 @@ func (s *Server) dead(w http.ResponseWriter, r *http.Request, t token) {
 }
 
 // own returns a dead letter that the token may see.
-func (s *Server) own(w http.ResponseWriter, r *http.Request, t token, id string) (broker.DeadLetter, bool) {
+func (s *Server) own(w http.ResponseWriter, r *http.Request, t access.Token, id string) (broker.DeadLetter, bool) {
 	d, err := s.o.Bridge.DeadLetter(r.Context(), id)
-	if err == nil && t.tenant != "" && d.Tenant != t.tenant {
+	if err == nil && t.Tenant != "" && d.Tenant != t.Tenant {
 		err = core.Errorf(core.CodeInvalid, "dead letter", "no dead letter %q: %w", id, store.ErrNotFound)
 	}
 	if err != nil {
@@ -233,7 +253,7 @@ func (s *Server) own(w http.ResponseWriter, r *http.Request, t token, id string)
 	return d, true
 }
 
-func (s *Server) deadLetter(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) deadLetter(w http.ResponseWriter, r *http.Request, t access.Token) {
 	if d, ok := s.own(w, r, t, r.PathValue("id")); ok {
 		writeJSON(w, http.StatusOK, d)
 	}
@@ -244,7 +264,7 @@ type deadRequest struct {
 	Note string   `json:"note,omitempty"`
 }
 
-func (s *Server) readDead(w http.ResponseWriter, r *http.Request, t token) (deadRequest, bool) {
+func (s *Server) readDead(w http.ResponseWriter, r *http.Request, t access.Token) (deadRequest, bool) {
 	var req deadRequest
 	if !read(w, r, &req) {
 		return req, false
@@ -253,7 +273,7 @@ func (s *Server) readDead(w http.ResponseWriter, r *http.Request, t token) (dead
 		writeError(w, http.StatusBadRequest, "invalid", fmt.Sprintf("ids: 1 to %d are needed; note: at most 1000 bytes", maxBatch), "")
 		return req, false
 	}
-	if t.tenant != "" {
+	if t.Tenant != "" {
 		for _, id := range req.IDs {
 			if _, ok := s.own(w, r, t, id); !ok {
 				return req, false
@@ -263,22 +283,22 @@ func (s *Server) readDead(w http.ResponseWriter, r *http.Request, t token) (dead
 	return req, true
 }
 
-func (s *Server) replay(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) replay(w http.ResponseWriter, r *http.Request, t access.Token) {
 	if req, ok := s.readDead(w, r, t); ok {
 		if err := s.o.Bridge.Replay(r.Context(), req.IDs...); err != nil {
 			fail(w, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, map[string]int{"replayed": len(req.IDs)})
+		writeJSON(w, http.StatusOK, replayedAnswer{len(req.IDs)})
 	}
 }
 
-func (s *Server) resolve(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) resolve(w http.ResponseWriter, r *http.Request, t access.Token) {
 	if req, ok := s.readDead(w, r, t); ok {
 		if err := s.o.Bridge.Resolve(r.Context(), req.Note, req.IDs...); err != nil {
 			fail(w, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, map[string]int{"resolved": len(req.IDs)})
+		writeJSON(w, http.StatusOK, resolvedAnswer{len(req.IDs)})
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 )
 
 // tenantOf returns the tenant that a request is about: the only one, when it
 // names none.
-func (s *Server) tenantOf(w http.ResponseWriter, asked string, t token) (string, bool) {
+func (s *Server) tenantOf(w http.ResponseWriter, asked string, t access.Token) (string, bool) {
 	asked, ok := scope(w, asked, t)
 	if ok && asked == "" {
 		if all := s.o.Bridge.Snapshot().Tenants; len(all) == 1 {
@@ -21,7 +22,7 @@ func (s *Server) tenantOf(w http.ResponseWriter, asked string, t token) (string,
 
 // changeConsent changes what a person agreed to, or why nothing may be sent to
 // them.
-func (s *Server) changeConsent(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) changeConsent(w http.ResponseWriter, r *http.Request, t access.Token) {
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" || len(key) > maxKey {
 		writeError(w, http.StatusBadRequest, "invalid", fmt.Sprintf("the header Idempotency-Key is needed, 1 to %d characters: it makes asking again harmless", maxKey), "")
@@ -36,7 +37,7 @@ func (s *Server) changeConsent(w http.ResponseWriter, r *http.Request, t token) 
 		return
 	}
 	if req.By == "" {
-		req.By = "token " + t.name
+		req.By = "token " + t.Name
 	}
 	req.Key = key
 	status, err := s.o.Bridge.ChangeConsent(r.Context(), req)
@@ -48,7 +49,7 @@ func (s *Server) changeConsent(w http.ResponseWriter, r *http.Request, t token) 
 }
 
 // consent tells where a person stands.
-func (s *Server) consent(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) consent(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return
@@ -62,7 +63,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request, t token) {
 }
 
 // proveConsent returns a person's entries and checks the ledgers.
-func (s *Server) proveConsent(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) proveConsent(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return
@@ -75,13 +76,23 @@ func (s *Server) proveConsent(w http.ResponseWriter, r *http.Request, t token) {
 	writeJSON(w, http.StatusOK, proof)
 }
 
+// releaseRequest asks for a conversation to be given back to the bot.
+type releaseRequest struct {
+	Tenant string `json:"tenant,omitempty"`
+	// Conversation is the conversation's ID.
+	Conversation string `json:"conversation"`
+	// By is who does it.
+	By string `json:"by"`
+}
+
+// releaseAnswer names the conversation that the bot has again.
+type releaseAnswer struct {
+	Released string `json:"released"`
+}
+
 // release gives a conversation back to the bot.
-func (s *Server) release(w http.ResponseWriter, r *http.Request, t token) {
-	var req struct {
-		Tenant       string `json:"tenant"`
-		Conversation string `json:"conversation"`
-		By           string `json:"by"`
-	}
+func (s *Server) release(w http.ResponseWriter, r *http.Request, t access.Token) {
+	var req releaseRequest
 	if !read(w, r, &req) {
 		return
 	}
@@ -93,5 +104,5 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request, t token) {
 		fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"released": req.Conversation})
+	writeJSON(w, http.StatusOK, releaseAnswer{req.Conversation})
 }

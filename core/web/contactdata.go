@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 )
 
@@ -16,17 +17,9 @@ type ContactData interface {
 	ImportContacts(ctx context.Context, r broker.ImportRequest) (broker.ImportReport, error)
 }
 
-func (s *Server) contactDataRoutes(mux *http.ServeMux) {
-	mux.Handle("POST "+contactsPath+"/erase", s.need(s.eraseContact))
-	mux.Handle("GET /api/v1/erasures/{id}", s.need(s.erasure))
-	mux.Handle("POST "+contactsPath+"/import", s.need(s.importContacts))
-	mux.Handle("GET /api/v1/contact-export", s.need(s.exportContact))
-	mux.Handle("GET /api/v1/contact-records", s.need(s.contactRecords))
-}
-
 // eraseContact erases a person, or says what there is to erase. An erasure that
 // is not done when the answer comes goes on.
-func (s *Server) eraseContact(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) eraseContact(w http.ResponseWriter, r *http.Request, t access.Token) {
 	var req broker.EraseRequest
 	if !read(w, r, &req) {
 		return
@@ -47,7 +40,7 @@ func (s *Server) eraseContact(w http.ResponseWriter, r *http.Request, t token) {
 	writeJSON(w, status, e)
 }
 
-func (s *Server) erasure(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) erasure(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := scope(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return
@@ -61,7 +54,7 @@ func (s *Server) erasure(w http.ResponseWriter, r *http.Request, t token) {
 }
 
 // importContacts takes people over from a list, or says what would change.
-func (s *Server) importContacts(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) importContacts(w http.ResponseWriter, r *http.Request, t access.Token) {
 	var req broker.ImportRequest
 	if !read(w, r, &req) {
 		return
@@ -79,7 +72,7 @@ func (s *Server) importContacts(w http.ResponseWriter, r *http.Request, t token)
 }
 
 // exportContact returns all that is held of a person.
-func (s *Server) exportContact(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) exportContact(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return
@@ -93,7 +86,7 @@ func (s *Server) exportContact(w http.ResponseWriter, r *http.Request, t token) 
 }
 
 // contactRecords returns a page of contacts, as lists have them.
-func (s *Server) contactRecords(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) contactRecords(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 )
 
@@ -15,18 +16,9 @@ type Contacts interface {
 	UnmergeContact(ctx context.Context, q broker.UnmergeRequest) (broker.MergeReport, error)
 }
 
-const contactsPath = "/api/v1/contacts"
-
-// contactRoutes adds what is under contactsPath. A contact is named by its ID, or
-// by a phone number or user id.
-func (s *Server) contactRoutes(mux *http.ServeMux) {
-	mux.Handle("GET "+contactsPath, s.need(s.findContacts))
-	mux.Handle("GET "+contactsPath+"/{who}", s.need(s.contact))
-	mux.Handle("POST "+contactsPath+"/{who}/merge", s.need(s.mergeContacts))
-	mux.Handle("POST "+contactsPath+"/{who}/unmerge", s.need(s.unmergeContact))
-}
-
-func (s *Server) findContacts(w http.ResponseWriter, r *http.Request, t token) {
+// findContacts finds contacts. A contact is named by its ID, or by a phone number or
+// user id.
+func (s *Server) findContacts(w http.ResponseWriter, r *http.Request, t access.Token) {
 	q := r.URL.Query()
 	tenant, ok := s.tenantOf(w, q.Get("tenant"), t)
 	if !ok {
@@ -42,7 +34,7 @@ func (s *Server) findContacts(w http.ResponseWriter, r *http.Request, t token) {
 	writeJSON(w, http.StatusOK, page)
 }
 
-func (s *Server) contact(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) contact(w http.ResponseWriter, r *http.Request, t access.Token) {
 	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
 	if !ok {
 		return
@@ -57,7 +49,7 @@ func (s *Server) contact(w http.ResponseWriter, r *http.Request, t token) {
 
 // mergeContacts makes one contact of two; with "preview" it says what would
 // change.
-func (s *Server) mergeContacts(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) mergeContacts(w http.ResponseWriter, r *http.Request, t access.Token) {
 	var req broker.MergeRequest
 	if !read(w, r, &req) {
 		return
@@ -71,7 +63,7 @@ func (s *Server) mergeContacts(w http.ResponseWriter, r *http.Request, t token) 
 }
 
 // unmergeContact takes a merge back.
-func (s *Server) unmergeContact(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) unmergeContact(w http.ResponseWriter, r *http.Request, t access.Token) {
 	var req broker.UnmergeRequest
 	if !read(w, r, &req) {
 		return

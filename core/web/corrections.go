@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 )
 
@@ -12,7 +13,7 @@ type Corrections interface {
 	Correct(ctx context.Context, r broker.CorrectionRequest) ([]broker.CorrectionReceipt, error)
 }
 
-func (s *Server) correct(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) correct(w http.ResponseWriter, r *http.Request, t access.Token) {
 	var req broker.CorrectionRequest
 	if !read(w, r, &req) {
 		return

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 )
 
@@ -14,7 +15,7 @@ const maxDecisions = 2000
 
 // decisions answers with a page of recorded decisions. It can be long, and is
 // for programs: it is not indented.
-func (s *Server) decisions(w http.ResponseWriter, r *http.Request, t token) {
+func (s *Server) decisions(w http.ResponseWriter, r *http.Request, t access.Token) {
 	v := r.URL.Query()
 	q := broker.DecisionQuery{Limit: maxDecisions}
 	var ok bool

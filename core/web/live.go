@@ -3,8 +3,6 @@ package web
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"embed"
 	"encoding/json"
 	"net/http"
@@ -210,15 +208,9 @@ const denied = "denied"
 // login takes a token from the form and gives it to the browser to keep.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	sum := sha256.Sum256([]byte(r.PostFormValue("token")))
-	ok := 0
-	for _, t := range s.tokens {
-		if t.tenant == "" {
-			ok |= subtle.ConstantTimeCompare(sum[:], t.hash[:])
-		}
-	}
+	t, ok := s.o.Access.Find(r.Context(), r.PostFormValue("token"))
 	to := "/?" + denied
-	if ok == 1 {
+	if ok && seesAll(t) {
 		to = "/"
 		http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever the browser came by TLS; on a plain address it would lock the owner out
 			Name: cookieName, Value: r.PostFormValue("token"), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,

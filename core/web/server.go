@@ -8,8 +8,6 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,8 +22,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
-	"github.com/wabridge/wabridge/core/config"
 )
 
 // ErrInUse says that the address is taken by another program.
@@ -56,6 +54,7 @@ type Bridge interface {
 	CloseEscalation(ctx context.Context, tenant, id, by, note string) (broker.Escalation, error)
 	ReleaseEscalation(ctx context.Context, tenant, id, by, note string) (broker.Escalation, error)
 	Peek(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
+	Subscriptions
 }
 
 var _ Bridge = (*broker.Broker)(nil)
@@ -70,10 +69,11 @@ type Options struct {
 	Webhook http.Handler
 	// PublicURL is how the world reaches the bridge; CRMs sign it.
 	PublicURL string
-	Tokens    []config.APIToken
-	Gatherer  prometheus.Gatherer
-	Version   string
-	Log       *slog.Logger
+	// Access knows who may ask for what.
+	Access   *access.Tokens
+	Gatherer prometheus.Gatherer
+	Version  string
+	Log      *slog.Logger
 }
 
 // Limits of the server. A client that is slow, or that sends nothing, is shown
@@ -91,7 +91,6 @@ const (
 type Server struct {
 	o        Options
 	log      *slog.Logger
-	tokens   []token
 	loopback bool
 	live     *live
 	crmHooks chan struct{} // places for requests of CRMs
@@ -101,20 +100,9 @@ type Server struct {
 	ln net.Listener
 }
 
-type token struct {
-	hash   [sha256.Size]byte
-	name   string
-	tenant string
-}
-
 // New makes a Server. Nothing listens yet.
 func New(o Options) *Server {
 	s := &Server{o: o, log: o.Log, ln: o.Listener, crmHooks: make(chan struct{}, maxCRMHooks)}
-	for _, t := range o.Tokens {
-		if t.Token != "" {
-			s.tokens = append(s.tokens, token{sha256.Sum256([]byte(t.Token.Reveal())), t.Name, t.Tenant})
-		}
-	}
 	host, _, _ := net.SplitHostPort(s.address())
 	s.loopback = isLoopback(host)
 	s.live = newLive(o.Bridge, o.Version)
@@ -215,27 +203,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", s.look(promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{})))
 
-	mux.Handle("POST /api/v1/messages", s.need(s.send))
-	mux.Handle("POST /api/v1/consent", s.need(s.changeConsent))
-	mux.Handle("GET /api/v1/consent", s.need(s.consent))
-	mux.Handle("GET /api/v1/consent/proof", s.need(s.proveConsent))
-	mux.Handle("POST /api/v1/conversations/release", s.need(s.release))
-	mux.Handle("GET /api/v1/status", s.look(http.HandlerFunc(s.status)))
-	mux.Handle("GET /api/v1/why", s.need(s.why))
-	mux.Handle("GET /api/v1/why/{id...}", s.need(s.why))
-	mux.Handle("GET /api/v1/decisions", s.need(s.decisions))
-	mux.Handle("POST /api/v1/corrections", s.need(s.correct))
-	mux.Handle("GET /api/v1/queues", s.need(s.queues))
-	mux.Handle("GET /api/v1/queues/items", s.need(s.items))
-	mux.Handle("GET /api/v1/dead", s.need(s.dead))
-	mux.Handle("GET /api/v1/dead/{id}", s.need(s.deadLetter))
-	mux.Handle("POST /api/v1/dead/replay", s.need(s.replay))
-	mux.Handle("POST /api/v1/dead/resolve", s.need(s.resolve))
-	s.contactRoutes(mux)
-	s.contactDataRoutes(mux)
-	mux.Handle("GET /api/v1/escalations", s.need(s.escalations))
-	mux.Handle("GET /api/v1/escalations/{id}", s.need(s.escalation))
-	mux.Handle("POST /api/v1/escalations/{id}/{what}", s.need(s.settleEscalation))
+	for _, r := range s.routes() {
+		mux.Handle(r.method+" "+r.path, s.guarded(r))
+	}
+	mux.HandleFunc("GET "+openAPIPath, s.openAPI)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", r.Method+" "+r.URL.Path+" is nothing of the API", "see the README")
 	})
@@ -295,58 +266,6 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-const cookieName = "wabridge_token"
-
-// authorized returns the token that the request carries, if it is one of ours.
-// Each is compared in constant time.
-func (s *Server) authorized(r *http.Request) (token, bool) {
-	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		if c, err := r.Cookie(cookieName); err == nil {
-			text, ok = c.Value, true
-		}
-	}
-	if !ok {
-		return token{}, false
-	}
-	sum := sha256.Sum256([]byte(text))
-	var found token
-	var hit int
-	for _, t := range s.tokens {
-		if subtle.ConstantTimeCompare(sum[:], t.hash[:]) == 1 {
-			found, hit = t, 1
-		}
-	}
-	return found, hit == 1
-}
-
-func (s *Server) hasToken(r *http.Request) bool {
-	_, ok := s.authorized(r)
-	return ok
-}
-
-// need lets requests with a token through.
-func (s *Server) need(next func(http.ResponseWriter, *http.Request, token)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t, ok := s.authorized(r)
-		if !ok {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="wabridge"`)
-			writeError(w, http.StatusUnauthorized, "unauthenticated", "a token is needed", "send Authorization: Bearer <token of web.api_tokens>")
-			return
-		}
-		next(w, r, t)
-	})
-}
-
-// mayLook reports whether a request may see what concerns all tenants: who is on
-// this machine may, others need a token for all tenants.
-func (s *Server) mayLook(r *http.Request) bool {
-	if t, ok := s.authorized(r); ok && t.tenant == "" {
-		return true
-	}
-	return s.loopback && !proxied(r)
-}
-
 // proxied reports whether a proxy says that the request comes from elsewhere: it
 // connects from this machine, whoever asks.
 func proxied(r *http.Request) bool {
@@ -356,17 +275,6 @@ func proxied(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// look lets requests through that only look; see mayLook.
-func (s *Server) look(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.mayLook(r) {
-			writeError(w, http.StatusUnauthorized, "unauthenticated", "a token for all tenants is needed", "sign in on the page, or send Authorization: Bearer <token>")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {

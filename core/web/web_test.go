@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
-	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/memnet"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -124,10 +124,16 @@ const (
 )
 
 func options(b *bridge, listen string) Options {
+	tokens, err := access.New(context.Background(), nil, []access.Configured{
+		{Name: "owner", Secret: ownerToken}, {Name: "acme", Tenant: "acme", Secret: tenantToken},
+	})
+	if err != nil {
+		panic(err)
+	}
 	return Options{
 		Listen: listen, Bridge: b, Gatherer: prometheus.NewRegistry(), Version: "test", Log: slog.New(slog.DiscardHandler),
 		Webhook: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }),
-		Tokens:  []config.APIToken{{Name: "owner", Token: ownerToken}, {Name: "acme", Tenant: "acme", Token: tenantToken}},
+		Access:  tokens,
 	}
 }
 
@@ -157,6 +163,7 @@ func (c call) do(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	checkAnswer(t, r.Pattern, w)
 	return w
 }
 
@@ -164,7 +171,7 @@ func TestServer_LetsOnlyThoseInWhoMay(t *testing.T) {
 	b := &bridge{
 		send:    func(broker.SendRequest) (broker.SendReceipt, error) { return broker.SendReceipt{ID: "x"}, nil },
 		why:     func(string, string) (broker.Story, error) { return broker.Story{}, nil },
-		letters: map[string]broker.DeadLetter{"d1": {ID: "d1", Tenant: "acme"}, "d2": {ID: "d2", Tenant: "other"}},
+		letters: map[string]broker.DeadLetter{"d1": {ID: "d1", Tenant: "acme", Reason: core.Error{Code: core.CodeInvalid}}, "d2": {ID: "d2", Tenant: "other", Reason: core.Error{Code: core.CodeInvalid}}},
 	}
 	local := New(options(b, "127.0.0.1:8080")).Handler()
 	open := New(options(b, "0.0.0.0:8080")).Handler()
