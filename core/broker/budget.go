@@ -31,6 +31,8 @@ type budgets struct {
 
 	mu     sync.Mutex
 	stored []keptBudget // the long ones, as they were stored last
+	// keeping says that they are being stored, spent that there may be more to store.
+	keeping, spent bool
 }
 
 type budgetWindow struct {
@@ -138,14 +140,34 @@ type keptBudget struct {
 	At    time.Time     `json:"at"`
 }
 
-// keepBudgets adds the long windows to a settlement when enough was spent of one.
-func (l *lane) keepBudgets(s *store.Settlement, now time.Time) {
+// keepBudgets stores the long windows when enough was spent of one. One call at a
+// time does, in the order in which things were spent, and for those who come
+// meanwhile.
+func (l *lane) keepBudgets(ctx context.Context) {
 	b := l.budgets
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.spent = true
+	if b.keeping {
+		return
+	}
+	b.keeping = true
+	for b.spent {
+		b.spent = false
+		if kept := b.toKeep(time.Now()); kept != nil {
+			b.mu.Unlock()
+			_, _ = l.b.settle(ctx, store.Settlement{Put: []store.Put{{Key: l.budgetsKey(), Value: mustJSON(kept)}}})
+			b.mu.Lock()
+		}
+	}
+	b.keeping = false
+}
+
+// toKeep returns the long windows if they are to be stored anew. The caller holds mu.
+func (b *budgets) toKeep(now time.Time) []keptBudget {
 	var kept []keptBudget
 	changed := false
 	for i := range b.windows {
@@ -157,10 +179,11 @@ func (l *lane) keepBudgets(s *store.Settlement, now time.Time) {
 		changed = changed || len(b.stored) == 0 || math.Abs(b.stored[n].Level-level) > keptStep*float64(w.Calls)
 		kept = append(kept, keptBudget{w.Name, w.Per, level, now.UTC()})
 	}
-	if changed {
-		b.stored = kept
-		s.Put = append(s.Put, store.Put{Key: l.budgetsKey(), Value: mustJSON(kept)})
+	if !changed {
+		return nil
 	}
+	b.stored = kept
+	return kept
 }
 
 func (l *lane) budgetsKey() store.Key {

@@ -67,10 +67,10 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 		}
 		s.Record = append(s.Record, record(&step, e))
 	}
-	l.keepBudgets(&s, now)
 	if _, err := l.b.settle(ctx, s); err != nil {
 		return // the leases bring them back
 	}
+	l.keepBudgets(ctx)
 	l.delivered.Add(uint64(done))
 	l.b.totals.written.Add(uint64(done))
 	l.b.m.delivered.WithLabelValues(l.t.ID, l.name).Add(float64(done))
