@@ -223,6 +223,9 @@ type notification struct {
 
 // notified reads the records that a notification names.
 func (x *session) notified(ctx context.Context, n *notification) ([]core.Event, *core.Error) {
+	if err := x.reserved(); err != nil {
+		return nil, err // the next pull finds it, when there are credits again
+	}
 	var list []string
 	for _, id := range n.IDs {
 		if recordID.MatchString(id) && len(list) < hookIDs && !slices.Contains(list, id) {

@@ -2,6 +2,7 @@ package zoho_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -100,6 +101,12 @@ func TestChannel_TellsWhatThePollWouldTell(t *testing.T) {
 		if events := n.take(); len(events) > 0 || b.sim.Stats().Credits != before {
 			t.Errorf("told %+v for %d credits", events, b.sim.Stats().Credits-before)
 		}
+		// Whom the bridge has just made costs a look, and no more.
+		before = b.sim.Stats().Credits
+		b.edit(zohosim.Own, "Contacts", "", map[string]any{"Last_Name": "Bo", "Phone": "+34600111333", "Mailing_City": "Rome", "WA_Contact_ID": "c9"})
+		if events := n.take(); len(events) > 0 || b.sim.Stats().Credits != before+2 { // they are told twice
+			t.Errorf("told %+v for %d credits", events, b.sim.Stats().Credits-before)
+		}
 		// A record that is gone when it is looked at is no error.
 		b.edit(zohosim.Person, "Contacts", id, map[string]any{"Mailing_City": "Lyon"})
 		if err := b.sim.Delete(zohosim.Person, "Contacts", id); err != nil {
@@ -186,6 +193,27 @@ func TestChannel_ThatIsRefusedHoldsUpNothing(t *testing.T) {
 			if _, err := b.connector.Poll(t.Context(), b.account, cursor); err != nil {
 				t.Errorf("where Zoho cannot call %q: %v", address, err)
 			}
+		}
+	})
+}
+
+// Credits that are for others, of which Zoho tells from half of the day's on, are not
+// spent on notifications: the next pull finds what they were about.
+func TestChannel_LeavesTheReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := watching(t, zohosim.Options{Credits: 110}, `{"pull_fields":{"city":"Mailing_City"}}`)
+		n := listen(t, b)
+		b.round(nil)
+		var last error
+		for i := range 40 {
+			b.edit(zohosim.Person, "Contacts", "", map[string]any{"Last_Name": "Ana", "Phone": fmt.Sprintf("+346001112%02d", i), "Mailing_City": "Madrid"})
+			synctest.Wait()
+			if last = n.errs[len(n.errs)-1]; last != nil {
+				break
+			}
+		}
+		if core.CodeOf(last) != core.CodeRateLimited || b.sim.Stats().Credits > 60 {
+			t.Errorf("%v after %d credits of 110, of which 100 are for others", last, b.sim.Stats().Credits)
 		}
 	})
 }

@@ -52,7 +52,7 @@ func (s *settings) needs() map[string][]need {
 		contacts = append(contacts, there(n.setting, n.name))
 	}
 	if s.SendModule != "" {
-		all[s.SendModule] = []need{there("send_to_field", s.SendTo), there("send_text_field", s.SendText), there("send_template_field", s.SendTemplate),
+		all[s.SendModule] = []need{there("send_to_field", s.SendTo), there("send_contact_field", s.SendContact), there("send_text_field", s.SendText), there("send_template_field", s.SendTemplate),
 			there("send_language_field", s.SendLanguage), there("send_params_field", s.SendParams)}
 	}
 	all[s.ContactModule] = contacts

@@ -41,8 +41,11 @@ type inboundSettings struct {
 	Notifications bool `json:"notifications"`
 
 	// SendModule holds messages that somebody in Zoho asks for: a record is one.
-	SendModule   string `json:"send_module"`
-	SendTo       string `json:"send_to_field"`
+	SendModule string `json:"send_module"`
+	SendTo     string `json:"send_to_field"`
+	// SendContact is a lookup to the contacts' module: who gets it where SendTo is
+	// empty.
+	SendContact  string `json:"send_contact_field"`
 	SendText     string `json:"send_text_field"`
 	SendTemplate string `json:"send_template_field"`
 	SendLanguage string `json:"send_language_field"`
@@ -57,7 +60,8 @@ func defaultInbound() inboundSettings {
 
 // check reports what is wrong; taken is the module of messages that were sent.
 func (s *inboundSettings) check(taken string) *core.Error {
-	names := []named{{"consent_from", s.ConsentFrom}, {"send_module", s.SendModule}, {"send_to_field", s.SendTo}, {"send_text_field", s.SendText},
+	names := []named{{"consent_from", s.ConsentFrom}, {"send_module", s.SendModule}, {"send_to_field", s.SendTo},
+		{"send_contact_field", s.SendContact}, {"send_text_field", s.SendText},
 		{"send_template_field", s.SendTemplate}, {"send_language_field", s.SendLanguage}, {"send_params_field", s.SendParams}}
 	for _, field := range slices.Sorted(maps.Keys(s.PullFields)) {
 		if s.PullFields[field] == "" {
@@ -75,8 +79,8 @@ func (s *inboundSettings) check(taken string) *core.Error {
 		return crm.BadSetting(settingsOp, "consent_from", "needs history = true: only a timeline tells when consent was given, and by whom")
 	case s.SendModule != "" && s.SendModule == taken:
 		return crm.BadSetting(settingsOp, "send_module", "%s holds the messages that were sent", taken)
-	case s.SendModule != "" && s.SendTo == "":
-		return crm.BadSetting(settingsOp, "send_to_field", "must not be empty")
+	case s.SendModule != "" && s.SendTo == "" && s.SendContact == "":
+		return crm.BadSetting(settingsOp, "send_to_field", "want this or send_contact_field")
 	case s.SendModule != "" && s.SendText == "" && s.SendTemplate == "":
 		return crm.BadSetting(settingsOp, "send_text_field", "want this or send_template_field")
 	case s.SendTemplate != "" && s.SendLanguage == "":

@@ -27,6 +27,7 @@ func watching(t testing.TB, o zohosim.Options, settings string) *bench {
 	for _, name := range []string{"Phone", "Body", "Template", "Language", "Params"} {
 		b.sim.AddField("WhatsApp_Outbox", zohosim.Field{Name: name, Type: "textarea", Length: 2000, Custom: true})
 	}
+	b.sim.AddField("WhatsApp_Outbox", zohosim.Field{Name: "Contact", Type: "lookup", Custom: true})
 	return b
 }
 
@@ -340,7 +341,7 @@ func TestPoll_TellsWhatTheMappingReads(t *testing.T) {
 	})
 }
 
-const sending = `{"send_module":"WhatsApp_Outbox","send_template_field":"Template","send_language_field":"Language","send_params_field":"Params"}`
+const sending = `{"send_module":"WhatsApp_Outbox","send_template_field":"Template","send_language_field":"Language","send_params_field":"Params","send_contact_field":"Contact"}`
 
 func TestPoll_SendsWhatIsInTheOutboxOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -365,6 +366,17 @@ func TestPoll_SendsWhatIsInTheOutboxOnce(t *testing.T) {
 		r.wants("a message that was sent is changed")
 		b.edit(zohosim.Person, "WhatsApp_Outbox", empty, map[string]any{"Body": "now"})
 		r.wants("a text that came later", send("+34600111444", core.Message{Type: core.TypeText, Text: "now"}, at))
+
+		mobile := b.edit(zohosim.Person, "Contacts", "", map[string]any{"Last_Name": "A", "Mobile": "+34600111555"})
+		bsuid := b.edit(zohosim.Person, "Contacts", "", map[string]any{"Last_Name": "B", "WA_BSUID": "ES.13491208655302741918"})
+		nobody := b.edit(zohosim.Person, "Contacts", "", map[string]any{"Last_Name": "C"})
+		at = now()
+		for i, to := range []string{mobile, bsuid, nobody} {
+			b.edit(zohosim.Person, "WhatsApp_Outbox", "", map[string]any{"Name": fmt.Sprint(i), "Contact": map[string]any{"id": to}, "Body": "Hola"})
+		}
+		byID := send("", core.Message{Type: core.TypeText, Text: "Hola"}, at)
+		byID.Message.To = core.Address{Kind: core.AddressBSUID, Value: "ES.13491208655302741918"}
+		r.wants("to contacts", send("+34600111555", core.Message{Type: core.TypeText, Text: "Hola"}, at), byID)
 	})
 }
 

@@ -1,9 +1,11 @@
 package zoho
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +85,7 @@ func (q *request) event(id string, at time.Time) (core.Event, bool) {
 // asked is not sent, whatever is done to it; what has no text yet is, once it has.
 func (x *session) asked(ctx context.Context, ids []string, began time.Time) ([]core.Event, *core.Error) {
 	names := []string{"Created_Time", "Created_By"}
-	for _, name := range []string{x.SendTo, x.SendText, x.SendTemplate, x.SendLanguage, x.SendParams} {
+	for _, name := range []string{x.SendTo, x.SendContact, x.SendText, x.SendTemplate, x.SendLanguage, x.SendParams} {
 		if name != "" {
 			names = append(names, name)
 		}
@@ -92,14 +94,18 @@ func (x *session) asked(ctx context.Context, ids []string, began time.Time) ([]c
 	if err != nil {
 		return nil, err
 	}
+	fresh := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		return records[id] == nil || !records[id].when("Created_Time").After(began)
+	})
+	people, err := x.addressed(ctx, records, fresh)
+	if err != nil {
+		return nil, err
+	}
 	var events []core.Event
-	for _, id := range ids {
+	for _, id := range fresh {
 		r := records[id]
-		if r == nil || !r.when("Created_Time").After(began) {
-			continue
-		}
 		by, _ := r["Created_By"].(map[string]any)
-		q := request{To: r.text(x.SendTo), Text: r.text(x.SendText), Author: x.SendAuthor, By: plain(by["name"])}
+		q := request{To: cmp.Or(r.text(x.SendTo), people[r.text(x.SendContact)]), Text: r.text(x.SendText), Author: x.SendAuthor, By: plain(by["name"])}
 		if x.SendTemplate != "" {
 			q.Template, q.Language, q.Params = r.text(x.SendTemplate), r.text(x.SendLanguage), lines(r.text(x.SendParams))
 		}
@@ -108,6 +114,26 @@ func (x *session) asked(ctx context.Context, ids []string, began time.Time) ([]c
 		}
 	}
 	return events, nil
+}
+
+// addressed returns the numbers, or BSUIDs, of the contacts to which records point
+// instead of naming a number.
+func (x *session) addressed(ctx context.Context, records map[string]found, of []string) (map[string]string, *core.Error) {
+	var contacts []string
+	for _, id := range of {
+		if to := records[id].text(x.SendContact); records[id].text(x.SendTo) == "" && recordID.MatchString(to) && !slices.Contains(contacts, to) {
+			contacts = append(contacts, to)
+		}
+	}
+	people := map[string]string{}
+	if len(contacts) == 0 {
+		return people, nil
+	}
+	found, err := x.read(ctx, "read contacts", x.ContactModule, contacts, x.identity())
+	for id, f := range found {
+		people[id] = cmp.Or(x.phone(f), f.text(x.BSUIDField))
+	}
+	return people, err
 }
 
 // workflow reads the request of a workflow or a function, as JSON or a form.

@@ -84,6 +84,16 @@ func (x *session) identity() []string {
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
+// phone is the first number of a contact that there is.
+func (x *session) phone(r found) string {
+	for _, name := range x.identity() {
+		if v := r.text(name); name != x.BSUIDField && v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
 // changes tells what is to be known of contacts, given their traits.
 func (x *session) changes(ctx context.Context, list []found) ([]core.Event, *core.Error) {
 	fs, err := x.fieldsOf(ctx, x.ContactModule, slices.Collect(maps.Values(x.PullFields))...)
@@ -99,6 +109,10 @@ func (x *session) changes(ctx context.Context, list []found) ([]core.Event, *cor
 	if err != nil {
 		return nil, err
 	}
+	list = slices.DeleteFunc(slices.Clone(list), func(f found) bool {
+		made := x.made(f)
+		return made.ours(own) && made.at.Equal(f.when("Modified_Time")) // and nobody touched it since
+	})
 	names := x.watched(fs)
 	histories, err := x.histories(ctx, list, names)
 	if err != nil {
@@ -273,12 +287,7 @@ func tokenText(s string) string {
 // told makes events of a contact, from its traits, its values and their history;
 // none when it cannot be anybody on WhatsApp.
 func (x *session) told(traits, r found, history map[string]edit, names []string, own string) []core.Event {
-	who := core.Contact{BSUID: r.text(x.BSUIDField)}
-	for _, name := range x.identity() {
-		if name != x.BSUIDField && who.Phone == "" {
-			who.Phone = r.text(name)
-		}
-	}
+	who := core.Contact{BSUID: r.text(x.BSUIDField), Phone: x.phone(r)}
 	if who.Phone == "" && who.BSUID == "" {
 		return nil
 	}
