@@ -74,6 +74,19 @@ $(TSC): core/declare/typescript/package-lock.json
 .PHONY: typescript
 typescript: $(TSC) ## install the TypeScript compiler of the tests into .tools
 
+# And so are the vendors' own clients, which the imitations are tested with.
+SDK := $(TOOLS)/sdk/node_modules/.package-lock.json
+$(SDK): core/app/sdk/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: it comes with Node, https://nodejs.org, 20 or newer"; exit 1; }
+	mkdir -p $(TOOLS)/sdk
+	cp core/app/sdk/package.json core/app/sdk/package-lock.json $(TOOLS)/sdk/
+	npm ci --prefix $(TOOLS)/sdk --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+.PHONY: sdk
+sdk: tools $(SDK) ## the vendors' own clients, from npm, against their imitations
+	$(GO) test ./core/app/sdk -sdk.clients=$(abspath $(TOOLS)/sdk/node_modules) -count=1 -v
+
 .PHONY: generate
 generate: ## write the generated code anew
 	$(GO) generate ./...

@@ -114,6 +114,8 @@ var rooms = []room{
 		why: "treat the whole bridge as a user would: as a process"},
 	{packages: []string{"core/app/scenario"}, tests: true,
 		why: "the whole bridge between imitations of all vendors, which it compares with its record"},
+	{packages: []string{"core/app/sdk"}, only: []string{}, tests: true,
+		why: "imitations of vendors before the vendors' own clients; the bridge has no part in it"},
 }
 
 // homes are the dependencies that only some packages may know, so that each

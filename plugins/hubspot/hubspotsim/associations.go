@@ -89,6 +89,10 @@ func (s *Sim) associations(c *call) {
 		if s.may(c, ScopeWrite) {
 			s.batchAssociate(c, from, to, typeID, c.rest[3] == "create")
 		}
+	case "batch/archive":
+		if s.may(c, ScopeWrite) {
+			s.batchDissociate(c, from, to)
+		}
 	case "batch/read":
 		if s.may(c, ScopeRead) {
 			s.readAssociations(c, from, to, typeID)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,10 @@ func (s *Sim) objects(c *call) {
 		if s.may(c, ScopeWrite) {
 			s.single(c, t, "", "create")
 		}
+		return
+	}
+	if len(c.rest) > 3 && c.rest[2] == "associations" && c.version != "v3" {
+		s.recordAssociations(c)
 		return
 	}
 	if len(c.rest) != 2 {
@@ -206,7 +211,7 @@ func (s *Sim) applyAll(c *call, t *table, verb string, inputs []input, partial b
 		out[i] = s.apply(c, t, verb, &inputs[i], now, false)
 		failed = failed || out[i].err != nil
 	}
-	return appendBatch(make([]byte, 0, 600*len(out)+200), c, inputs, out, now), failed, nil
+	return appendBatch(make([]byte, 0, 600*len(out)+200), c, verb, inputs, out, now, nil), failed, nil
 }
 
 // lacks returns the name of a field that the input must have and has not.
@@ -288,6 +293,9 @@ func (t *table) find(in *input) (r *record, key string, e *vendorError) {
 		return nil, "", &vendorError{Status: "error", Category: "VALIDATION_ERROR",
 			Message: fmt.Sprintf("Unable to perform update/upsert by non-unique %s property %s in portal ID 1", t.typeID, p.Name)}
 	}
+	if p.Name == "email" {
+		return t.unique[p.Name][strings.ToLower(in.ID)], p.Name, nil
+	}
 	return t.unique[p.Name][in.ID], p.Name, nil
 }
 
@@ -335,9 +343,14 @@ func (s *Sim) get(c *call, t *table, id string) {
 	q := c.r.URL.Query()
 	s.state.mu.Lock()
 	r, _, e := t.find(&input{ID: id, IDProperty: q.Get("idProperty")})
+	if q.Get("archived") == "true" {
+		if r = t.byID[id]; r != nil && !r.archived {
+			r = nil
+		}
+	}
 	var answer []byte
 	if r != nil {
-		answer = append(r.append(nil, splitList(q.Get("properties"))), '}')
+		answer = s.shown(t, r, q)
 	}
 	s.state.mu.Unlock()
 	switch {
@@ -378,7 +391,7 @@ func (s *Sim) list(c *call, t *table) {
 		if n > 0 {
 			answer = append(answer, ',')
 		}
-		answer = append(r.append(answer, splitList(q.Get("properties"))), '}')
+		answer = append(answer, s.shown(t, r, q)...)
 		after, _ = strconv.Atoi(r.id)
 		n++
 	}
@@ -428,7 +441,7 @@ func (s *Sim) batchRead(c *call, t *table) {
 		}
 		out, ins = append(out, o), append(ins, i)
 	}
-	answer := appendBatch(nil, c, ins, out, now, body.Properties...)
+	answer := appendBatch(nil, c, "read", ins, out, now, t.asked(body.Properties))
 	s.state.mu.Unlock()
 	if refused != nil {
 		c.fail(http.StatusBadRequest, *refused)
@@ -442,9 +455,23 @@ func (s *Sim) batchRead(c *call, t *table) {
 	c.send(status, answer)
 }
 
-func splitList(s string) []string {
-	if s == "" {
-		return []string{}
+// shown is a record as the parameters of a read ask for it. The caller holds the
+// lock.
+func (s *Sim) shown(t *table, r *record, q url.Values) []byte {
+	b := r.append(nil, t.asked(list(q, "properties")))
+	if history := t.asked(list(q, "propertiesWithHistory")); q.Has("propertiesWithHistory") {
+		b = r.appendHistory(b, history)
 	}
-	return strings.Split(s, ",")
+	if q.Has("associations") {
+		b = s.state.appendAssociations(b, t, r, list(q, "associations"))
+	}
+	return append(b, '}')
+}
+
+// list reads a list in a query: a,b or one parameter for each.
+func list(q url.Values, name string) (all []string) {
+	for _, some := range q[name] {
+		all = append(all, strings.Split(some, ",")...)
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -98,7 +99,9 @@ func Hook(ctx context.Context, url, secret string, events ...HookEvent) (*http.R
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(r.Method + url + string(body) + at))
 	r.Header.Set("Content-Type", "application/json")
+	older := sha256.Sum256([]byte(secret + string(body)))
 	r.Header.Set("X-HubSpot-Signature-Version", "v1")
+	r.Header.Set("X-HubSpot-Signature", hex.EncodeToString(older[:]))
 	r.Header.Set("X-HubSpot-Request-Timestamp", at)
 	r.Header.Set("X-HubSpot-Signature-v3", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	return r, nil

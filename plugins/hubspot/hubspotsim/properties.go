@@ -26,6 +26,9 @@ type Property struct {
 	Options        []Option `json:"options"`
 	ReadOnly       bool     `json:"-"`
 	Defined        bool     `json:"hubspotDefined"`
+	// CreatedAt and UpdatedAt are those of a property of the account's own.
+	CreatedAt time.Time `json:"createdAt,omitzero"`
+	UpdatedAt time.Time `json:"updatedAt,omitzero"`
 }
 
 // MarshalJSON writes a property as HubSpot does.
@@ -160,18 +163,30 @@ func (s *Sim) properties(c *call) {
 	}
 	t := s.state.tables[object]
 	switch rest := c.rest[1:]; {
+	case len(rest) >= 1 && rest[0] == "groups":
+		s.groups(c, t, rest[1:])
+	case len(rest) == 2 && rest[0] == "batch" && c.r.Method == http.MethodPost:
+		s.propertyBatch(c, t, rest[1])
 	case c.r.Method == http.MethodGet && len(rest) <= 1:
 		if !s.may(c, ScopeSchemaRead) {
 			return
 		}
 		s.readProperties(c, t, rest)
+	case c.r.Method == http.MethodPatch && len(rest) == 1:
+		if s.may(c, ScopeSchemaWrite) {
+			s.updateProperty(c, t, rest[0])
+		}
+	case c.r.Method == http.MethodDelete && len(rest) == 1:
+		if s.may(c, ScopeSchemaWrite) {
+			if e := s.archiveProperty(t, rest[0]); e != nil {
+				c.fail(statusOf(e), *e)
+				return
+			}
+			c.w.WriteHeader(http.StatusNoContent)
+		}
 	case c.r.Method == http.MethodPost && len(rest) == 0:
 		if s.may(c, ScopeSchemaWrite) {
 			s.createProperty(c, t)
-		}
-	case c.r.Method == http.MethodPost && len(rest) == 1 && rest[0] == "groups":
-		if s.may(c, ScopeSchemaWrite) {
-			s.createGroup(c, t)
 		}
 	default:
 		c.notFound()
@@ -183,7 +198,8 @@ func (s *Sim) readProperties(c *call, t *table, rest []string) {
 	results := make([]*Property, 0, len(t.properties))
 	for name, p := range t.properties {
 		if len(rest) == 0 || rest[0] == name {
-			results = append(results, p)
+			shown := *p // it may be changed meanwhile
+			results = append(results, &shown)
 		}
 	}
 	s.state.mu.Unlock()
@@ -192,7 +208,7 @@ func (s *Sim) readProperties(c *call, t *table, rest []string) {
 		slices.SortFunc(results, func(a, b *Property) int { return strings.Compare(a.Name, b.Name) })
 		c.answer(http.StatusOK, map[string]any{"results": results})
 	case len(results) == 0:
-		c.fail(http.StatusNotFound, vendorError{Category: "OBJECT_NOT_FOUND", Message: fmt.Sprintf("Property %q does not exist", rest[0])})
+		c.fail(http.StatusNotFound, *noProperty(rest[0]))
 	default:
 		c.answer(http.StatusOK, results[0])
 	}
@@ -204,20 +220,27 @@ func (s *Sim) createProperty(c *call, t *table) {
 		c.badJSON(err)
 		return
 	}
-	p.Defined = false
-	for _, field := range []struct{ name, v string }{
-		{"name", p.Name}, {"label", p.Label}, {"groupName", p.GroupName}, {"type", p.Type}, {"fieldType", p.FieldType},
-	} {
-		if field.v == "" {
-			c.invalid("Some required fields were not set: [" + field.name + "]")
-			return
-		}
+	if missing := p.lacks(); missing != "" {
+		c.invalid("Some required fields were not set: [" + missing + "]")
+		return
 	}
 	if status, e := s.defineProperty(t, p); status != http.StatusCreated {
 		c.fail(status, e)
 		return
 	}
 	c.answer(http.StatusCreated, p)
+}
+
+// lacks returns the name of a field that a new property must have and has not.
+func (p *Property) lacks() string {
+	for _, field := range []struct{ name, v string }{
+		{"name", p.Name}, {"label", p.Label}, {"groupName", p.GroupName}, {"type", p.Type}, {"fieldType", p.FieldType},
+	} {
+		if field.v == "" {
+			return field.name
+		}
+	}
+	return ""
 }
 
 func (s *Sim) defineProperty(t *table, p *Property) (int, vendorError) {
@@ -237,7 +260,7 @@ func (s *Sim) defineProperty(t *table, p *Property) (int, vendorError) {
 		return refuse("Property name must be lowercase, begin with a letter and hold only letters, digits and underscores: %s", p.Name)
 	case !slices.Contains(fieldTypes[p.Type], p.FieldType):
 		return refuse("Invalid fieldType %q for type %q", p.FieldType, p.Type)
-	case !slices.Contains(t.groups, p.GroupName):
+	case !slices.ContainsFunc(t.groups, func(g group) bool { return g.Name == p.GroupName }):
 		return refuse("Property group %s does not exist", p.GroupName)
 	case t.properties[p.Name] != nil:
 		return http.StatusConflict, vendorError{Category: "OBJECT_ALREADY_EXISTS", Message: fmt.Sprintf("A property named '%s' already exists.", p.Name)}
@@ -246,31 +269,9 @@ func (s *Sim) defineProperty(t *table, p *Property) (int, vendorError) {
 	case p.HasUniqueValue && t.name == "communications" && s.opts.NoUniqueActivities:
 		return refuse("Unique properties are not supported for object type %s", t.typeID)
 	}
+	p.Defined, p.CreatedAt, p.UpdatedAt = false, time.Now().UTC(), time.Now().UTC()
 	t.add(p)
 	return http.StatusCreated, vendorError{}
-}
-
-func (s *Sim) createGroup(c *call, t *table) {
-	var g struct{ Name, Label string }
-	if err := json.Unmarshal(c.body, &g); err != nil {
-		c.badJSON(err)
-		return
-	}
-	if g.Name == "" || g.Label == "" {
-		c.invalid("Some required fields were not set: [name, label]")
-		return
-	}
-	s.state.mu.Lock()
-	known := slices.Contains(t.groups, g.Name)
-	if !known {
-		t.groups = append(t.groups, g.Name)
-	}
-	s.state.mu.Unlock()
-	if known {
-		c.fail(http.StatusConflict, vendorError{Category: "OBJECT_ALREADY_EXISTS", Message: fmt.Sprintf("A property group named '%s' already exists.", g.Name)})
-		return
-	}
-	c.answer(http.StatusCreated, map[string]any{"name": g.Name, "label": g.Label, "archived": false})
 }
 
 // AddProperty defines a property, as an administrator does by hand. It replaces one
@@ -285,11 +286,5 @@ func (s *Sim) AddProperty(object string, p Property) {
 func (s *Sim) RemoveProperty(object, name string) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	t := s.state.tables[object]
-	p := t.properties[name]
-	delete(t.properties, name)
-	delete(t.unique, name)
-	for _, r := range t.records {
-		r.values = slices.DeleteFunc(r.values, func(v value) bool { return v.p == p })
-	}
+	s.state.tables[object].remove(name)
 }

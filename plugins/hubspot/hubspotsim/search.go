@@ -27,16 +27,33 @@ type filter struct {
 	Values   []string `json:"values"`
 }
 
+// order is what a search sorts by: an object, or a property's name, with a minus
+// before it for the other way.
+type order struct {
+	Property  string `json:"propertyName"`
+	Direction string `json:"direction"`
+}
+
+func (o *order) UnmarshalJSON(b []byte) error {
+	var name string
+	if json.Unmarshal(b, &name) != nil {
+		type plain order
+		return json.Unmarshal(b, (*plain)(o))
+	}
+	if rest, down := strings.CutPrefix(name, "-"); down {
+		name, o.Direction = rest, "DESCENDING"
+	}
+	o.Property = name
+	return nil
+}
+
 // search finds records as they were Options.SearchLag ago.
 func (s *Sim) search(c *call, t *table) {
 	var body struct {
 		Groups []struct {
 			Filters []filter `json:"filters"`
 		} `json:"filterGroups"`
-		Sorts []struct {
-			Property  string `json:"propertyName"`
-			Direction string `json:"direction"`
-		} `json:"sorts"`
+		Sorts      []order         `json:"sorts"`
 		Properties []string        `json:"properties"`
 		Limit      *int            `json:"limit"`
 		After      json.RawMessage `json:"after"`
@@ -73,6 +90,9 @@ func (s *Sim) search(c *call, t *table) {
 	case len(body.Groups) > maxGroups || all > maxAllFilters:
 		c.invalid(fmt.Sprintf("Too many filters: max %d groups and %d filters", maxGroups, maxAllFilters))
 		return
+	case len(body.Sorts) > 1:
+		c.invalid("Only one sort is allowed")
+		return
 	case after+limit > maxSearchResult:
 		c.invalid(fmt.Sprintf("The maximum number of results that may be paged through is %d", maxSearchResult))
 		return
@@ -80,6 +100,9 @@ func (s *Sim) search(c *call, t *table) {
 
 	s.state.mu.Lock()
 	problem := ""
+	if len(body.Sorts) > 0 && t.properties[body.Sorts[0].Property] == nil {
+		problem = fmt.Sprintf("There was a problem with the request: property %q does not exist", body.Sorts[0].Property)
+	}
 	for _, g := range body.Groups {
 		for _, f := range g.Filters {
 			switch {
@@ -128,7 +151,7 @@ func (s *Sim) search(c *call, t *table) {
 		if i > after {
 			answer = append(answer, ',')
 		}
-		answer = append(hits[i].r.append(answer, append([]string{}, body.Properties...)), '}')
+		answer = append(hits[i].r.append(answer, t.asked(body.Properties)), '}')
 	}
 	s.state.mu.Unlock()
 	if problem != "" {

@@ -243,10 +243,15 @@ func (s *Sim) route(c *call) {
 	case slices.Contains(versions, parts[2]):
 		area, c.version = parts[1], parts[2]
 	case parts[1] == "v3" && (parts[2] == "objects" || parts[2] == "properties"),
-		parts[1] == "v4" && parts[2] == "associations":
+		parts[1] == "v4" && parts[2] == "associations",
+		parts[1] == "v4" && parts[2] == "objects" && len(parts) > 6 && parts[5] == "associations":
 		area, c.version = parts[2], parts[1]
 	}
 	c.rest = parts[3:]
+	if c.r.Method != http.MethodGet && len(c.body) > 0 && !strings.HasPrefix(c.r.Header.Get("Content-Type"), "application/json") {
+		c.fail(http.StatusUnsupportedMediaType, vendorError{Category: "VALIDATION_ERROR", Message: "Unsupported Media Type"})
+		return
+	}
 	switch area {
 	case "objects":
 		s.objects(c)

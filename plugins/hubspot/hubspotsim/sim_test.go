@@ -53,6 +53,7 @@ func ask(t testing.TB, s *hubspotsim.Sim, method, path, body string) answer {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer good")
+	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	a := answer{Status: w.Code, Header: w.Header(), Body: w.Body.String()}
@@ -469,6 +470,7 @@ func TestFaults_LoseAnAnswerButNotTheRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer good")
+	req.Header.Set("Content-Type", "application/json")
 	if resp, err := server.Client().Do(req); err == nil {
 		resp.Body.Close()
 		t.Fatalf("an answer came: %d", resp.StatusCode)

@@ -27,7 +27,7 @@ type table struct {
 	name, typeID string
 	ids          int // the ids count from here
 	properties   map[string]*Property
-	groups       []string
+	groups       []group
 	records      []*record // in order of creation
 	byID         map[string]*record
 	unique       map[string]map[string]*record // property, value
@@ -65,7 +65,7 @@ func (s *state) init(o *Options) {
 		ids    int
 	}{"contacts": {"0-1", 1000}, "companies": {"0-2", 2_000_000_000}, "communications": {"0-18", 3_000_000_000}, "tickets": {"0-5", 4_000_000_000}} {
 		t := &table{name: name, typeID: o.typeID, ids: o.ids, properties: map[string]*Property{}, byID: map[string]*record{},
-			unique: map[string]map[string]*record{}, groups: []string{strings.TrimSuffix(name, "s") + "information"}}
+			unique: map[string]map[string]*record{}, groups: []group{{Name: singular(name) + "information", Label: "Information"}}}
 		for _, p := range builtin(name) {
 			t.add(p)
 		}
@@ -137,11 +137,17 @@ func (s *state) check(t *table, r *record, properties pairs, version string) *ve
 		case len(v) > 65536:
 			return badValue("INVALID_LENGTH", name, fmt.Sprintf("%q is too long: max 65536 characters", name))
 		}
+		if v != "" && name == "email" && !plausible(v) {
+			return badValue("INVALID_EMAIL", name, fmt.Sprintf("Email address %s is invalid", v))
+		}
 		if message := p.validate(v); message != "" {
 			return badValue(p.invalidCode(), name, message)
 		}
 		if !p.HasUniqueValue || v == "" {
 			continue
+		}
+		if name == "email" {
+			v = strings.ToLower(v)
 		}
 		if other := t.unique[name][v]; other != nil && other != r {
 			if name == "email" {
@@ -177,6 +183,12 @@ func (s *state) check(t *table, r *record, properties pairs, version string) *ve
 		}
 	}
 	return nil
+}
+
+// plausible says whether HubSpot takes a text for an e-mail address.
+func plausible(v string) bool {
+	name, domain, ok := strings.Cut(v, "@")
+	return ok && name != "" && strings.Contains(strings.Trim(domain, "."), ".") && !strings.ContainsAny(v, " \t\n")
 }
 
 // badValue is HubSpot's error for a property: JSON in a text.
@@ -224,6 +236,9 @@ func (s *state) put(t *table, r *record, properties pairs, now time.Time) {
 	}
 	for _, in := range properties {
 		name, v := in.name, in.value
+		if name == "email" {
+			v = strings.ToLower(v)
+		}
 		p := t.properties[name]
 		i := slices.IndexFunc(r.values, func(have value) bool { return have.p == p })
 		if p.HasUniqueValue {
