@@ -13,6 +13,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 TOOLS    ?= .tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+NODE_PLUGIN := $(TOOLS)/plugin-node/node_modules/.package-lock.json
 # A plugin in Python is tested with the system's.
 PYTHON_NEEDS := python3-grpcio python3-protobuf python3-cryptography
 PYTHON_READY := /usr/bin/python3 -c 'import grpc, google.protobuf, cryptography'
@@ -32,11 +33,11 @@ demo: build ## a bridge, WhatsApp and CRMs imitated, and traffic, in this termin
 	bin/wabridge demo
 
 .PHONY: test
-test: tools python $(TSC) ## all tests
+test: tools python $(TSC) $(NODE_PLUGIN) ## all tests
 	$(GO) test ./...
 
 .PHONY: check
-check: tools python $(TSC) fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
+check: tools python $(TSC) $(NODE_PLUGIN) fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
 	$(GO) test -race ./...
 
 .PHONY: fmt
@@ -70,6 +71,17 @@ $(TSC): core/declare/typescript/package-lock.json
 	cp core/declare/typescript/package.json core/declare/typescript/package-lock.json $(TOOLS)/typescript/
 	npm ci --prefix $(TOOLS)/typescript --ignore-scripts --no-audit --no-fund --silent
 	touch $@
+
+# And the packages of a plugin in JavaScript.
+$(NODE_PLUGIN): cmd/wabridge/starter/plugin/node/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: it comes with Node, https://nodejs.org, 20.3 or newer"; exit 1; }
+	mkdir -p $(TOOLS)/plugin-node
+	cp cmd/wabridge/starter/plugin/node/package.json cmd/wabridge/starter/plugin/node/package-lock.json $(TOOLS)/plugin-node/
+	npm ci --prefix $(TOOLS)/plugin-node --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+.PHONY: node
+node: $(NODE_PLUGIN) ## install the packages of plugins in JavaScript into .tools
 
 .PHONY: typescript
 typescript: $(TSC) ## install the TypeScript compiler of the tests into .tools

@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("REPOSITORY", repository)
+			e.Setenv("TOOLS", tools())
 			return errors.Join(ownTmp(e), goEnv(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -157,22 +158,45 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // needed are what plugins in other languages need of the machine: how to find out
-// whether it is there, and what to do when not.
-var needed = map[string]struct {
-	ask    []string
-	advice string
-}{
-	"curl": {[]string{"curl", "--version"}, "apt-get install curl"},
-	"python": {
-		[]string{"/usr/bin/python3", "-c", "import grpc, google.protobuf, cryptography"},
-		"apt-get install python3-grpcio python3-protobuf python3-cryptography (or make python, as root)",
-	},
+// whether it is there, and the target of make that sees to it.
+func needed(what string) (ask []string, target string) {
+	switch what {
+	case "curl":
+		return []string{"curl", "--version"}, "tools"
+	case "node":
+		return []string{"test", "-f", filepath.Join(tools(), "plugin-node", "node_modules", ".package-lock.json")}, "node"
+	default:
+		return []string{"/usr/bin/python3", "-c", "import grpc, google.protobuf, cryptography"}, "python"
+	}
 }
 
-func checkNeeded(language string) error {
-	n := needed[language]
-	if out, err := exec.Command(n.ask[0], n.ask[1:]...).CombinedOutput(); err != nil {
-		return fmt.Errorf("this machine lacks what plugins are tested with (%s): %s\n%s", language, n.advice, out)
+// tools is where make puts what tests need; see the Makefile.
+func tools() string {
+	dir := os.Getenv("TOOLS")
+	switch {
+	case dir == "":
+		dir = filepath.Join("..", "..", ".tools")
+	case !filepath.IsAbs(dir):
+		dir = filepath.Join("..", "..", dir)
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
+}
+
+// checkNeeded says what is missing, after make could not see to it.
+func checkNeeded(what string) error {
+	ask, target := needed(what)
+	if exec.Command(ask[0], ask[1:]...).Run() == nil {
+		return nil
+	}
+	made, err := exec.Command("make", "-C", filepath.Join("..", ".."), target).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("plugins cannot be tested without %s: make %s: %w\n%s", what, target, err, made)
+	}
+	if out, err := exec.Command(ask[0], ask[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("plugins cannot be tested without %s: %w\n%s", what, err, out)
 	}
 	return nil
 }
