@@ -106,6 +106,11 @@ func simZoho(c *cli.Context) error {
 		RefreshToken: c.String("refresh-token"), Latency: c.Duration("latency"), TokensIn10Min: 10,
 		Bare: c.Bool("bare"), NoMessages: c.Bool("bare"), Concurrency: 20, SubConcurrency: 10,
 	})
+	if !c.Bool("bare") { // made by hand, too, where somebody wants it
+		sim.AddModule("WhatsApp_Outbox")
+		sim.AddField("WhatsApp_Outbox", zohosim.Field{Name: "Phone", Type: "phone", Length: 50, Custom: true})
+		sim.AddField("WhatsApp_Outbox", zohosim.Field{Name: "Body", Type: "textarea", Length: 4096, Custom: true})
+	}
 	notify := func(ctx context.Context) error {
 		sim.Run(ctx, &http.Client{Timeout: 10 * time.Second})
 		return nil
@@ -113,6 +118,7 @@ func simZoho(c *cli.Context) error {
 	return runSim(c, sim, notify, []string{
 		`# the lane's settings: api_url = "%[1]s", accounts_url = "%[1]s"`,
 		`curl "%[1]s/_sim/edit?module=Contacts" -d '{"Last_Name":"Ana","Phone":"+34600111222"}'   # somebody makes a contact`,
+		`curl "%[1]s/_sim/edit?module=WhatsApp_Outbox" -d '{"Name":"1","Phone":"+34600111222","Body":"Hello"}'   # and asks for a message`,
 		`curl "%[1]s/_sim/ledger?module=WhatsApp_Messages"              # what it holds`,
 		`curl %[1]s/_sim/faults -d '{"kind":"status","status":503}'     # an outage; -X DELETE ends it`,
 		`curl %[1]s/_sim/stats`,
