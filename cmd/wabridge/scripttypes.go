@@ -19,6 +19,7 @@ import (
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/declare"
 	"github.com/wabridge/wabridge/core/escalation"
+	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/script"
 )
 
@@ -124,6 +125,9 @@ func (t *target) names(c *cli.Context) *declare.Names {
 	n.Topics.Add(escalation.Topics()...)
 	for _, r := range t.tenant.Escalation.Rules {
 		n.Topics.Add(r.Topic)
+	}
+	for _, l := range t.tenant.Lanes {
+		n.Fields.Add(mapping.Names(l.Map, l.Mapping != "")...)
 	}
 	own := t.tenant.Names
 	n.Fields.Add(own.Fields...)

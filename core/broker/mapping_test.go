@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/script"
 )
@@ -299,4 +300,36 @@ func TestMapping_IsFittedToWhatTheCRMHas(t *testing.T) {
 		}
 		d.mu.Unlock()
 	})
+}
+
+// What a CRM says of a person's language and time zone is used.
+func TestMapping_TellsWhichLanguageAndTimeZone(t *testing.T) {
+	run(t, func(b *bridge) {
+		d := b.mapping(texts("lang", "zone"), false, core.MapRule{Field: "language", Property: "lang"}, core.MapRule{Field: "time_zone", Property: "zone"})
+		d.tells(atCRM("v1", time.Now(), map[string]any{"lang": "pt_BR", "zone": "Asia/Tokyo"}))
+		b.start()
+		settled(2 * time.Minute)
+		b.accept(received("wamid.1", anasPhone, "stop"))
+		settled(time.Second)
+		said := b.wa.taken()
+		if want := consent.TextsFor(nil, "pt").Stop; len(said) != 1 || said[0].event.Message.Text != want {
+			t.Errorf("said %+v, want %q", said, want)
+		}
+		zones := b.tenants["acme"].zones(&core.Contact{Phone: anasPhone, Fields: map[string]string{"time_zone": "Asia/Tokyo"}})
+		if len(zones) != 1 || zones[0].String() != "Asia/Tokyo" {
+			t.Errorf("the person may be in %v", zones)
+		}
+	})
+}
+
+// What was agreed on is about the record of one contact: a merge does not take it
+// over.
+func TestMapping_SurvivesAMerge(t *testing.T) {
+	a := &person{Contact: core.Contact{ID: "a", Phone: "+14155550100", Fields: map[string]string{"city": "Vic"}}, Set: map[string]mapping.Mark{"city": {By: "script"}}}
+	b := &person{Contact: core.Contact{ID: "b", BSUID: "US.1", Fields: map[string]string{"email": "a@b.example", "city": "Jaca"}},
+		Set: map[string]mapping.Mark{"email": {By: "crm"}, "city": {By: "crm"}}, Agreed: map[string]map[string]mapping.Agreed{"crm": {"Mail": {Sum: "x"}}}}
+	got := joinPeople(a, b)
+	if got.Fields["city"] != "Vic" || got.Set["city"].By != "script" || got.Set["email"].By != "crm" || len(got.Agreed) > 0 {
+		t.Errorf("joined: %+v %+v %+v", got.Fields, got.Set, got.Agreed)
+	}
 }

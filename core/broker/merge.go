@@ -104,8 +104,12 @@ func joinPeople(s, l *person) *person {
 	for name, v := range b.Fields {
 		if _, ok := a.Fields[name]; !ok {
 			setField(&a.Contact, name, v)
+			if m, ok := b.Set[name]; ok && a.Set != nil {
+				a.Set[name] = m
+			}
 		}
 	}
+	a.Agreed = clone(s).Agreed // it is about the survivor's record at the CRM
 	a.Consent = s.Consent.Join(l.Consent)
 	a.Replies = slices.Concat(s.Replies, l.Replies)
 	slices.SortFunc(a.Replies, time.Time.Compare)

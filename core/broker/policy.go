@@ -181,8 +181,14 @@ func (t *tenant) quietUntil(u *turn, p *send) time.Time {
 	return t.Policy.QuietHours.Until(now, t.zones(u.contact)...)
 }
 
-// zones are the time zones that the person may be in.
+// zones are the time zones that the person may be in: the one that somebody said,
+// among the contact's fields, or those of the address.
 func (t *tenant) zones(c *core.Contact) []*time.Location {
+	if said := c.Fields["time_zone"]; said != "" && said != "Local" {
+		if z, err := time.LoadLocation(said); err == nil {
+			return []*time.Location{z}
+		}
+	}
 	var out []*time.Location
 	for _, name := range contact.TimeZones(c.Address()) {
 		if z, err := time.LoadLocation(name); err == nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -141,9 +142,13 @@ func (t *tenant) proposeOwn(u *turn, m *core.Message) *send {
 // languageOf is the language to answer in: that of the words, unless they are
 // English, which everybody writes; else that of the conversation; else what the
 // contact's country mostly speaks. It is the country's where that is a language
-// which is not told from others in what people write.
+// which is not told from others in what people write. What somebody said that the
+// person speaks, among the contact's fields, goes before the country.
 func (t *tenant) languageOf(u *turn, words string) string {
 	country := consent.LanguageOf(u.contact.Address())
+	if said, _, _ := strings.Cut(strings.ToLower(u.contact.Fields["language"]), "-"); len(said) == 2 {
+		country = said
+	}
 	switch {
 	case words != "" && words != "en":
 		return words

@@ -59,3 +59,40 @@ func describeSound(ctx context.Context, p *probe) {
 		}
 	}
 }
+
+// A mapping may be older than the CRM it was written for: a property that is gone
+// must not end what is told of the others.
+func pollProperties(ctx context.Context, p *probe) {
+	if p.poller == nil {
+		p.skip("the connector has no Poll")
+		return
+	}
+	account, err := p.withToken(ctx)
+	if err != nil {
+		p.failf("no token: %v", err)
+		return
+	}
+	if _, err := p.poller.Poll(ctx, account, nil); err != nil {
+		p.skip("Poll does not work without any, either")
+		return
+	}
+	const gone = "no_such_property_of_ours"
+	account.Properties = []string{gone}
+	var cursor []byte
+	for range 20 {
+		polled, err := p.poller.Poll(ctx, account, cursor)
+		p.see(err)
+		if err != nil {
+			p.failf("Poll: %v", err)
+			return
+		}
+		for _, e := range polled.Events {
+			if v, ok := e.Fields[gone]; ok && v != nil && v != "" {
+				p.failf("%s has the value %v of a property that does not exist", e.ID, v)
+			}
+		}
+		if cursor = polled.Cursor; !polled.More {
+			return
+		}
+	}
+}

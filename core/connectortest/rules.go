@@ -39,6 +39,7 @@ var rules = []rule{
 	{"deliver/cancelled", "a call returns promptly when its context has ended", deliverCancelled},
 	{"deliver/stalled", "when the CRM does not answer in time the outcome is unknown or unavailable, and a later attempt works", deliverStalled},
 	{"poll/sound", "Poll tells of changes that a CRM may tell of, as often as it is asked the same, and goes on", pollSound},
+	{"poll/properties", "Poll leaves out properties of the lane's mapping that the CRM does not have", pollProperties},
 	{"webhook/forged", "a request that the CRM did not sign is unauthenticated and tells of nothing", webhookForged},
 	{"describe/sound", "Describe names properties once each, with types that exist, and suggests rules that can be", describeSound},
 	{"errors/codes", "every error has a code of the closed set and one line of text", errorsCodes},

@@ -331,7 +331,7 @@ func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 	if !ok {
 		t.Error("Suite failed a good connector")
 	}
-	want := []string{"check/settings", "check/secrets", "deliver/again", "deliver/stalled", "poll/sound", "webhook/forged", "describe/sound"}
+	want := []string{"check/settings", "check/secrets", "deliver/again", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound"}
 	if diff := cmp.Diff(want, skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
 	}
@@ -340,11 +340,15 @@ func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 // telling is a good connector that tells of what happened, too.
 type telling struct {
 	notebook
-	poll func(cursor string) (core.Polled, error)
-	hook func(core.WebhookRequest) (core.WebhookAnswer, error)
+	poll  func(cursor string) (core.Polled, error)
+	hook  func(core.WebhookRequest) (core.WebhookAnswer, error)
+	picky bool // about what is read
 }
 
-func (c *telling) Poll(_ context.Context, _ core.Account, cursor json.RawMessage) (core.Polled, error) {
+func (c *telling) Poll(_ context.Context, a core.Account, cursor json.RawMessage) (core.Polled, error) {
+	if c.picky && len(a.Properties) > 0 {
+		return core.Polled{}, fmt.Errorf("no property %s", a.Properties[0])
+	}
 	return c.poll(string(cursor))
 }
 
@@ -360,8 +364,10 @@ func TestRules_FindWhatIsWrongWithWhatIsTold(t *testing.T) {
 		poll       func(cursor string) (core.Polled, error)
 		hook       func(core.WebhookRequest) (core.WebhookAnswer, error)
 		rule, seen string // empty: nothing is wrong
+		picky      bool
 	}{
 		"good":       {},
+		"picky":      {rule: "poll/properties", seen: "no property", picky: true},
 		"poll fails": {poll: func(string) (core.Polled, error) { return core.Polled{}, errors.New("closed") }, rule: "poll/sound", seen: "closed"},
 		"no id": {poll: func(string) (core.Polled, error) {
 			return core.Polled{Events: []core.Event{{Kind: core.KindContactChanged}}}, nil
@@ -385,7 +391,7 @@ func TestRules_FindWhatIsWrongWithWhatIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, target := newNotebook(t)
-			c := &telling{poll: tc.poll, hook: tc.hook}
+			c := &telling{poll: tc.poll, hook: tc.hook, picky: tc.picky}
 			if c.poll == nil {
 				c.poll = func(cursor string) (core.Polled, error) {
 					if cursor == "" {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/spelling"
 )
 
@@ -115,6 +116,24 @@ func nearest(name string) string {
 		return "; did you mean " + near + "?"
 	}
 	return "; wabridge mapping fields lists them, and fields." + name + " would be a field of scripts"
+}
+
+// Names returns what rules are about among the contact's own fields; suggested adds
+// all that a connector may suggest.
+func Names(rules []core.MapRule, suggested bool) []string {
+	var names []string
+	for _, r := range rules {
+		if f, ok := fieldOf(r.Field); ok && f.stored() != "" {
+			names = append(names, f.stored())
+		}
+	}
+	for _, f := range fields {
+		if suggested && f.stored() != "" {
+			names = append(names, f.stored())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // stored is the name of a field among the contact's own, "" when it is not kept

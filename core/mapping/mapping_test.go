@@ -379,3 +379,42 @@ func TestFields_AreEnoughBothWays(t *testing.T) {
 		t.Errorf("%d fields, %d from a CRM", len(Fields()), from)
 	}
 }
+
+func TestTable_GuessesOnlyWhereNobodyKnowsBetter(t *testing.T) {
+	tab := table(t, nil, core.MapRule{Field: "country", Property: "Country", Default: "somewhere"}, core.MapRule{Field: "state", Property: "State", Default: "somewhere"})
+	k, agreed := ana(), map[string]Agreed{}
+	if w := tab.To(k, agreed, nil); len(w.Properties) > 0 {
+		t.Errorf("before the CRM said anything it writes %v", w.Properties)
+	}
+	tab.From(k, Told{Properties: map[string]any{"Country": "", "State": nil}}, agreed, nil)
+	if w := tab.To(k, agreed, nil); !cmp.Equal(w.Properties, map[string]any{"Country": "ES", "State": "somewhere"}) {
+		t.Errorf("where the CRM has nothing it writes %v", w.Properties)
+	}
+	if w := tab.To(k, agreed, nil); len(w.Properties) > 0 {
+		t.Errorf("and again %v", w.Properties)
+	}
+}
+
+func TestNames_AreThoseThatScriptsSee(t *testing.T) {
+	got := Names([]core.MapRule{{Field: "city"}, {Field: "fields.plan"}, {Field: "phone"}, {Field: "tags"}, {Field: "nonsense"}}, false)
+	if !slices.Equal(got, []string{"city", "plan"}) {
+		t.Errorf("got %q", got)
+	}
+	if all := Names(nil, true); len(all) < 15 || !slices.Contains(all, "email") {
+		t.Errorf("suggested: %q", all)
+	}
+}
+
+func BenchmarkTable_To(b *testing.B) {
+	var rules []core.MapRule
+	for _, f := range Fields() {
+		rules = append(rules, core.MapRule{Field: f.Name, Property: "p_" + f.Name})
+	}
+	tab, _ := New(rules, false)
+	tab.Learn(nil)
+	k, agreed := ana(), map[string]Agreed{}
+	b.ReportAllocs()
+	for b.Loop() {
+		tab.To(k, agreed, nil)
+	}
+}
