@@ -285,7 +285,7 @@ func describe(t *testing.T, routes []route) []byte {
 	t.Helper()
 	d := newDescriber(t)
 	d.ref(reflect.TypeFor[core.Event]()) // first, so that it has the short names
-	paths, tags := object{}, []any{}
+	paths, named := object{}, []any{}
 	for _, r := range routes {
 		path := pathParam.ReplaceAllString(r.path, "{$1}")
 		if paths[path] == nil {
@@ -293,8 +293,8 @@ func describe(t *testing.T, routes []route) []byte {
 		}
 		paths[path].(object)[strings.ToLower(r.method)] = d.operation(r) //nolint:forcetypeassert // just put
 		tag, _, _ := strings.Cut(strings.TrimPrefix(r.path, "/api/v1/"), "/")
-		if named := (object{"name": tag}); !slices.ContainsFunc(tags, func(o any) bool { return reflect.DeepEqual(o, named) }) {
-			tags = append(tags, named)
+		if t := (object{"name": tag, "description": tags[tag]}); !slices.ContainsFunc(named, func(o any) bool { return reflect.DeepEqual(o, t) }) {
+			named = append(named, t)
 		}
 	}
 	message := d.ref(reflect.TypeFor[hook.Message]())
@@ -313,7 +313,7 @@ func describe(t *testing.T, routes []route) []byte {
 		},
 		"servers":  []any{object{"url": "http://127.0.0.1:8080", "description": "Where a bridge listens unless told otherwise (web.listen)."}},
 		"security": []any{object{"token": []string{}}},
-		"tags":     tags,
+		"tags":     named,
 		"paths":    paths,
 		"webhooks": object{"event": object{"post": object{
 			"operationId": "event", "summary": "What a subscription's url is called with", "tags": []string{"subscriptions"}, "security": []any{object{}},
@@ -344,6 +344,15 @@ func describe(t *testing.T, routes []route) []byte {
 		t.Fatal(err)
 	}
 	return append(data, '\n')
+}
+
+// tags say what the operations below a path are about.
+var tags = map[string]string{
+	"messages": "To people.", "contacts": "The people whom the bridge knows.", "contact-export": "All that is held of one person.",
+	"contact-records": "People, as lists have them.", "erasures": "How far the erasing of people is.", "corrections": "What a version of a script wrote wrongly.",
+	"consent": "Who agreed to what.", "escalations": "Who waits for a person.", "conversations": "Bot or person.", "why": "What happened, and why.",
+	"decisions": "What scripts were asked and answered.", "queues": "What waits.", "dead": "What could not be delivered.",
+	"subscriptions": "Who is told of what happens.", "tokens": "Who may ask for what.", "status": "How the bridge is.",
 }
 
 // examples are of bodies, by the id of the operation.
