@@ -1,7 +1,11 @@
 package sdk
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"io"
 	"net/http"
@@ -13,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+	"github.com/wabridge/wabridge/plugins/salesforce/salesforcesim"
 )
 
 var clients = flag.String("sdk.clients", "", "the `DIR` that npm installed the vendors' clients into")
@@ -67,4 +72,23 @@ func TestHubSpotsClient_FindsHubSpot(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "hubspot.mjs", hubspotsim.New(hubspotsim.Options{Tokens: []string{"pat-sdk"}, History: []string{"phone"}}), "HOOK="+string(told))
+}
+
+func TestSalesforcesClient_FindsAnOrg(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const client, secret, user, refresh = "3MVG9.sdk", "s3cret", "bridge@example.com", "5Aep861.sdk"
+	app, err := json.Marshal(map[string]string{"client": client, "secret": secret, "user": user, "refresh": refresh,
+		"key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "salesforce.mjs", salesforcesim.New(salesforcesim.Options{ClientID: client, ClientSecret: secret, Username: user,
+		PublicKey: &key.PublicKey, RefreshTokens: []string{refresh}}), "APP="+string(app))
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -72,9 +73,70 @@ func (s *Sim) token(c *call) {
 		instance = "http://" + c.r.Host
 	}
 	answer["access_token"], answer["instance_url"], answer["token_type"] = access, instance, "Bearer"
-	answer["id"] = "https://login.salesforce.com/id/00D000000000simEAA/005000000000simAAA"
-	answer["scope"] = "api"
+	answer["id"] = "http://" + c.r.Host + identityPath
+	answer["issued_at"], answer["scope"], answer["signature"] = strconv.FormatInt(time.Now().UnixMilli(), 10), "api", "c2lt"
 	c.answer(http.StatusOK, answer)
+}
+
+// identityPath is where the user that tokens are for is told of.
+const identityPath = "/id/00D000000000simEAA/005000000000simAAA"
+
+// revoke serves the endpoint that ends a token, of either kind.
+func (s *Sim) revoke(c *call) {
+	token := c.r.URL.Query().Get("token")
+	if form, err := url.ParseQuery(string(c.body)); err == nil && form.Get("token") != "" {
+		token = form.Get("token")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, access := s.tokens[token]
+	if !access && !s.refresh[token] {
+		c.refuse("unsupported_token_type", "this token type is not supported")
+		return
+	}
+	delete(s.tokens, token)
+	delete(s.refresh, token)
+	c.w.WriteHeader(http.StatusOK)
+}
+
+// identity serves the address that tokens name as their id.
+func (s *Sim) identity(c *call) {
+	token := c.r.URL.Query().Get("oauth_token")
+	if t, ok := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer "); ok {
+		token = t
+	}
+	s.mu.Lock()
+	_, ok := s.tokens[token]
+	s.mu.Unlock()
+	if !ok || c.r.URL.Path != identityPath {
+		http.Error(c.w, "Bad_OAuth_Token", http.StatusForbidden)
+		return
+	}
+	username := s.opts.Username
+	if username == "" {
+		username = "integration@example.com"
+	}
+	c.answer(http.StatusOK, map[string]any{"id": "http://" + c.r.Host + identityPath, "user_id": "005000000000simAAA", "organization_id": "00D000000000simEAA",
+		"username": username, "display_name": "Integration", "active": true, "user_type": "STANDARD"})
+}
+
+// versions serves the list of API versions, which needs no token.
+func (s *Sim) versions(c *call) {
+	list := []map[string]string{}
+	for v := oldest; v <= newest; v++ {
+		list = append(list, map[string]string{"label": fmt.Sprintf("Version %d", v), "url": fmt.Sprintf("/services/data/v%d.0", v), "version": fmt.Sprintf("%d.0", v)})
+	}
+	c.answer(http.StatusOK, list)
+}
+
+// resources says what a version of the API has.
+func (s *Sim) resources(c *call, version int) {
+	base := fmt.Sprintf("/services/data/v%d.0/", version)
+	out := map[string]string{"identity": "http://" + c.r.Host + identityPath}
+	for _, name := range []string{"sobjects", "query", "queryAll", "composite", "limits"} {
+		out[name] = base + name
+	}
+	c.answer(http.StatusOK, out)
 }
 
 func (c *call) refuse(code, description string) {

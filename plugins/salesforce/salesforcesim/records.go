@@ -41,11 +41,10 @@ const maxRows = 200
 // when there is none.
 func (s *Sim) collection(c *call, object, external string) {
 	var request struct {
-		AllOrNone *bool            `json:"allOrNone"`
+		AllOrNone bool             `json:"allOrNone"`
 		Records   []map[string]any `json:"records"`
 	}
-	if !strings.HasPrefix(c.r.Header.Get("Content-Type"), "application/json") {
-		c.fail(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "Content-Type header specified in HTTP request is not supported: "+c.r.Header.Get("Content-Type"))
+	if !c.isJSON() {
 		return
 	}
 	if err := json.Unmarshal(c.body, &request); err != nil {
@@ -60,10 +59,6 @@ func (s *Sim) collection(c *call, object, external string) {
 		c.fail(http.StatusBadRequest, "EXCEEDED_MAX_SOBJECTS_LIMIT", "A maximum of 200 records can be handled")
 		return
 	}
-	if request.AllOrNone == nil || *request.AllOrNone {
-		c.fail(http.StatusBadRequest, "NOT_IMPLEMENTED", "this imitation does not know allOrNone")
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := make([]row, len(request.Records))
@@ -76,18 +71,48 @@ func (s *Sim) collection(c *call, object, external string) {
 		rows[i] = r
 	}
 	s.stats.Rows += len(rows)
-	allow := strings.Contains(c.r.Header.Get("Sforce-Duplicate-Rule-Header"), "allowSave=true")
+	allow := c.mayDouble()
 	twice := map[string]int{}
-	for _, r := range rows {
-		twice[strings.ToLower(r.key)]++
+	for i := range rows {
+		rows[i].create = c.r.Method == http.MethodPost
+		twice[strings.ToLower(rows[i].key)]++
+	}
+	refused := func(r row) *rowError {
+		if err := strikeRow(c.rows, r.key); err != nil {
+			return err
+		}
+		switch n := twice[strings.ToLower(r.key)]; {
+		case r.create && r.key != "":
+			return &rowError{StatusCode: "INVALID_FIELD_FOR_INSERT_UPDATE", Message: "cannot specify Id in an insert call", Fields: []string{"Id"}}
+		case r.key == "" || n < 2:
+		case external == "":
+			return &rowError{StatusCode: "DUPLICATE_VALUE", Message: "duplicate id in list: " + r.key, Fields: []string{}}
+		default:
+			return &rowError{StatusCode: "DUPLICATE_VALUE", Message: "Duplicate external id specified: " + r.key, Fields: []string{external}}
+		}
+		return nil
+	}
+	var none *rowError
+	if request.AllOrNone {
+		for _, r := range rows {
+			wrong := refused(r)
+			if wrong == nil {
+				_, wrong = s.examine(&r, allow)
+			}
+			if wrong != nil {
+				none = rolledBack()
+			}
+		}
 	}
 	answer := make([]outcome, len(rows))
 	for i, r := range rows {
 		var id string
 		var isNew bool
-		err := strikeRow(c.rows, r.key)
-		if err == nil && twice[strings.ToLower(r.key)] > 1 {
-			err = &rowError{StatusCode: "DUPLICATE_VALUE", Message: "Duplicate external id specified: " + r.key, Fields: []string{external}}
+		err := refused(r)
+		if err == nil && none != nil {
+			if _, err = s.examine(&r, allow); err == nil {
+				err = none
+			}
 		}
 		if err == nil {
 			id, isNew, err = s.write(r, allow)
@@ -112,7 +137,9 @@ type row struct {
 	t        *table
 	external string // in lower case; "" is by id
 	key      string
+	create   bool // a new record, whatever there is
 	values   map[string]any
+	wrong    *rowError
 }
 
 // read reads a record of a request. What is wrong with its form has Salesforce
@@ -145,6 +172,12 @@ func (s *Sim) read(object, external string, fields map[string]any) (row, *apiErr
 			continue
 		}
 		f, ok := t.fields[lower]
+		if _, nested := v.(map[string]any); !ok && nested {
+			if err := s.refer(&r, name, v); err != nil {
+				return row{}, err
+			}
+			continue
+		}
 		if !ok {
 			return row{}, noColumn(t, name)
 		}
@@ -190,38 +223,59 @@ func wellTyped(f Field, v any) *apiError {
 	return &apiError{ErrorCode: "JSON_PARSER_ERROR", Message: fmt.Sprintf("Cannot deserialize instance of %s from VALUE_STRING value %v or request may be missing a required field", want, v)}
 }
 
-// write writes one row. The caller holds the lock.
-func (s *Sim) write(r row, allow bool) (id string, isNew bool, _ *rowError) {
+// examine finds the record that a row means, nil for a new one, and what is wrong
+// with the row. The caller holds the lock.
+func (s *Sim) examine(r *row, allow bool) (*record, *rowError) {
 	t := r.t
 	var rec *record
-	if r.external == "" {
+	switch {
+	case r.wrong != nil:
+		return nil, r.wrong
+	case r.create:
+	case r.external == "":
 		if rec = t.byID[r.key]; rec == nil {
-			return "", false, &rowError{StatusCode: "INVALID_CROSS_REFERENCE_KEY", Message: "invalid cross reference id"}
+			return nil, &rowError{StatusCode: "INVALID_CROSS_REFERENCE_KEY", Message: "invalid cross reference id"}
 		}
-	} else {
-		if r.key == "" {
-			return "", false, &rowError{StatusCode: "MISSING_ARGUMENT", Message: t.fields[r.external].Name + " not specified", Fields: []string{}}
-		}
+	case r.key == "":
+		return nil, &rowError{StatusCode: "MISSING_ARGUMENT", Message: t.fields[r.external].Name + " not specified", Fields: []string{}}
+	default:
 		rec = t.unique[r.external][strings.ToLower(r.key)]
 		r.values[r.external] = r.key
 	}
 	if err := s.check(t, rec, r.values); err != nil {
+		return nil, err
+	}
+	if rec == nil && s.opts.DuplicateRule && !allow && t.name == "Contact" && s.alike(t, r.values) {
+		return nil, &rowError{StatusCode: "DUPLICATES_DETECTED", Message: "Use one of these records?"}
+	}
+	return rec, nil
+}
+
+// write writes one row. The caller holds the lock.
+func (s *Sim) write(r row, allow bool) (id string, isNew bool, _ *rowError) {
+	rec, err := s.examine(&r, allow)
+	if err != nil {
 		return "", false, err
 	}
 	if rec == nil {
-		if s.opts.DuplicateRule && !allow && t.name == "Contact" && s.alike(t, r.values) {
-			return "", false, &rowError{StatusCode: "DUPLICATES_DETECTED", Message: "Use one of these records?"}
-		}
 		isNew = true
-		s.seq++
-		rec = &record{id: fmt.Sprintf("%s%012dAAA", t.prefix, len(t.records)+1), values: map[string]any{}, created: s.seq}
-		t.records = append(t.records, rec)
-		t.byID[rec.id] = rec
-		now := time.Now().UTC().Format("2006-01-02T15:04:05.000+0000")
-		rec.values["id"], rec.values["createddate"], rec.values["isdeleted"] = rec.id, now, false
+		rec = s.add(r.t)
 	}
-	s.put(t, rec, r.values)
+	s.put(r.t, rec, r.values)
 	return rec.id, isNew, nil
+}
+
+// stampLayout is how Salesforce writes times.
+const stampLayout = "2006-01-02T15:04:05.000+0000"
+
+// add makes an empty record.
+func (s *Sim) add(t *table) *record {
+	s.seq++
+	rec := &record{id: fmt.Sprintf("%s%012dAAA", t.prefix, len(t.records)+1), values: map[string]any{}, created: s.seq}
+	t.records = append(t.records, rec)
+	t.byID[rec.id] = rec
+	rec.values["id"], rec.values["createddate"], rec.values["isdeleted"] = rec.id, time.Now().UTC().Format(stampLayout), false
+	return rec
 }
 
 // put gives a record values that were checked.
@@ -253,7 +307,13 @@ func (s *Sim) put(t *table, rec *record, values map[string]any) {
 			rec.history = append(rec.history, Write{Field: t.fields[name].Name, Value: text})
 		}
 	}
-	rec.values["systemmodstamp"] = time.Now().UTC().Format("2006-01-02T15:04:05.000+0000")
+	rec.values["systemmodstamp"] = time.Now().UTC().Format(stampLayout)
+	rec.values["lastmodifieddate"] = rec.values["systemmodstamp"]
+	if t.name == "Contact" {
+		first, _ := rec.values["firstname"].(string)
+		last, _ := rec.values["lastname"].(string)
+		rec.values["name"] = strings.TrimSpace(first + " " + last)
+	}
 }
 
 // check applies the org's rules to a row.
@@ -335,11 +395,7 @@ func (s *Sim) Create(object string, fields map[string]any) string {
 	if err := s.check(t, nil, values); err != nil {
 		panic(err.Message)
 	}
-	s.seq++
-	rec := &record{id: fmt.Sprintf("%s%012dAAA", t.prefix, len(t.records)+1), created: s.seq, values: map[string]any{"isdeleted": false}}
-	rec.values["id"], rec.values["createddate"] = rec.id, time.Now().UTC().Format("2006-01-02T15:04:05.000+0000")
-	t.records = append(t.records, rec)
-	t.byID[rec.id] = rec
+	rec := s.add(t)
 	s.put(t, rec, values)
 	return rec.id
 }

@@ -81,14 +81,14 @@ func tables(o Options) map[string]*table {
 	all := map[string]*table{}
 	object := func(name, prefix string, fields ...Field) *table {
 		t := &table{name: name, prefix: prefix, fields: map[string]Field{}, byID: map[string]*record{}, unique: map[string]map[string]*record{}}
-		t.add(system("Id", "id"), system("CreatedDate", "datetime"), system("SystemModstamp", "datetime"), system("IsDeleted", "boolean"))
+		t.add(system("Id", "id"), system("CreatedDate", "datetime"), system("LastModifiedDate", "datetime"), system("SystemModstamp", "datetime"), system("IsDeleted", "boolean"))
 		t.add(fields...)
 		all[strings.ToLower(name)] = t
 		return t
 	}
 	optedOut := text("HasOptedOutOfEmail", "boolean", 0)
 	optedOut.Defaulted = true
-	contact := object("Contact", "003", required(text("LastName", "string", 80)), text("FirstName", "string", 40), text("Phone", "phone", 40),
+	contact := object("Contact", "003", system("Name", "string"), required(text("LastName", "string", 80)), text("FirstName", "string", 40), text("Phone", "phone", 40),
 		text("MobilePhone", "phone", 40), text("Email", "email", 80), text("Department", "string", 80), text("Description", "textarea", 32000),
 		text("Birthdate", "date", 0), optedOut, lookup("OwnerId", "User"))
 	priority := text("Priority", "picklist", 40)
@@ -168,7 +168,9 @@ func (s *Sim) describe(c *call, object string) {
 		}
 		fields = append(fields, f)
 	}
-	c.answer(http.StatusOK, map[string]any{"name": t.name, "keyPrefix": t.prefix, "createable": true, "updateable": true, "fields": fields})
+	out := t.summary()
+	out["fields"] = fields
+	c.answer(http.StatusOK, out)
 }
 
 // noColumn is Salesforce's error for a field that is not there.

@@ -75,6 +75,7 @@ type Sim struct {
 	serial  int
 	used    int // of the daily requests
 	seq     int64
+	cursors []*cursor // the youngest last
 	stats   Stats
 }
 
@@ -207,8 +208,9 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 var (
-	dataPath   = regexp.MustCompile(`^/services/data/v([0-9]{2,3})\.0/(.*)$`)
+	dataPath   = regexp.MustCompile(`^/services/data/v([0-9]{2,3})\.0(?:/(.*))?$`)
 	objectPath = regexp.MustCompile(`^sobjects/([A-Za-z0-9_]+)/describe/?$`)
+	manyPath   = regexp.MustCompile(`^composite/sobjects/([A-Za-z0-9_]+)$`)
 	upsertPath = regexp.MustCompile(`^composite/sobjects/([A-Za-z0-9_]+)/([A-Za-z0-9_]+)$`)
 )
 
@@ -216,8 +218,18 @@ var (
 const oldest, newest, upserts = 31, 68, 46
 
 func (s *Sim) route(c *call) {
-	if c.r.URL.Path == "/services/oauth2/token" {
+	switch {
+	case c.r.URL.Path == "/services/oauth2/token":
 		s.token(c)
+		return
+	case c.r.URL.Path == "/services/oauth2/revoke":
+		s.revoke(c)
+		return
+	case strings.TrimSuffix(c.r.URL.Path, "/") == "/services/data" && c.r.Method == http.MethodGet:
+		s.versions(c)
+		return
+	case strings.HasPrefix(c.r.URL.Path, "/id/"):
+		s.identity(c)
 		return
 	}
 	m := dataPath.FindStringSubmatch(c.r.URL.Path)
@@ -232,21 +244,36 @@ func (s *Sim) route(c *call) {
 	if !s.admit(c) {
 		return
 	}
-	method, path := c.r.Method, m[2]
+	method, path := c.r.Method, strings.TrimSuffix(m[2], "/")
 	object, upsert := objectPath.FindStringSubmatch(path), upsertPath.FindStringSubmatch(path)
 	switch {
 	case object != nil && method == http.MethodGet:
 		s.describe(c, object[1])
 	case upsert != nil && version >= upserts && method == http.MethodPatch:
 		s.collection(c, upsert[1], upsert[2])
-	case path == "composite/sobjects" && method == http.MethodPatch:
+	case path == "composite/sobjects" && (method == http.MethodPatch || method == http.MethodPost):
 		s.collection(c, "", "")
-	case strings.TrimSuffix(path, "/") == "query" && method == http.MethodGet:
+	case path == "composite/sobjects" && method == http.MethodDelete:
+		s.removeMany(c)
+	case manyPath.MatchString(path) && (method == http.MethodPost || method == http.MethodGet):
+		s.retrieveMany(c, manyPath.FindStringSubmatch(path)[1])
+	case path == "sobjects" && method == http.MethodGet:
+		s.listObjects(c)
+	case strings.HasPrefix(path, "sobjects/"):
+		s.object(c, strings.Split(strings.TrimPrefix(path, "sobjects/"), "/"))
+	case (path == "query" || path == "queryAll") && method == http.MethodGet:
 		s.mu.Lock()
-		status, v := s.query(c.r.URL.Query().Get("q"))
+		status, v := s.query(c.r.URL.Query().Get("q"), path == "queryAll", batchSize(c.r.Header))
 		s.mu.Unlock()
 		c.answer(status, v)
-	case strings.TrimSuffix(path, "/") == "composite" && method == http.MethodPost:
+	case strings.HasPrefix(path, "query/") && method == http.MethodGet:
+		s.mu.Lock()
+		status, v := s.more(strings.TrimPrefix(path, "query/"))
+		s.mu.Unlock()
+		c.answer(status, v)
+	case path == "" && method == http.MethodGet:
+		s.resources(c, version)
+	case path == "composite" && method == http.MethodPost:
 		s.composite(c)
 	case path == "limits" && method == http.MethodGet:
 		s.mu.Lock()

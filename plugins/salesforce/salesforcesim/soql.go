@@ -2,19 +2,28 @@ package salesforcesim
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"unicode"
 )
 
 // soql is a query that was parsed: SELECT fields FROM object WHERE … ORDER BY …
-// LIMIT n. There is no more of SOQL than this.
+// LIMIT n OFFSET n, or COUNT() for fields. There is no more of SOQL than this.
 type soql struct {
+	count  bool
 	fields []string
 	object string
 	where  *condition
-	order  []string
+	order  []ordering
 	limit  int
+	offset int
+}
+
+// ordering is what records are sorted by.
+type ordering struct {
+	field           string
+	down, nullsLast bool
 }
 
 // condition is a comparison, or several under AND or OR.
@@ -85,7 +94,7 @@ func scan(q string) ([]token, error) {
 			all = append(all, token{'s', text.String()})
 		case unicode.IsLetter(c) || c == '_':
 			from := i
-			for i < len(rest) && (unicode.IsLetter(rest[i]) || unicode.IsDigit(rest[i]) || rest[i] == '_') {
+			for i < len(rest) && (unicode.IsLetter(rest[i]) || unicode.IsDigit(rest[i]) || strings.ContainsRune("_.", rest[i])) {
 				i++
 			}
 			all = append(all, token{'n', string(rest[from:i])})
@@ -123,11 +132,16 @@ func parseSOQL(q string) (*soql, error) {
 		return nil, err
 	}
 	p := &parser{tokens: tokens}
-	s := &soql{limit: 2000}
+	s := &soql{limit: math.MaxInt}
 	if !p.word("select") {
 		return nil, p.unexpected()
 	}
-	if s.fields, err = p.names(); err != nil {
+	if len(p.tokens) > 1 && p.tokens[1].kind == '(' && p.word("count") {
+		s.count = true
+		if !p.punctuation('(') || !p.punctuation(')') {
+			return nil, p.unexpected()
+		}
+	} else if s.fields, err = p.names(); err != nil {
 		return nil, err
 	}
 	if !p.word("from") {
@@ -145,23 +159,65 @@ func parseSOQL(q string) (*soql, error) {
 		if !p.word("by") {
 			return nil, p.unexpected()
 		}
-		if s.order, err = p.names(); err != nil {
+		if s.order, err = p.orderings(); err != nil {
 			return nil, err
 		}
 	}
 	if p.word("limit") {
-		if len(p.tokens) == 0 || p.tokens[0].kind != '#' {
-			return nil, p.unexpected()
+		if s.limit, err = p.number(); err != nil {
+			return nil, err
 		}
-		if s.limit, err = strconv.Atoi(p.tokens[0].text); err != nil {
-			return nil, p.unexpected()
+	}
+	if p.word("offset") {
+		if s.offset, err = p.number(); err != nil {
+			return nil, err
 		}
-		p.tokens = p.tokens[1:]
+		if s.offset > maxOffset {
+			return nil, fmt.Errorf("maximum SOQL offset allowed is %d", maxOffset)
+		}
 	}
 	if len(p.tokens) > 0 {
 		return nil, p.unexpected()
 	}
 	return s, nil
+}
+
+// maxOffset is how many records a query may pass over.
+const maxOffset = 2000
+
+func (p *parser) number() (int, error) {
+	if len(p.tokens) == 0 || p.tokens[0].kind != '#' {
+		return 0, p.unexpected()
+	}
+	n, err := strconv.Atoi(p.tokens[0].text)
+	if err != nil {
+		return 0, p.unexpected()
+	}
+	p.tokens = p.tokens[1:]
+	return n, nil
+}
+
+func (p *parser) orderings() ([]ordering, error) {
+	var all []ordering
+	for {
+		name, err := p.name()
+		if err != nil {
+			return nil, err
+		}
+		o := ordering{field: name}
+		if !p.word("asc") {
+			o.down = p.word("desc")
+		}
+		if p.word("nulls") {
+			if o.nullsLast = p.word("last"); !o.nullsLast && !p.word("first") {
+				return nil, p.unexpected()
+			}
+		}
+		all = append(all, o)
+		if !p.punctuation(',') {
+			return all, nil
+		}
+	}
 }
 
 func (p *parser) unexpected() error {
@@ -266,8 +322,9 @@ func (p *parser) comparison() (*condition, error) {
 		return nil, err
 	}
 	c := &condition{field: field}
+	not := p.word("not")
 	switch {
-	case p.word("like"):
+	case !not && p.word("like"):
 		c.op = "like"
 	case p.word("in"):
 		c.op = "in"
@@ -287,8 +344,11 @@ func (p *parser) comparison() (*condition, error) {
 		if !p.punctuation(')') {
 			return nil, p.unexpected()
 		}
+		if not {
+			c = &condition{op: "not", parts: []*condition{c}}
+		}
 		return c, nil
-	case len(p.tokens) > 0 && p.tokens[0].kind == 'o':
+	case !not && len(p.tokens) > 0 && p.tokens[0].kind == 'o':
 		c.op = p.tokens[0].text
 		p.tokens = p.tokens[1:]
 	default:
