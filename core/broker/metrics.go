@@ -51,6 +51,15 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "wabridge", Name: "dead_overdue", Help: "Dead letters past their deadline.",
 	}, func() float64 { return float64(b.overdue.Load()) }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "wabridge", Name: "subscriptions_suspended", Help: "Subscriptions that get no events because their endpoints took none.",
+	}, func() float64 {
+		n := int64(0)
+		for _, t := range b.tenants {
+			n += t.subscriptions.halted.Load()
+		}
+		return float64(n)
+	}))
 	return &metrics{
 		decided:      counter("decided_total", "Events decided.", "tenant"),
 		scriptErrors: counter("script_errors_total", "Decisions that fell back because the script failed.", "tenant"),

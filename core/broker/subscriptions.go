@@ -23,6 +23,7 @@ type subscriptions struct {
 	all     map[string]*subscription
 	running atomic.Pointer[[]*subscribed]
 	changed chan struct{}
+	halted  atomic.Int64 // how many are suspended
 }
 
 // subscribed is an active subscription. It is not changed: another replaces it.
@@ -85,6 +86,7 @@ func (t *tenant) restoreSubscriptions(ctx context.Context) error {
 			t.b.log.Error("a subscription cannot go on", "tenant", t.ID, "subscription", s.ID, "error", err)
 		}
 	}
+	x.count()
 	return nil
 }
 
@@ -110,11 +112,23 @@ func (t *tenant) employ(s *subscription) error {
 		next = append(next, n)
 	}
 	x.running.Store(&next)
+	x.count()
 	select {
 	case x.changed <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+// count takes note of how many are suspended.
+func (x *subscriptions) count() {
+	n := int64(0)
+	for _, s := range x.all {
+		if s.State == SubscriptionSuspended {
+			n++
+		}
+	}
+	x.halted.Store(n)
 }
 
 // keepSubscription stores a subscription and puts it to work.

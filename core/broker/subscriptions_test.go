@@ -178,6 +178,9 @@ func TestSubscription_WithADeadEndpointStopsNobodyAndIsSuspended(t *testing.T) {
 		if s := state(); s.State != SubscriptionSuspended || s.Why == "" || b.depth() != 0 {
 			t.Fatalf("after three days: %+v, %d wait", s, b.depth())
 		}
+		if n := b.tenants["acme"].subscriptions.halted.Load(); n != 1 {
+			t.Errorf("%d are counted as suspended", n)
+		}
 		if story, err := b.Why(t.Context(), "acme", "m3"); err != nil || story.Steps[len(story.Steps)-1].Step != "dropped" {
 			t.Errorf("its story does not end with that: %v %+v", err, story.Steps)
 		}
@@ -336,8 +339,12 @@ func TestSubscription_TellsWhoAsksForItThatSomebodyWasErased(t *testing.T) {
 		b.start()
 		b.subscribe(SubscriptionRequest{URL: "https://erasures.example", Kinds: []core.Kind{core.KindContactErased}})
 		b.subscribe(SubscriptionRequest{URL: "https://all.example"})
+		b.subscribe(SubscriptionRequest{}) // a mailbox that nobody looks into
 		b.accept(received("m1", "+14155550100", "hi"))
 		settled(time.Second)
+		if b.depth() != 1 {
+			t.Errorf("%d wait in the mailbox", b.depth())
+		}
 		if _, err := b.EraseContact(t.Context(), EraseRequest{Tenant: "acme", Contact: "+14155550100", Reason: "asked", By: "ana"}); err != nil {
 			t.Fatal(err)
 		}
@@ -346,6 +353,9 @@ func TestSubscription_TellsWhoAsksForItThatSomebodyWasErased(t *testing.T) {
 			t.Errorf("told %+v", got)
 		}
 		b.wantKinds(x.at("https://all.example").kinds(), "message.received m1")
+		if b.depth() != 0 {
+			t.Errorf("what they wrote is still in a mailbox: %d", b.depth())
+		}
 	})
 }
 
