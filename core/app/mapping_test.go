@@ -41,6 +41,8 @@ type side struct {
 	// read returns the contact as the CRM has it, edit is what a person does to it.
 	read func() map[string]any
 	edit func(t *testing.T, properties map[string]string)
+	// drop takes the property that counts away, as an administrator may.
+	drop func()
 }
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -69,6 +71,7 @@ var sides = map[string]func(dial dialer) side{
 		return side{
 			sim: sim, connector: &hubspot.Connector{DialContext: dial}, city: "city", email: "email", count: "wa_messages_in", last: "wa_last_inbound",
 			account: core.Account{Settings: json.RawMessage(`{"base_url":"http://127.0.0.1"}`), Secrets: map[string]core.Secret{"token": "pat"}},
+			drop: func() { sim.RemoveProperty("contacts", "wa_messages_in") },
 			read: func() map[string]any {
 				return firstOf(sim.Records("contacts"), func(r hubspotsim.Record) map[string]any { return anys(r.Properties) })
 			},
@@ -90,19 +93,21 @@ var sides = map[string]func(dial dialer) side{
 				Settings: json.RawMessage(`{"login_url":"http://127.0.0.1","instance_host":"127.0.0.1","client_id":"c","username":"u"}`),
 				Token:    &core.Token{Secrets: map[string]core.Secret{"access": "access"}, Values: map[string]string{"instance_url": "http://127.0.0.1"}},
 			},
+			drop: func() { sim.RemoveField("Contact", "WA_Messages_In__c") },
 			read: func() map[string]any {
 				return firstOf(sim.Records("Contact"), func(r salesforcesim.Record) map[string]any { return r.Fields })
 			},
 		}
 	},
 	"zoho": func(dial dialer) side {
-		sim := zohosim.New(zohosim.Options{})
+		sim := zohosim.New(zohosim.Options{TokenLife: 24 * time.Hour})
 		sim.AddField("Contacts", zohosim.Field{Name: "WA_Messages_In", Type: "integer", Custom: true})
 		sim.AddField("Contacts", zohosim.Field{Name: "WA_Last_Inbound", Type: "datetime", Custom: true})
 		return side{
 			sim: sim, connector: &zoho.Connector{DialContext: dial}, city: "Mailing_City", email: "Email", count: "WA_Messages_In", last: "WA_Last_Inbound",
 			account: core.Account{Settings: json.RawMessage(`{"api_url":"http://127.0.0.1","accounts_url":"http://127.0.0.1"}`),
 				Secrets: map[string]core.Secret{"client_id": "c", "client_secret": "s", "refresh_token": "r"}},
+			drop: func() { sim.RemoveField("Contacts", "WA_Messages_In") },
 			read: func() map[string]any {
 				return firstOf(sim.Records("Contacts"), func(r zohosim.Record) map[string]any { return anys(r.Values) })
 			},
@@ -303,6 +308,20 @@ func bothWays(t *testing.T, of func(dialer) side) {
 	}
 	says("I live in Soria")
 	want("with the first message", "Soria", 1)
+	defer func() {
+		if crm.drop == nil {
+			return
+		}
+		crm.drop()
+		says("still there?")
+		wait(5 * time.Minute)
+		says("and now?")
+		wait(time.Minute)
+		dead, err := b.Dead(t.Context(), "", "", 10)
+		if err != nil || len(dead) > 0 || b.Snapshot().Lanes[1].Depth > 0 {
+			t.Errorf("when a property is gone: dead letters %+v, %+v, %v", dead, b.Snapshot().Lanes[1], err)
+		}
+	}()
 	if _, polls := crm.connector.(core.Poller); !polls || crm.edit == nil {
 		return
 	}

@@ -52,7 +52,8 @@ type lane struct {
 	receives   atomic.Bool   // and takes the CRM's requests
 	hooks      chan struct{} // places for those being read
 	mapping    *mapping.Table
-	describes  bool // the connector can say what the CRM has
+	describes  bool          // the connector can say what the CRM has
+	refit      chan struct{} // asks to have it say so soon
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -72,7 +73,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
 		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
-		mapping: c.Mapping,
+		mapping: c.Mapping, refit: make(chan struct{}, 1),
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l
@@ -373,6 +374,7 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery, c charge) {
 	began := time.Now()
 	l.b.failpoint("deliver-before-call")
 	results := l.attempt(cctx, ds)
+	left := l.withoutMapping(cctx, ds, results)
 	l.budgets.end(time.Now(), c, meter)
 	verdicts := l.gate.learn(results, l.safe)
 	if l.looks == 0 {
@@ -380,7 +382,7 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery, c charge) {
 	}
 	l.b.failpoint("deliver-after-call")
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
-	l.settle(cctx, ds, results, verdicts, began)
+	l.settle(cctx, ds, results, verdicts, left, began)
 }
 
 // outlive returns a context for one call of a sink. A call in flight may end

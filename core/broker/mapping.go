@@ -270,6 +270,7 @@ func (t *tenant) mark(p *person, field, by string, at time.Time) {
 
 // describeLoop keeps the lane's mapping fitted to what its CRM has, until ctx ends.
 func (l *lane) describeLoop(ctx context.Context, d Describer) {
+	var last time.Time
 	for wait := time.Duration(0); ; {
 		timer := time.NewTimer(wait)
 		select {
@@ -277,7 +278,12 @@ func (l *lane) describeLoop(ctx context.Context, d Describer) {
 			timer.Stop()
 			return
 		case <-timer.C:
+		case <-l.refit:
+			timer.Stop()
+			wait = max(0, describeRetry-time.Since(last))
+			continue
 		}
+		last = time.Now()
 		if wait = describeEvery; l.describeOnce(ctx, d) != nil {
 			wait = describeRetry
 		}

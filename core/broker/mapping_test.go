@@ -333,3 +333,42 @@ func TestMapping_SurvivesAMerge(t *testing.T) {
 		t.Errorf("joined: %+v %+v %+v", got.Fields, got.Set, got.Agreed)
 	}
 }
+
+// A property that the CRM does not take costs no message, and is looked at soon.
+func TestMapping_FailsNoMessage(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.crm.do = func(d core.Delivery) core.Result {
+			e := d.Event
+			if _, gone := e.Fields["count"]; gone || e.Message != nil && e.Message.Text == "odd" {
+				return core.Result{Err: core.Errorf(core.CodeInvalid, "write", "no property count")}
+			}
+			return core.Result{}
+		}
+		d := b.mapping(texts("count", "own"), false, core.MapRule{Field: "messages_in", Property: "count"})
+		b.scripts = func(*core.Event) script.Decision { return script.Decision{Fields: map[string]any{"own": "x"}} }
+		b.start()
+		settled(time.Second)
+		d.mu.Lock()
+		d.schema = texts("own")
+		d.mu.Unlock()
+		b.accept(received("wamid.1", anasPhone, "hi"), received("wamid.2", "+14155550102", "odd"))
+		settled(time.Second)
+		dead := b.dead()
+		if len(dead) != 1 || !strings.Contains(string(dead[0].Event), "wamid.2") {
+			t.Errorf("dead letters: %+v", dead)
+		}
+		if notes := b.notes("wamid.1"); !strings.Contains(notes, "without the properties of the mapping, which the CRM refuses: write: no property count") {
+			t.Errorf("why: %s", notes)
+		}
+		got := b.crm.fields(core.KindMessageReceived)
+		if last := got[len(got)-1]; len(got) != 4 || !cmp.Equal(last, map[string]any{"own": "x"}) {
+			t.Errorf("it got %v", got)
+		}
+		settled(describeRetry)
+		b.accept(received("wamid.3", anasPhone, "hi"))
+		settled(time.Second)
+		if got := b.crm.fields(core.KindMessageReceived); len(got) != 5 {
+			t.Errorf("after it was asked what it has, it got %v: want one attempt", got)
+		}
+	})
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // settle ends each delivery of a batch in exactly one way.
-func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.Result, verdicts []verdict, began time.Time) {
+func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.Result, verdicts []verdict, left map[string]*core.Error, began time.Time) {
 	// Acks are waited for: the next event of a conversation is not delivered
 	// before this one's ack is durable. So what a crash repeats is at most the
 	// last event of each conversation, and a status never goes back, not even
@@ -25,6 +25,9 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 		e := eventOf(d)
 		step := l.step(d, e, now.UTC())
 		step.Ref, step.Error, step.Took = r.Ref, r.Err, took
+		if why := left[d.ID]; why != nil {
+			step.Notes = append(step.Notes, "without the properties of the mapping, which the CRM refuses: "+why.Error())
+		}
 		v := verdicts[i]
 		if (v == verdictCounts || v == verdictWaits) && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
 			// Not known whose fault it was: each goes alone now, all the more

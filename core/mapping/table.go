@@ -153,6 +153,20 @@ func (t *Table) Reads() []string {
 	return slices.Compact(names)
 }
 
+// Writes returns the properties that rules, at work or not, are about towards the CRM.
+func (t *Table) Writes() []string {
+	if t == nil {
+		return nil
+	}
+	var names []string
+	for _, l := range *t.lines.Load() {
+		if l.Direction != From {
+			names = append(names, l.Property)
+		}
+	}
+	return names
+}
+
 // Says reports whether the CRM has the say on a field of the contact: it gave it a
 // value that only it may change.
 func (t *Table) Says(field string, agreed map[string]Agreed) bool {

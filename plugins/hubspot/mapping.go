@@ -81,8 +81,9 @@ func (d *described) property() core.Property {
 // knows of people, both ways, and what WhatsApp does, as soon as somebody makes a
 // property of that name for it.
 var suggested = []core.MapRule{
-	{Field: "first_name", Property: "firstname", Direction: "from"}, // what goes there is settings.name_property
-	{Field: "last_name", Property: "lastname"},
+	// What goes there is the whole name, by settings.name_property.
+	{Field: "first_name", Property: "firstname", Direction: "from"},
+	{Field: "last_name", Property: "lastname", Direction: "from"},
 	{Field: "email", Property: "email", Transform: []string{"lower"}},
 	{Field: "company", Property: "company"},
 	{Field: "job_title", Property: "jobtitle"},

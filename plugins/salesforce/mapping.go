@@ -71,8 +71,9 @@ func (f *field) property() core.Property {
 // knows of people, both ways, and what WhatsApp does, as soon as somebody makes a
 // field of that name for it.
 var suggested = []core.MapRule{
-	{Field: "first_name", Property: "FirstName"},
-	{Field: "last_name", Property: "LastName", Direction: "from"}, // what goes there is settings.name_field
+	// What goes there is the whole name, by settings.name_field.
+	{Field: "first_name", Property: "FirstName", Direction: "from"},
+	{Field: "last_name", Property: "LastName", Direction: "from"},
 	{Field: "email", Property: "Email", Transform: []string{"lower"}},
 	{Field: "job_title", Property: "Title"},
 	{Field: "department", Property: "Department"},
