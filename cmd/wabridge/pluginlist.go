@@ -45,7 +45,7 @@ func pluginList(c *cli.Context) error {
 		tab.row(name, version, "", "", "built in")
 	}
 	for _, name := range configuredNames(cfg) {
-		tab.row(name, "", cfg.Plugins[name].SHA256[:12], "", "configured: "+show(cfg.Plugins[name].Path))
+		tab.row(name, "", cfg.Plugins[name].SHA256[:min(12, len(cfg.Plugins[name].SHA256))], "", "configured: "+or(show(cfg.Plugins[name].Path), "attached"))
 	}
 	for _, name := range slices.Sorted(maps.Keys(lock.Plugins)) {
 		p := lock.Plugins[name]

@@ -168,6 +168,9 @@ func verifyPinned(c *cli.Context, name string) error {
 	out, wrong := []found{}, []string{}
 	for _, n := range names {
 		p := cfg.Plugins[n]
+		if p.Attach != "" {
+			continue // there is nothing to look at
+		}
 		l := pinned(p)
 		f := found{Name: n, Path: p.Path, SHA256: p.SHA256}
 		if err := l.Verify(); err != nil {

@@ -29,6 +29,15 @@ func pluginCommand() *cli.Command {
 			pluginNewCommand(), pluginTestCommand(), pluginSealCommand(), pluginVerifyCommand(), pluginInstallCommand(), pluginListCommand(),
 			pluginSwitchCommand("enable", "let an installed plugin run again", false), pluginSwitchCommand("disable", "stop an installed plugin; what is for it waits", true),
 			pluginUpgradeCommand(), pluginRollbackCommand(), pluginRemoveCommand(), {
+				Name: "attach", Hidden: true, Usage: "for the bridge: stand in for a plugin that was started by hand", ArgsUsage: "FILE",
+				Action: func(c *cli.Context) error {
+					if c.NArg() != 1 {
+						return misused("plugin attach: want a FILE")
+					}
+					plugin.Attach(c.Args().First())
+					return nil
+				},
+			}, {
 				Name: "serve", Hidden: true, Usage: "for the bridge: run a connector that is built in", ArgsUsage: "NAME",
 				Action: func(c *cli.Context) error {
 					name := c.Args().First()

@@ -202,14 +202,19 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		if len(problems) > 0 { // config.Load would have said so
 			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "lane %s: map: %s", l.Name, problems[0].Text)
 		}
-		host := plugin.NewHost(plugin.HostOptions{
+		options := plugin.HostOptions{
 			Name: l.Connector, Tenant: t.ID, Lane: l.Name, Launch: launcher,
 			Account: func() core.Account {
 				now := account
 				now.Properties = table.Reads() // as far as the CRM has them
 				return now
 			}, Tokens: kept, Log: a.o.Log, Registerer: reg,
-		})
+		}
+		if attach := a.o.Config.Plugins[l.Connector].Attach; attach != "" {
+			a.log.Warn("a plugin is started by hand: for development only", "plugin", l.Connector, "tenant", t.ID, "lane", l.Name, "attach", attach)
+			options.ForDebugger()
+		}
+		host := plugin.NewHost(options)
 		a.plugins.lanes = append(a.plugins.lanes, lanePlugin{host: host, tenant: t.ID, lane: l.Name, connector: l.Connector})
 		var budgets []core.Budget
 		for _, b := range l.Budgets {

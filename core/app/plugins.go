@@ -43,6 +43,9 @@ func newPlugins(cfg *config.Config, log *slog.Logger) *plugins {
 
 // launcherOf says how to start a plugin that is not built in.
 func launcherOf(p config.Plugin) plugin.Launcher {
+	if p.Attach != "" {
+		return plugin.Self("plugin", "attach", p.Attach)
+	}
 	return plugin.Launcher{Path: p.Path, SHA256: p.SHA256, Disabled: p.Disabled}
 }
 

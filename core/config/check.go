@@ -56,7 +56,7 @@ func (d *document) checkMain(cfg *Config) {
 		d.problem("data_dir", "is empty: name the folder to keep the bridge's data in")
 	}
 	d.positive("dead_letter_deadline", cfg.DeadLetterDeadline, 30*24*time.Hour)
-	d.checkPlugins(cfg.Plugins)
+	d.checkPlugins(cfg)
 }
 
 func (d *document) checkWeb(cfg *Config) {
@@ -139,14 +139,35 @@ func (d *document) checkScript(s Script) {
 	}
 }
 
-func (d *document) checkPlugins(plugins map[string]Plugin) {
-	for _, name := range slices.Sorted(maps.Keys(plugins)) {
-		p, key := plugins[name], "plugins."+name
+func lanesOf(cfg *Config, connector string) int {
+	n := 0
+	for _, t := range cfg.Tenants {
+		for _, l := range t.Lanes {
+			if l.Connector == connector {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (d *document) checkPlugins(cfg *Config) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
+		p, key := cfg.Plugins[name], "plugins."+name
 		if !core.TenantPattern.MatchString(name) {
 			d.problem(key, "a connector's name is at most 40 of a-z, 0-9 and -, the first not a -")
 		}
 		if slices.Contains(d.opts.Connectors, name) {
 			d.problem(key, "a connector of this name is built in: take another")
+		}
+		if p.Attach != "" {
+			if n := lanesOf(cfg, name); n > 1 {
+				d.problem(key+".attach", "is for one lane, but %d have this connector", n)
+			}
+			if p.Path != "" || p.SHA256 != "" {
+				d.problem(key+".attach", "goes without path and sha256: what is attached is started by hand")
+			}
+			continue
 		}
 		if p.Installed {
 			continue // it was checked when it was installed, and is again when it is started

@@ -125,6 +125,9 @@ type Plugin struct {
 	Path string `koanf:"path"`
 	// SHA256 is what the file, or the manifest, must hash to, in lower-case hexadecimal.
 	SHA256 string `koanf:"sha256"`
+	// Attach is the absolute path of a file by which a process that its author started
+	// is used instead, for development.
+	Attach string `koanf:"attach"`
 	// Installed: it is in the lock of the data folder, not in the configuration.
 	// Disabled, in the lock, means that it does not run.
 	Installed bool `koanf:"-"`

@@ -144,7 +144,7 @@ func (l *loader) load(path string) *Config {
 	d.decode(cfg)
 	cfg.DataDir = d.path(cfg.DataDir)
 	for name, p := range cfg.Plugins {
-		p.Path = d.path(p.Path)
+		p.Path, p.Attach = d.path(p.Path), d.path(p.Attach)
 		cfg.Plugins[name] = p
 	}
 
@@ -165,7 +165,10 @@ func (d *document) installed(cfg *Config) {
 		return
 	}
 	for name, p := range lock.Plugins {
-		if _, ok := cfg.Plugins[name]; ok {
+		if own, ok := cfg.Plugins[name]; ok {
+			if own.Attach != "" {
+				continue // for now
+			}
 			d.problem("plugins."+name, "is installed too: remove it here, or with wabridge plugin remove %s", name)
 			continue
 		}

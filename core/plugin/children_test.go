@@ -34,6 +34,7 @@ var children = map[string]func(args []string){
 	"actor":   func([]string) { Serve(actor{}) },
 	"visitor": func([]string) { Serve(visitor{}) },
 	"poller":  func([]string) { Serve(poller{}) },
+	"attach":  func(args []string) { Attach(args[0]) },
 
 	// What authors do before Serve.
 	"printing": func(args []string) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -29,16 +30,29 @@ const drainTime = 30 * time.Second
 // it has, and exits; when the bridge is gone, it exits at once. A panic in a
 // method of c becomes an error of that call; one in a goroutine that c started
 // ends the process.
+//
+// With [AttachVariable] in its environment the process was started by its author, not
+// by the bridge: it waits for a bridge that is told to use it, and ends with that.
 func Serve(c core.Connector) {
+	byHand, err := attached()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "plugin: attach:", err)
+		os.Exit(1)
+	}
 	if os.Getenv(handshake.MagicCookieKey) != handshake.MagicCookieValue {
 		fmt.Fprintf(os.Stderr, "%s: this is a plugin of wabridge (connector %q): the bridge starts it, it does nothing by itself.\n",
 			os.Args[0], c.Info().Name)
 		os.Exit(2)
 	}
-	go exitWithParent(os.Getppid())
-	if err := grabStdout(); err != nil {
-		fmt.Fprintln(os.Stderr, "plugin: standard output:", err)
-		os.Exit(1)
+	if byHand != nil {
+		os.Stdout = byHand // go-plugin prints the handshake there
+		go exitWithFolder(filepath.Dir(byHand.Name()))
+	} else {
+		go exitWithParent(os.Getppid())
+		if err := grabStdout(); err != nil {
+			fmt.Fprintln(os.Stderr, "plugin: standard output:", err)
+			os.Exit(1)
+		}
 	}
 	slog.SetDefault(logger())
 
@@ -83,6 +97,16 @@ func grabStdout() error {
 func exitWithParent(parent int) {
 	seconds := time.Tick(time.Second)
 	for os.Getppid() == parent {
+		<-seconds
+	}
+	os.Exit(1)
+}
+
+// exitWithFolder ends a process that was started by hand when the folder of its socket
+// is gone: the bridge is, or the next one has cleaned up after it.
+func exitWithFolder(dir string) {
+	seconds := time.Tick(time.Second)
+	for _, err := os.Stat(dir); err == nil; _, err = os.Stat(dir) {
 		<-seconds
 	}
 	os.Exit(1)

@@ -20,6 +20,12 @@
 //   - on SIGTERM it takes no more calls (it answers them ABORTED), finishes those
 //     it has and exits; two seconds later it is killed.
 //
+// For development the bridge can use a process that its author started, in a debugger.
+// That has WABRIDGE_PLUGIN_ATTACH in its environment: a file with a JSON object, the
+// environment that the bridge would give, which appears when the bridge is there (one
+// whose PLUGIN_UNIX_SOCKET_DIR does not exist is an old one). The process writes its
+// line to the file WABRIDGE_PLUGIN_HANDSHAKE instead of to standard output.
+//
 // Messages are at most 8 MiB in either direction. Every call has a deadline. A
 // plugin keeps nothing between calls: it may be killed at any moment, and the
 // same deliveries go to the next process.

@@ -150,10 +150,9 @@ async function serve(connector) {
   }], true);
   await new Promise((resolve, reject) => server.bindAsync('unix:' + socket, credentials, (error) => (error ? reject(error) : resolve())));
 
-  if (!attach) {
-    const parent = process.ppid;
-    setInterval(() => process.ppid === parent || process.exit(1), 1000).unref();
-  }
+  const parent = process.ppid;
+  const alone = attach ? () => !fs.existsSync(path.dirname(socket)) : () => process.ppid !== parent;
+  setInterval(() => alone() && process.exit(1), 1000).unref();
   process.on('SIGTERM', () => {
     calls.closed = true;
     const until = Date.now() + DRAIN;
@@ -170,7 +169,9 @@ async function waitForBridge(file) {
   process.stderr.write(`waiting for a bridge with attach = "${file}"\n`);
   for (;;) {
     try {
-      Object.assign(process.env, JSON.parse(fs.readFileSync(file, 'utf8')));
+      const environment = JSON.parse(fs.readFileSync(file, 'utf8'));
+      fs.statSync(environment.PLUGIN_UNIX_SOCKET_DIR); // gone with an old bridge
+      Object.assign(process.env, environment);
       return;
     } catch {
       await new Promise((resolve) => setTimeout(resolve, 200));

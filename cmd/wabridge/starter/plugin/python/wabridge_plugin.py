@@ -167,8 +167,8 @@ def serve(connector):
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    if not attach:
-        threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    watch, what = (_exit_with_folder, os.path.dirname(socket)) if attach else (_exit_with_parent, os.getppid())
+    threading.Thread(target=watch, args=(what,), daemon=True).start()
     handshake.write(f"1|1|unix|{socket}|grpc|{base64.b64encode(der).decode().rstrip('=')}\n")
     handshake.close()
 
@@ -184,16 +184,25 @@ def _exit_with_parent(parent):
     os._exit(1)
 
 
+def _exit_with_folder(folder):
+    while os.path.isdir(folder):
+        time.sleep(1)
+    os._exit(1)
+
+
 def _wait_for_bridge(path):
     """For a debugger: the environment that the bridge would give is in a file."""
     print(f"waiting for a bridge with attach = {path!r}", file=sys.stderr)
     while True:
         try:
             with open(path) as f:
-                os.environ.update(json.load(f))
-            return
+                environment = json.load(f)
         except (OSError, ValueError):
-            time.sleep(0.2)
+            environment = {}
+        if os.path.isdir(environment.get("PLUGIN_UNIX_SOCKET_DIR", "")):  # else it is an old one
+            os.environ.update(environment)
+            return
+        time.sleep(0.2)
 
 
 class _Lines(logging.Handler):
