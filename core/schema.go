@@ -74,6 +74,9 @@ type MapRule struct {
 	// Conflict says which value counts when both sides have changed it: "newest",
 	// "crm" or "whatsapp"; "" is "newest".
 	Conflict string `json:"conflict,omitempty" koanf:"conflict"`
+	// Type is what a field of scripts holds: "text" unless set, "number", "bool",
+	// "date" or "time". The other fields have theirs.
+	Type string `json:"type,omitempty" koanf:"type"`
 	// Default is written while the bridge knows no value.
 	Default string `json:"default,omitempty" koanf:"default"`
 	// Transform are steps on the way to the CRM, in order: "trim", "upper",

@@ -71,7 +71,7 @@ var sides = map[string]func(dial dialer) side{
 		return side{
 			sim: sim, connector: &hubspot.Connector{DialContext: dial}, city: "city", email: "email", count: "wa_messages_in", last: "wa_last_inbound",
 			account: core.Account{Settings: json.RawMessage(`{"base_url":"http://127.0.0.1"}`), Secrets: map[string]core.Secret{"token": "pat"}},
-			drop: func() { sim.RemoveProperty("contacts", "wa_messages_in") },
+			drop:    func() { sim.RemoveProperty("contacts", "wa_messages_in") },
 			read: func() map[string]any {
 				return firstOf(sim.Records("contacts"), func(r hubspotsim.Record) map[string]any { return anys(r.Properties) })
 			},

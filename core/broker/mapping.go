@@ -28,7 +28,7 @@ const (
 	sourceMapping = "mapping" // of what is written back
 
 	// describeEvery is how often a CRM is asked what it has, describeRetry how soon
-	// after it could not be.
+	// after it could not be, at first.
 	describeEvery = time.Hour
 	describeRetry = time.Minute
 
@@ -271,6 +271,7 @@ func (t *tenant) mark(p *person, field, by string, at time.Time) {
 // describeLoop keeps the lane's mapping fitted to what its CRM has, until ctx ends.
 func (l *lane) describeLoop(ctx context.Context, d Describer) {
 	var last time.Time
+	failures := 0
 	for wait := time.Duration(0); ; {
 		timer := time.NewTimer(wait)
 		select {
@@ -284,9 +285,16 @@ func (l *lane) describeLoop(ctx context.Context, d Describer) {
 			continue
 		}
 		last = time.Now()
-		if wait = describeEvery; l.describeOnce(ctx, d) != nil {
-			wait = describeRetry
+		err := l.describeOnce(ctx, d)
+		if wait = describeEvery; err == nil {
+			failures = 0
+			continue
 		}
+		if failures == 0 && ctx.Err() == nil {
+			l.b.log.Warn("a CRM could not be asked what it has: its mapping is as it was", "tenant", l.t.ID, "lane", l.name, "error", err)
+		}
+		wait = min(describeEvery, describeRetry<<min(failures, 10))
+		failures++
 	}
 }
 
@@ -297,7 +305,6 @@ func (l *lane) describeOnce(ctx context.Context, d Describer) error {
 	if err != nil {
 		if ctx.Err() == nil {
 			l.sawError("", core.AsError(err))
-			l.b.log.Warn("a CRM could not be asked what it has: its mapping is as it was", "tenant", l.t.ID, "lane", l.name, "error", err)
 		}
 		return err
 	}

@@ -88,6 +88,7 @@ func TestTable_FitsWhatItWritesToTheProperty(t *testing.T) {
 		return r
 	}
 	steps := func(s ...string) func(*core.MapRule) { return func(r *core.MapRule) { r.Transform = s } }
+	typed := func(s string) func(*core.MapRule) { return func(r *core.MapRule) { r.Type = s } }
 	format := func(s string) func(*core.MapRule) { return func(r *core.MapRule) { r.Format = s } }
 	values := func(kv ...string) func(*core.MapRule) {
 		return func(r *core.MapRule) { r.Values = map[string]string{kv[0]: kv[1], kv[2]: kv[3]} }
@@ -95,6 +96,7 @@ func TestTable_FitsWhatItWritesToTheProperty(t *testing.T) {
 	k := ana()
 	k.Contact.Fields = map[string]string{
 		"city": "  San   Sebastián ", "price": "1.234,50 €", "n": "12", "word": "gold", "thousands": "1,234", "long": "año nuevo", "no": "none", "birthday": "1990-05-01",
+		"day": "2026-12-24", "at": "2026-12-24T19:30:00+01:00", "yes": "yes",
 	}
 	for name, tc := range map[string]struct {
 		rule core.MapRule
@@ -125,6 +127,12 @@ func TestTable_FitsWhatItWritesToTheProperty(t *testing.T) {
 		"milliseconds":         {rule("last_inbound", format("milliseconds")), core.Property{Type: core.PropertyTime}, noon.UnixMilli(), ""},
 		"a pattern":            {rule("birthday", format("DD.MM.YYYY")), core.Property{Type: core.PropertyText}, "01.05.1990", ""},
 		"a count as text":      {rule("messages_in"), core.Property{Type: core.PropertyText}, "7", ""},
+		"no among choices":     {rule("may_be_written"), core.Property{Type: core.PropertyChoice, Values: []string{"Yes", "No"}}, nil, "may_be_written → x: the CRM has no such value: Yes, No"},
+		"a day of scripts":     {rule("fields.day", typed("date")), core.Property{Type: core.PropertyDate}, "2026-12-24", ""},
+		"a time of scripts":    {rule("fields.at", typed("time")), core.Property{Type: core.PropertyTime}, "2026-12-24T18:30:00Z", ""},
+		"a yes of scripts":     {rule("fields.yes", typed("bool")), core.Property{Type: core.PropertyBool}, true, ""},
+		"a number of scripts":  {rule("fields.price", typed("number")), core.Property{Type: core.PropertyNumber}, 1234.5, ""},
+		"a word for a number":  {rule("fields.word", typed("number")), core.Property{Type: core.PropertyNumber}, nil, "fields.word → x: it is no number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := table(t, schema(tc.p), tc.rule).To(k, nil, nil)
@@ -152,6 +160,8 @@ func TestNew_SaysWhatIsWrongWithARule(t *testing.T) {
 		"a conflict of tags":    {[]core.MapRule{{Field: "tags", Property: "x", Conflict: "crm"}}, "conflict", "has none"},
 		"a conflict of consent": {[]core.MapRule{{Field: "marketing_consent", Property: "x", Conflict: "crm"}}, "conflict", "has none"},
 		"a conflict one way":    {[]core.MapRule{{Field: "city", Property: "x", Direction: "to", Conflict: "crm"}}, "conflict", "does not change"},
+		"a type":                {[]core.MapRule{{Field: "fields.x", Property: "x", Type: "nummer"}}, "type", "did you mean number?"},
+		"a type of ours":        {[]core.MapRule{{Field: "email", Property: "x", Type: "text"}}, "type", "has its own"},
 		"a step":                {[]core.MapRule{{Field: "city", Property: "x", Transform: []string{"uper"}}}, "transform", "did you mean upper?"},
 		"a format of a text":    {[]core.MapRule{{Field: "city", Property: "x", Format: "date"}}, "format", "is none"},
 		"a pattern":             {[]core.MapRule{{Field: "last_inbound", Property: "x", Format: "2006-01-02"}}, "format", "DD.MM.YYYY"},
@@ -416,5 +426,29 @@ func BenchmarkTable_To(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		tab.To(k, agreed, nil)
+	}
+}
+
+func TestTable_TakesWhatAFieldOfScriptsHolds(t *testing.T) {
+	var rules []core.MapRule
+	for _, name := range []string{"number", "bool", "date", "time"} {
+		rules = append(rules, core.MapRule{Field: "fields." + name, Property: name, Type: name})
+	}
+	tab := table(t, nil, rules...)
+	k, agreed := &Known{Contact: &core.Contact{ID: "c1"}, Set: map[string]Mark{}}, map[string]Agreed{}
+	told := map[string]any{"number": 12.50, "bool": "Yes", "date": "2026-12-24T00:00:00Z", "time": "2026-12-24T19:30:00.000+0100"}
+	got := tab.From(k, Told{Properties: told}, agreed, nil)
+	want := map[string]string{"number": "12.5", "bool": "true", "date": "2026-12-24", "time": "2026-12-24T18:30:00Z"}
+	if diff := cmp.Diff(want, got.Fields); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	k.Contact.Fields = got.Fields
+	if w := tab.To(k, agreed, nil); len(w.Properties) > 0 {
+		t.Errorf("what the CRM said is written again: %v", w.Properties)
+	}
+	for property, v := range map[string]any{"number": "a lot", "bool": "perhaps", "date": "soon", "time": "later"} {
+		if got := tab.From(k, Told{Properties: map[string]any{property: v}}, agreed, nil); len(got.Fields) > 0 || len(got.Notes) != 1 {
+			t.Errorf("%v is taken: %+v", v, got)
+		}
 	}
 }

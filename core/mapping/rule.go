@@ -33,6 +33,7 @@ var (
 	directions = []string{Both, To, From}
 	conflicts  = []string{Newest, CRM, WhatsApp}
 	steps      = []string{"trim", "upper", "lower", "digits", "number"}
+	types      = []string{string(Text), string(Number), string(Bool), string(Date), string(Time)}
 	formats    = []string{"date", "time", "seconds", "milliseconds"}
 )
 
@@ -126,6 +127,12 @@ func (r *rule) check(bad func(key, format string, args ...any)) {
 		}
 	}
 	oneOf("direction", r.Direction, directions)
+	if r.Type != "" && !strings.HasPrefix(r.Field, custom) {
+		bad("type", "%s has its own: %s", r.Field, r.field.Type)
+	} else if r.Type != "" {
+		oneOf("type", r.Type, types)
+		r.field.Type = Type(r.Type)
+	}
 	if r.reads() && !r.field.FromCRM {
 		bad("direction", "%s is what the bridge knows itself: direction = \"to\" only", r.Field)
 	}

@@ -43,9 +43,18 @@ func (r *rule) textTo(text string) (any, string) {
 	if text == "" {
 		return nil, ""
 	}
-	if r.field.Type == Date {
-		if day, err := time.Parse(time.DateOnly, text); err == nil {
-			return r.timeTo(day), ""
+	switch r.field.Type {
+	case Date, Time:
+		if t, ok := moment(text); ok {
+			return r.timeTo(t), ""
+		}
+	case Bool:
+		if b, ok := yesOrNo(text); ok && len(r.Values) == 0 {
+			return r.boolTo(b)
+		}
+	case Number:
+		if n, err := strconv.ParseFloat(number(text), 64); err == nil && (r.property == nil || r.property.Type == core.PropertyNumber) {
+			return n, ""
 		}
 	}
 	text = r.stepped(text)
@@ -201,7 +210,33 @@ func (r *rule) boolTo(b bool) (any, string) {
 	case p.Type == core.PropertyNumber:
 		return 0, ""
 	}
-	return r.textTo(word)
+	if p.Type == core.PropertyChoice || p.Type == core.PropertyChoices {
+		if chosen, ok := choose(p, word); ok {
+			return chosen, ""
+		}
+		return nil, "the CRM has no such value: " + few(p.Values)
+	}
+	return word, ""
+}
+
+// moment reads a day or a time.
+func moment(text string) (time.Time, bool) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339, "2006-01-02T15:04:05.000-0700"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+func yesOrNo(text string) (yes, ok bool) {
+	switch strings.ToLower(text) {
+	case "true", "yes", "1":
+		return true, true
+	case "false", "no", "0":
+		return false, true
+	}
+	return false, false
 }
 
 // from makes a field's value of what the CRM has, or says why it cannot be. A list
@@ -227,6 +262,24 @@ func (r *rule) from(v any) (_ string, why string) {
 			return "", "it is no date"
 		}
 		return day.Format(time.DateOnly), ""
+	case Time:
+		t, ok := r.dateFrom(text)
+		if !ok {
+			return "", "it is no time"
+		}
+		return t.Format(time.RFC3339), ""
+	case Number:
+		n := number(text)
+		if n == "" {
+			return "", "it is no number"
+		}
+		return n, ""
+	case Bool:
+		b, ok := yesOrNo(text)
+		if !ok {
+			return "", "it is neither yes nor no"
+		}
+		return strconv.FormatBool(b), ""
 	case Email:
 		if name, host, ok := strings.Cut(text, "@"); !ok || name == "" || !strings.Contains(host, ".") || strings.ContainsAny(text, " \t\n,;<>") {
 			return "", "it is no e-mail address"
@@ -266,21 +319,19 @@ func consentOf(text string) (string, string) {
 }
 
 func (r *rule) dateFrom(text string) (time.Time, bool) {
-	layouts := []string{time.DateOnly, time.RFC3339, "2006-01-02T15:04:05.000-0700"}
 	if r.layout != "" {
-		layouts = []string{r.layout}
+		t, err := time.Parse(r.layout, text)
+		return t.UTC(), err == nil
 	}
-	for _, layout := range layouts {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), true
-		}
+	if t, ok := moment(text); ok {
+		return t, true
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
 	case err != nil:
 	case r.Format == "seconds":
 		return time.Unix(n, 0).UTC(), true
-	case r.Format == "milliseconds", r.property != nil && r.property.Type == core.PropertyDate:
+	case r.Format == "milliseconds", r.property != nil && (r.property.Type == core.PropertyDate || r.property.Type == core.PropertyTime):
 		return time.UnixMilli(n).UTC(), true
 	}
 	return time.Time{}, false
@@ -356,8 +407,16 @@ func (r *rule) sum(v any) string {
 		text = strconv.FormatFloat(n, 'g', -1, 64)
 	} else if r.field.Type == List {
 		text = strings.Join(r.listFrom(v), ";")
-	} else if day, ok := r.dateFrom(text); ok && r.field.Type == Date {
-		text = day.Format(time.DateOnly)
+	} else if r.field.Type == Date || r.field.Type == Time {
+		layout := time.RFC3339
+		if r.field.Type == Date {
+			layout = time.DateOnly
+		}
+		if t, ok := r.dateFrom(text); ok {
+			text = t.Format(layout)
+		}
+	} else if b, ok := yesOrNo(text); ok && r.field.Type == Bool {
+		text = strconv.FormatBool(b)
 	}
 	if text == "" {
 		return ""
