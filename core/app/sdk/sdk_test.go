@@ -18,6 +18,7 @@ import (
 
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
 	"github.com/wabridge/wabridge/plugins/salesforce/salesforcesim"
+	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
 )
 
 var clients = flag.String("sdk.clients", "", "the `DIR` that npm installed the vendors' clients into")
@@ -91,4 +92,8 @@ func TestSalesforcesClient_FindsAnOrg(t *testing.T) {
 	}
 	run(t, "salesforce.mjs", salesforcesim.New(salesforcesim.Options{ClientID: client, ClientSecret: secret, Username: user,
 		PublicKey: &key.PublicKey, RefreshTokens: []string{refresh}}), "APP="+string(app))
+}
+
+func TestZohosClient_FindsZoho(t *testing.T) {
+	run(t, "zoho.mjs", zohosim.New(zohosim.Options{ClientID: "1000.SDK", ClientSecret: "secret", RefreshToken: "1000.refresh"}))
 }

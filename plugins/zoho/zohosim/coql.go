@@ -17,13 +17,14 @@ const (
 	maxCriteria = 25
 	maxIn       = 100
 	maxSelect   = 500
+	maxOffset   = 100_000
 )
 
 // condition is what a record must fulfil.
 type condition func(*record) bool
 
 // query reads one query: select FIELDS from MODULE where CONDITIONS order by FIELD
-// asc|desc limit N. Of COQL it knows =, <, <=, >, >= of times and ids, in, like, is
+// asc|desc limit N offset M, or limit M, N. Of COQL it knows =, <, <=, >, >= of times and ids, in, like, is
 // null, is not null, and, or; three conditions and more must be bracketed in pairs.
 type query struct {
 	words    []string
@@ -37,9 +38,16 @@ type query struct {
 	order string
 	desc  bool
 	limit int
+	// offset is how many records are passed over.
+	offset int
 }
 
 var errSyntax = errors.New("error occurred while parsing the query")
+
+// queryError is what is wrong with a query that can be read.
+type queryError string
+
+func (e queryError) Error() string { return string(e) }
 
 func (s *Sim) coql(c *call) {
 	if !s.may(c, ScopeCOQL) {
@@ -56,7 +64,11 @@ func (s *Sim) coql(c *call) {
 	defer s.state.mu.Unlock()
 	q := &query{limit: 200}
 	if err := q.read(s, body.Query); err != nil {
-		c.fail(http.StatusBadRequest, failure("SYNTAX_ERROR", err.Error(), nil))
+		code := "SYNTAX_ERROR"
+		if _, ok := errors.AsType[queryError](err); ok {
+			code = "INVALID_QUERY"
+		}
+		c.fail(http.StatusBadRequest, failure(code, err.Error(), nil))
 		return
 	}
 	if scope := scopeOf(q.module.name); !s.may(c, scope) {
@@ -74,11 +86,18 @@ func (s *Sim) coql(c *call) {
 			if q.desc {
 				a, b = b, a
 			}
-			return cmp.Compare(a.number(q.order), b.number(q.order))
+			if slices.Contains([]string{"id", "Modified_Time", "Created_Time"}, q.order) {
+				return cmp.Compare(a.number(q.order), b.number(q.order))
+			}
+			return strings.Compare(strings.ToLower(text(a.values[q.order])), strings.ToLower(text(b.values[q.order])))
 		})
 	}
 	for _, r := range records {
 		if r.deleted || !q.where(r) {
+			continue
+		}
+		if q.offset > 0 {
+			q.offset--
 			continue
 		}
 		if len(data) == q.limit {
@@ -114,11 +133,11 @@ func (q *query) read(s *Sim, text string) error {
 	name := q.next()
 	// Notes are not among the modules that COQL knows.
 	if q.module = s.state.modules[name]; q.module == nil || name == "Notes" {
-		return errors.New("the module name given seems to be invalid: " + name)
+		return queryError("the module name given seems to be invalid: " + name)
 	}
 	for _, f := range q.fields {
 		if q.field(f) != nil {
-			return errors.New("column given seems to be invalid: " + f)
+			return queryError("column given seems to be invalid: " + f)
 		}
 	}
 	if !q.take("where") {
@@ -134,16 +153,26 @@ func (q *query) read(s *Sim, text string) error {
 		if !q.take("by") {
 			return errSyntax
 		}
-		q.order = q.next()
-		if !slices.Contains([]string{"id", "Modified_Time", "Created_Time"}, q.order) {
-			return errSyntax // it sorts by others, too
+		if q.order = q.next(); q.field(q.order) != nil {
+			return queryError("column given seems to be invalid: " + q.order)
 		}
 		if q.desc = q.take("desc"); !q.desc {
 			q.take("asc")
 		}
 	}
 	if q.take("limit") {
-		if q.limit, err = strconv.Atoi(q.next()); err != nil || q.limit < 1 || q.limit > 2000 {
+		if q.limit, err = strconv.Atoi(q.next()); err != nil {
+			return errSyntax
+		}
+		var more error
+		switch {
+		case q.take(","): // limit offset, n
+			q.offset = q.limit
+			q.limit, more = strconv.Atoi(q.next())
+		case q.take("offset"):
+			q.offset, more = strconv.Atoi(q.next())
+		}
+		if more != nil || q.limit < 1 || q.limit > 2000 || q.offset < 0 || q.offset > maxOffset {
 			return errSyntax
 		}
 	}
@@ -208,7 +237,7 @@ func (q *query) one() (condition, error) {
 	name := q.next()
 	f := q.module.byName[name]
 	if q.field(name) != nil || f != nil && f.Type == "textarea" {
-		return nil, errors.New("column given seems to be invalid: " + name)
+		return nil, queryError("column given seems to be invalid: " + name)
 	}
 	value := func(r *record) string {
 		switch name {

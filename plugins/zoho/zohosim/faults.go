@@ -222,6 +222,9 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 		}
 		s.SetLatency(d)
 		reply(d.String())
+	case "POST revoke":
+		s.ExpireTokens()
+		reply("revoked")
 	case "POST edit":
 		var values map[string]any
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&values); err != nil {

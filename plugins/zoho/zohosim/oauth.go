@@ -75,8 +75,21 @@ func (s *Sim) token(c *call) {
 	if len(s.opts.Scopes) > 0 {
 		scope = strings.Join(s.opts.Scopes, " ")
 	}
-	c.answer(http.StatusOK, map[string]any{"access_token": token, "scope": scope, "api_domain": s.opts.APIDomain,
+	c.answer(http.StatusOK, map[string]any{"access_token": token, "scope": scope, "api_domain": s.apiDomain(c.r.Host),
 		"token_type": "Bearer", "expires_in": int(s.opts.TokenLife.Seconds())})
+}
+
+// apiDomain is the API's address, for whoever called the accounts server at host.
+func (s *Sim) apiDomain(host string) string {
+	if s.opts.APIDomain != "" {
+		return s.opts.APIDomain
+	}
+	for accounts, api := range map[string]string{"accounts.zoho.": "https://www.zohoapis.", "accounts.zohocloud.": "https://www.zohoapis."} {
+		if centre, ok := strings.CutPrefix(host, accounts); ok {
+			return api + centre
+		}
+	}
+	return "http://" + host
 }
 
 // ExpireTokens ends all access tokens.

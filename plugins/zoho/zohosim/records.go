@@ -58,6 +58,13 @@ func (s *Sim) write(c *call, verb string) {
 		c.fail(http.StatusBadRequest, failure("INVALID_DATA", "body is not a json object", map[string]any{"expected_data_type": "jsonobject"}))
 		return
 	}
+	if len(c.path) == 2 && verb == "update" { // the id is in the path
+		if len(body.Data) != 1 {
+			invalid("INVALID_DATA", "data", "invalid data")
+			return
+		}
+		body.Data[0]["id"] = c.path[1]
+	}
 	var keys []string
 	if body.Keys != nil && json.Unmarshal(*body.Keys, &keys) != nil {
 		invalid("INVALID_DATA", "duplicate_check_fields", "invalid data")
@@ -207,6 +214,8 @@ func (r *record) shown(fields []string) map[string]any {
 			out[f] = r.modifiedBy
 		case "Created_By":
 			out[f] = r.createdBy
+		case "Full_Name":
+			out[f] = strings.TrimSpace(text(r.values["First_Name"]) + " " + text(r.values["Last_Name"]))
 		case "Tag":
 			tags := []map[string]any{}
 			for i, name := range r.tags {
@@ -223,7 +232,11 @@ func (r *record) shown(fields []string) map[string]any {
 // page answers with the records that match, a page at a time.
 func (s *Sim) page(c *call, m *module, match func(*record) bool) {
 	q := c.r.URL.Query()
-	if n := strings.Count(q.Get("fields"), ","); q.Get("fields") == "" || n >= maxFields {
+	names := strings.Split(q.Get("fields"), ",")
+	if q.Get("fields") == "" && c.path[len(c.path)-1] == "search" {
+		names = m.everything()
+	}
+	if names[0] == "" || q.Has("fields") && len(names) > maxFields {
 		c.fail(http.StatusBadRequest, failure("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", map[string]any{"param_name": "fields"}))
 		return
 	}
@@ -255,7 +268,7 @@ func (s *Sim) page(c *call, m *module, match func(*record) bool) {
 			more = true
 			break
 		}
-		data = append(data, r.shown(strings.Split(q.Get("fields"), ",")))
+		data = append(data, r.shown(names))
 	}
 	s.state.mu.Unlock()
 	if len(data) == 0 {
@@ -285,32 +298,6 @@ func (s *Sim) relatedNotes(c *call) {
 		return
 	}
 	s.page(c, m, func(r *record) bool { return text(r.values["Parent_Id"]) == c.path[1] })
-}
-
-// search finds records by phone, in what the index has by now.
-func (s *Sim) search(c *call) {
-	m := s.module(c, c.path[0])
-	if m == nil {
-		return
-	}
-	phone := c.r.URL.Query().Get("phone")
-	if n := len(phone); n < 3 || n > 50 || strings.Trim(phone, "+0123456789 ()-.") != "" {
-		c.fail(http.StatusBadRequest, failure("INVALID_DATA", "invalid data", map[string]any{"param_name": "phone"}))
-		return
-	}
-	now := time.Now()
-	s.page(c, m, func(r *record) bool {
-		values := r.values
-		if now.Sub(r.modified) < s.opts.SearchLag {
-			values = r.indexed
-		}
-		for name, v := range values {
-			if f := m.byName[name]; f != nil && f.Type == "phone" && strings.Contains(text(v), phone) {
-				return true
-			}
-		}
-		return false
-	})
 }
 
 // tags serves actions/add_tags and remove_tags.
@@ -362,13 +349,14 @@ func (s *Sim) fields(c *call) {
 	}
 	type shown struct {
 		*Field
+		ID     string              `json:"id"`
 		Label  string              `json:"field_label"`
 		Unique map[string]any      `json:"unique"`
 		Values []map[string]string `json:"pick_list_values"`
 	}
 	list := make([]shown, len(m.fields))
 	for i, f := range m.fields {
-		list[i] = shown{f, strings.ReplaceAll(f.Name, "_", " "), map[string]any{}, []map[string]string{}}
+		list[i] = shown{f, itoa(3000 + i), strings.ReplaceAll(f.Name, "_", " "), map[string]any{}, []map[string]string{}}
 		for _, v := range f.Picklist {
 			list[i].Values = append(list[i].Values, map[string]string{"display_value": v, "actual_value": v})
 		}
@@ -422,7 +410,13 @@ func (s *Sim) modules(c *call) {
 	defer s.state.mu.Unlock()
 	list := []map[string]any{}
 	for name := range s.state.modules {
-		list = append(list, map[string]any{"api_name": name, "api_supported": true})
+		label := strings.ReplaceAll(name, "_", " ")
+		made := "default"
+		if scopeOf(name) == ScopeCustom {
+			made = "custom"
+		}
+		list = append(list, map[string]any{"api_name": name, "module_name": name, "api_supported": true, "generated_type": made,
+			"singular_label": strings.TrimSuffix(label, "s"), "plural_label": label, "creatable": true, "editable": true, "deletable": true, "viewable": true})
 	}
 	slices.SortFunc(list, func(a, b map[string]any) int { return strings.Compare(text(a["api_name"]), text(b["api_name"])) })
 	c.answer(http.StatusOK, map[string]any{"modules": list})

@@ -26,8 +26,9 @@ type Options struct {
 	// ClientID, ClientSecret and RefreshToken are what the token endpoint takes;
 	// empty takes any.
 	ClientID, ClientSecret, RefreshToken string
-	// APIDomain is what the token endpoint says the API's address is; empty is
-	// https://www.zohoapis.com.
+	// APIDomain is what the token endpoint says the API's address is; empty is the
+	// address that was called, where that is no accounts server of Zoho's: clients
+	// go there with the token.
 	APIDomain string
 	// Scopes are what tokens may do; empty is everything. See the Scope constants.
 	Scopes []string
@@ -104,9 +105,6 @@ type Stats struct {
 // New returns an account with the modules Contacts, Notes, Tasks, Cases and
 // WhatsApp_Messages, all empty.
 func New(o Options) *Sim {
-	if o.APIDomain == "" {
-		o.APIDomain = "https://www.zohoapis.com"
-	}
 	if o.TokenLife == 0 {
 		o.TokenLife = time.Hour
 	}
@@ -160,6 +158,7 @@ type call struct {
 //	POST   /_sim/faults                   adds one, or a list
 //	DELETE /_sim/faults                   ends them all
 //	POST   /_sim/latency?d=200ms          sets Options.Latency
+//	POST   /_sim/revoke                   ends all access tokens
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/_sim/"); ok {
 		s.control(w, r, rest)
@@ -241,6 +240,12 @@ func (s *Sim) route(c *call) {
 		s.write(c, "upsert")
 	case len(c.path) == 2 && c.path[1] == "search" && c.r.Method == http.MethodGet:
 		s.search(c)
+	case len(c.path) == 2 && isID(c.path[1]) && c.r.Method == http.MethodGet:
+		s.one(c)
+	case len(c.path) == 2 && isID(c.path[1]) && c.r.Method == http.MethodPut:
+		s.write(c, "update")
+	case len(c.path) == 2 && isID(c.path[1]) && c.r.Method == http.MethodDelete:
+		s.removeOne(c)
 	case len(c.path) == 1 && c.r.Method == http.MethodPost:
 		s.write(c, "insert")
 	case len(c.path) == 1 && c.r.Method == http.MethodPut:

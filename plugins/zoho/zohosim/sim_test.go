@@ -241,7 +241,11 @@ func TestCOQL_KnowsItsLimits(t *testing.T) {
 		"select id from Contacts where id is not null limit 2001",
 		"delete from Contacts where id is not null",
 	} {
-		want(t, query, a.query(query), 400, "SYNTAX_ERROR")
+		code := "SYNTAX_ERROR"
+		if strings.Contains(query, "Nothing") || strings.Contains(query, "Description") || strings.Contains(query, "from No") {
+			code = "INVALID_QUERY"
+		}
+		want(t, query, a.query(query), 400, code)
 	}
 }
 
