@@ -57,6 +57,9 @@ const (
 	// KindTemplateChanged is what WhatsApp says of a template: its category or its
 	// status (TemplateChange is set).
 	KindTemplateChanged Kind = "template.changed"
+	// KindLimitChanged is what WhatsApp says of what a business may send (LimitChange is
+	// set).
+	KindLimitChanged Kind = "limit.changed"
 	// KindEscalation hands a conversation to a person or team (Escalation is
 	// set).
 	KindEscalation Kind = "escalation.opened"
@@ -104,6 +107,8 @@ type Event struct {
 	// Change is set with a system message that tells of new addresses.
 	Change  *IdentityChange `json:"identity_change,omitempty"`
 	Consent *Consent        `json:"consent,omitempty"`
+	// LimitChange is set on KindLimitChanged.
+	LimitChange *LimitChange `json:"limit_change,omitempty"`
 	// TemplateChange is set on KindTemplateChanged.
 	TemplateChange *TemplateChange `json:"template_change,omitempty"`
 	Correction     *Correction     `json:"correction,omitempty"`
@@ -487,6 +492,20 @@ type Consent struct {
 	// get.
 	Marketing  string   `json:"marketing,omitempty"`
 	Suppressed []string `json:"suppressed,omitempty"`
+}
+
+// LimitChange is what WhatsApp says of what a business may send.
+type LimitChange struct {
+	// Display is the number that it is about, as people write it; empty for the whole
+	// business.
+	Display string `json:"display,omitempty"`
+	// MessagesPerSecond is the number's throughput now, 0 when it was not told.
+	MessagesPerSecond float64 `json:"messages_per_second,omitempty"`
+	// PeoplePerDay is how many different people may be written to in a moving day
+	// outside of their service windows, -1 for any number, 0 when it was not told.
+	PeoplePerDay int `json:"people_per_day,omitempty"`
+	// Event is WhatsApp's own word, such as THROUGHPUT_UPGRADE.
+	Event string `json:"event,omitempty"`
 }
 
 // TemplateChange is what WhatsApp says of a template.

@@ -167,6 +167,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	out := broker.Tenant{
 		ID: t.ID, Name: t.Name, Region: t.Region, Settings: t.Settings, Team: t.Escalation.Team,
 		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
+		Limits:    broker.Limits(t.Limits),
 		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record, Policy: policy(t),
 	}
 	plan, problems := t.Plan(consent.Fold)
@@ -183,7 +184,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
-			ID: n.ID, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
+			ID: n.ID, Display: n.Display, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
 			Sink: client.Sink(whatsapp.Number{Tenant: t.ID, ID: n.ID, AccessToken: func() core.Secret { return n.AccessToken }}),
 		})
 	}
@@ -283,7 +284,7 @@ func (a *App) tenantInfo(tenant string) broker.TenantInfo {
 
 // accept hands the updates of a webhook to the broker. What is about a business
 // account, not a number, goes to the tenant that has the account. Of an account
-// that several share, what is about its templates is for all of them; the rest is
+// that several share, what is about its templates and limits is for all of them; the rest is
 // nobody's in particular.
 func (a *App) accept(ctx context.Context, updates []whatsapp.Update) error {
 	events := make([]core.Event, 0, len(updates))
@@ -297,7 +298,7 @@ func (a *App) accept(ctx context.Context, updates []whatsapp.Update) error {
 		case len(owners) == 1:
 			e.Tenant = owners[0]
 			events = append(events, e)
-		case e.Kind == core.KindTemplateChanged:
+		case e.Kind == core.KindTemplateChanged, e.Kind == core.KindLimitChanged:
 			for _, owner := range owners {
 				e.Tenant = owner
 				events = append(events, e)

@@ -95,6 +95,8 @@ type Tenant struct {
 	// ReplyWindow; 0 is 10 in 10 minutes.
 	ReplyCap    int
 	ReplyWindow time.Duration
+	// Limits bound what its numbers send together.
+	Limits Limits
 	// HumanFor is how long the bot keeps silent after an escalation; 0 is 24
 	// hours.
 	HumanFor time.Duration
@@ -110,7 +112,11 @@ type Tenant struct {
 type Number struct {
 	ID   string // phone_number_id
 	Sink core.Sink
-	// Rate is the number's throughput, messages per second; 0 is 80.
+	// Display is the number as people write it: by it WhatsApp names it when its
+	// throughput changes.
+	Display string
+	// Rate is the number's throughput, messages per second; 0 is 80, or what WhatsApp
+	// says of it.
 	Rate float64
 	// MaxInFlight bounds the sends at once; 0 is 512.
 	MaxInFlight int
@@ -200,6 +206,7 @@ type tenant struct {
 	maps      bool             // a lane has a mapping
 
 	subscriptions subscriptions
+	pace          pace
 }
 
 // New makes a Broker; Run runs it.
@@ -240,7 +247,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	if b.tenants[cfg.ID] != nil || !core.TenantPattern.MatchString(cfg.ID) {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}
-	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}}
+	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: newPace(cfg.Limits)}
 	b.tenants[cfg.ID] = t
 	for _, n := range cfg.Numbers {
 		if b.numbers[n.ID] != nil {
@@ -312,6 +319,9 @@ func (t *tenant) restore() error {
 		case queueOf(t.ID, queueTimers):
 			t.waiting.Store(int64(q.Depth))
 		}
+	}
+	if err := t.restoreLimits(context.Background()); err != nil {
+		return err
 	}
 	if err := t.restoreSubscriptions(context.Background()); err != nil {
 		return err

@@ -37,6 +37,8 @@ type lane struct {
 	batch      int
 	rate       float64
 	limiter    *limit.Limiter
+	display    string       // of a number, as people write it
+	pairs      *limit.Pairs // of a number, by contact
 	ownBudgets []core.Budget
 	budgets    *budgets      // set when the lane has started
 	safe       bool          // a repeated delivery is harmless
@@ -81,7 +83,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 
 func newNumberLane(t *tenant, n Number) *lane {
 	setDefault(&n.MaxInFlight, 512)
-	setDefault(&n.Rate, 80)
+	setDefault(&n.Rate, defaultRate)
 	if n.Retry == nil {
 		n.Retry = defaultRetry()
 	}
@@ -91,7 +93,8 @@ func newNumberLane(t *tenant, n Number) *lane {
 		// A few milliseconds' worth may go at once, so that the rate is kept
 		// although timers are late.
 		limiter: limit.New(n.Rate, max(1, int(n.Rate/200))),
-		alone:   map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
+		display: n.Display, pairs: limit.NewPairs(pairPeriod, pairBurst),
+		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
 	}
 	l.queue = queueOf(t.ID, l.name)
 	return l

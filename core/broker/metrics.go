@@ -8,7 +8,7 @@ import (
 // tenants, lanes and codes.
 type metrics struct {
 	decided, scriptErrors, refused, escalations, doubleSends *prometheus.CounterVec // by tenant
-	delivered, held                                          *prometheus.CounterVec // by tenant and lane
+	delivered, held, paced                                   *prometheus.CounterVec // by tenant and lane
 	dead, errors                                             *prometheus.CounterVec // by tenant, lane and code
 	calls, latency                                           *prometheus.HistogramVec
 	told                                                     *prometheus.CounterVec   // by tenant, lane and result
@@ -71,7 +71,8 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		answer:       histogram("escalation_answer_seconds", "From accepting a message to a person's answer.", "tenant", "topic"),
 		doubleSends:  counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
 		delivered:    counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
-		told:         counter("crm_told_total", "Events that CRMs told of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
+		paced:        counter("sends_paced_total", "Sends that were put off for a limit of WhatsApp's.", "tenant", "lane"),
+		told:         counter("crm_told_total", "Events that CRMs told, paced of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
 		held:         counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:         counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
 		errors:       counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),

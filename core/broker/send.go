@@ -33,7 +33,8 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			l.gate.leave(n)
 			continue
 		}
-		if l.limiter.Wait(ctx, len(ds)) != nil {
+		ds = l.paced(ctx, ds)
+		if l.t.pace.plan.Wait(ctx, len(ds)) != nil || l.limiter.Wait(ctx, len(ds)) != nil {
 			l.gate.leave(n)
 			return
 		}

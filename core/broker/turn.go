@@ -120,6 +120,8 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		t.echoed(u)
 	case core.KindConsentChanged:
 		t.consentReported(u)
+	case core.KindLimitChanged:
+		t.limitChanged(u)
 	case core.KindTemplateChanged:
 		t.templateChanged(u)
 	case core.KindMessageSend:

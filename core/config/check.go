@@ -191,6 +191,8 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		d.problem("region", "%q is no country: want two letters of ISO 3166, such as TW (the United Kingdom is GB)", t.Region)
 	}
 	d.checkPolicy(t)
+	d.between("limits.people_per_day", t.Limits.PeoplePerDay, 0, 100_000_000)
+	d.between("limits.messages_per_minute", t.Limits.MessagesPerMinute, 0, 60_000)
 	for i, n := range t.Numbers {
 		key := fmt.Sprintf("numbers[%d]", i)
 		switch other, taken := numbers[n.ID]; {

@@ -154,6 +154,7 @@ type Tenant struct {
 	Settings map[string]any `koanf:"settings"`
 	// Escalation says who takes over from the bot.
 	Escalation Escalation `koanf:"escalation"`
+	Limits     Limits     `koanf:"limits"`
 	Policy     Policy     `koanf:"policy"`
 	// Templates are those that the tenant sends. SenderNames are the names, beside
 	// Name, by which marketing templates say who writes.
@@ -193,6 +194,16 @@ type Number struct {
 	Retry []time.Duration `koanf:"retry"`
 	// MaxInFlight is how many calls run at once; 0 adapts to the latency.
 	MaxInFlight int `koanf:"max_in_flight"`
+}
+
+// Limits bound what a tenant's numbers send together; 0 is no limit.
+type Limits struct {
+	// PeoplePerDay is WhatsApp's messaging limit: how many different people may be
+	// written to in a moving day who have not written within theirs. 0 is what WhatsApp
+	// says by webhook.
+	PeoplePerDay int `koanf:"people_per_day"`
+	// MessagesPerMinute is the tenant's plan.
+	MessagesPerMinute int `koanf:"messages_per_minute"`
 }
 
 // Lane is a tenant's account at a CRM.

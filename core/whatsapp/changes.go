@@ -17,6 +17,8 @@ const (
 	fieldEchoes           = "smb_message_echoes"
 	fieldTemplateCategory = "template_category_update"
 	fieldTemplateStatus   = "message_template_status_update"
+	fieldQuality          = "phone_number_quality_update"
+	fieldCapability       = "business_capability_update"
 )
 
 // parseOther makes the updates of a change that is not of messages; false when it
@@ -31,6 +33,8 @@ func (o *origin) parseOther(field string, value []byte, fields map[string]json.R
 		return o.templateCategory(value)
 	case fieldTemplateStatus:
 		return o.templateStatus(value)
+	case fieldQuality, fieldCapability:
+		return o.limits(field, value)
 	}
 	return nil, false
 }
