@@ -50,9 +50,7 @@ func (b *Budget) Begin(now time.Time) (reserved float64, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refill(now)
-	// What is dearer than all that there ever is may begin when the budget is full.
-	need := min(b.expected, b.room)
-	missing := need - (b.level - b.reserved)
+	missing := b.expected - (b.level - b.reserved)
 	if missing <= 0 {
 		b.reserved += b.expected
 		return b.expected, 0
@@ -74,8 +72,12 @@ func (b *Budget) End(now time.Time, reserved float64, spent int) {
 	b.refill(now)
 	b.reserved = max(0, b.reserved-reserved)
 	b.level -= float64(spent)
-	// Dearer work is expected at once, cheaper work by and by.
-	if s := float64(spent); s > b.expected {
+	// Dearer work is expected at once, cheaper work by and by. What cost more than can
+	// ever be spent at once, as the first work of an account may, is paid off, and not
+	// expected again: waiting for so much would hold up all that comes after it.
+	if s := float64(spent); s > b.room {
+		return
+	} else if s > b.expected {
 		b.expected = s
 	} else {
 		b.expected = max(1, 0.9*b.expected+0.1*s)

@@ -84,9 +84,9 @@ func TestBudget_CountsWhatIsNotDone(t *testing.T) {
 func TestBudget_PaysOffWhatWasDearer(t *testing.T) {
 	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 7 a second
 	r, _ := b.Begin(budgetDay)
-	b.End(budgetDay, r, 100) // 70 are owed, and the next may be as dear: it wants a full budget
+	b.End(budgetDay, r, 100) // 70 are owed, and the next is not expected to be as dear
 	_, wait := b.Begin(budgetDay)
-	if want := 100 * time.Second / 7; wait < want || wait > want+time.Millisecond {
+	if want := 71 * time.Second / 7; wait < want || wait > want+time.Millisecond {
 		t.Errorf("it waits %v, want %v", wait, want)
 	}
 	if _, again := b.Begin(budgetDay.Add(wait - time.Microsecond)); again == 0 {
