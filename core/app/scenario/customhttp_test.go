@@ -41,10 +41,7 @@ func (c customCRM) trouble(what trouble) {
 	case storm:
 		c.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 429, Header: map[string]string{"X-Retry-In": "1000"}, Count: 3})
 	case lost:
-		for i := range 6 {
-			c.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultLost, Skip: 9 * i, Count: 1})
-		}
-		c.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultCut, Skip: 30, Count: 2})
+		c.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultLost, Chance: 0.1, Count: 20}, customhttpsim.Fault{Kind: customhttpsim.FaultCut, Skip: 30, Count: 2})
 	case partial:
 		c.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultRow, Match: "/messages/", Status: 423, Code: "locked", Row: "7", Count: 3},
 			customhttpsim.Fault{Kind: customhttpsim.FaultMute, Match: "/messages/", Row: "3", Count: 2})

@@ -47,9 +47,7 @@ func (c zohoCRM) trouble(what trouble) {
 	case storm:
 		c.Inject(zohosim.Fault{Kind: zohosim.FaultStatus, Match: "/crm/", Status: 429, Code: "TOO_MANY_REQUESTS", Message: "You have reached the maximum number of concurrent requests", Count: 2})
 	case lost:
-		for i := range 6 {
-			c.Inject(zohosim.Fault{Kind: zohosim.FaultLost, Match: "/crm/", Skip: 9 * i, Count: 1})
-		}
+		c.Inject(zohosim.Fault{Kind: zohosim.FaultLost, Match: "/crm/", Chance: 0.1, Count: 20})
 	case partial:
 		c.Inject(zohosim.Fault{Kind: zohosim.FaultRow, Row: "7", Code: "INTERNAL_ERROR", Message: "Internal Server Error", Count: 3},
 			zohosim.Fault{Kind: zohosim.FaultMute, Row: "3", Count: 2})

@@ -1,25 +1,23 @@
 package customhttpsim
 
 import (
-	"context"
-	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // The kinds of faults.
 const (
-	FaultStatus  = "status"  // answers Status and Body without doing anything
-	FaultSlow    = "slow"    // waits for Delay, then goes on
-	FaultHang    = "hang"    // never answers
-	FaultDrop    = "drop"    // closes the connection without doing anything
-	FaultLost    = "lost"    // does everything, then closes the connection
-	FaultCut     = "cut"     // does everything, then answers half
-	FaultGarbage = "garbage" // answers 200 with a page of HTML
-	FaultRow     = "row"     // refuses the items in bulk named by Row, with Status and Code
-	FaultMute    = "mute"    // writes them, but leaves them out of the answer
+	FaultStatus  = "status" // answers Status and Body without doing anything
+	FaultSlow    = fault.Slow
+	FaultHang    = fault.Hang
+	FaultDrop    = fault.Drop
+	FaultLost    = "lost" // does everything, then closes the connection
+	FaultCut     = "cut"  // does everything, then answers half
+	FaultGarbage = fault.Garbage
+	FaultRow     = "row"  // refuses the items in bulk named by Row, with Status and Code
+	FaultMute    = "mute" // writes them, but leaves them out of the answer
 )
 
 // Fault is one way to misbehave. A duration is written as in Go's JSON: in
@@ -32,6 +30,8 @@ type Fault struct {
 	Count int `json:"count,omitempty"`
 	// Skip lets as many pass first.
 	Skip int `json:"skip,omitempty"`
+	// Chance strikes by lot; 0 strikes always.
+	Chance float64 `json:"chance,omitempty"`
 	// For is how long it lasts; 0 has no end.
 	For time.Duration `json:"for,omitempty"`
 	// Delay is for FaultSlow.
@@ -46,101 +46,43 @@ type Fault struct {
 	Row string `json:"row,omitempty"`
 }
 
-// faults are the faults in force.
-type faults struct {
-	mu   sync.Mutex
-	list []*armed
+// When implements [fault.Fault].
+func (f Fault) When() fault.When {
+	return fault.When{Kind: f.Kind, Match: f.Match, Count: f.Count, Skip: f.Skip, Chance: f.Chance, For: f.For, Delay: f.Delay}
 }
 
-type armed struct {
-	Fault
-	since           time.Time
-	skipped, struck int
-}
+// kinds are those that there are.
+var kinds = []string{FaultStatus, FaultSlow, FaultHang, FaultDrop, FaultLost, FaultCut, FaultGarbage, FaultRow, FaultMute}
 
 // Inject adds faults.
-func (s *Sim) Inject(list ...Fault) {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	for _, f := range list {
-		s.fault.list = append(s.fault.list, &armed{Fault: f, since: time.Now()})
-	}
-}
+func (s *Sim) Inject(list ...Fault) { s.fault.Inject(list...) }
 
 // Faults returns the faults in force.
-func (s *Sim) Faults() []Fault {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	list := make([]Fault, 0, len(s.fault.list))
-	for _, f := range s.fault.list {
-		list = append(list, f.Fault)
-	}
-	return list
-}
+func (s *Sim) Faults() []Fault { return s.fault.InForce() }
 
 // Heal ends all faults. Requests that hang already go on hanging.
-func (s *Sim) Heal() {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	s.fault.list = nil
-}
+func (s *Sim) Heal() { s.fault.Heal() }
 
-// struck is what strikes one request.
+// struck is what strikes one request that is answered.
 type struck struct {
-	list      []Fault
 	lost, cut bool
 	rows      []Fault
 }
 
-// take returns what strikes a request and counts it.
-func (f *faults) take(path string, note func(kind string)) struck {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var s struck
-	now := time.Now()
-	over := func(a *armed) bool {
-		return a.Count > 0 && a.struck >= a.Count || a.For > 0 && now.Sub(a.since) >= a.For
-	}
-	for _, a := range f.list {
-		if !strings.Contains(path, a.Match) || over(a) {
-			continue
-		}
-		if a.skipped < a.Skip {
-			a.skipped++
-			continue
-		}
-		a.struck++
-		note(a.Kind)
-		switch a.Kind {
-		case FaultLost:
-			s.lost = true
-		case FaultCut:
-			s.cut = true
-		case FaultRow, FaultMute:
-			s.rows = append(s.rows, a.Fault)
-		default:
-			s.list = append(s.list, a.Fault)
-		}
-	}
-	f.list = slices.DeleteFunc(f.list, over)
-	return s
-}
-
-// before strikes a request that was not looked at yet; true when that was all.
-func (h struck) before(s *Sim, c *call) bool {
-	for _, f := range h.list {
+// strike lets faults strike a request that was not looked at yet; true when that was
+// all.
+func (s *Sim) strike(c *call) (answered bool) {
+	for _, f := range s.fault.Take(c.r.URL.Path) {
+		s.mu.Lock()
+		s.stats.Faults[f.Kind]++
+		s.mu.Unlock()
 		switch f.Kind {
-		case FaultSlow:
-			pause(c.r.Context(), f.Delay)
-		case FaultHang:
-			<-c.r.Context().Done()
-			panic(http.ErrAbortHandler)
-		case FaultDrop:
-			panic(http.ErrAbortHandler)
-		case FaultGarbage:
-			c.w.Header().Set("Content-Type", "text/html")
-			_, _ = c.w.Write([]byte("<html><body><h1>Just a moment…</h1></body></html>"))
-			return true
+		case FaultLost:
+			c.hit.lost = true
+		case FaultCut:
+			c.hit.cut = true
+		case FaultRow, FaultMute:
+			c.hit.rows = append(c.hit.rows, f)
 		case FaultStatus:
 			for name, value := range f.Header {
 				c.w.Header().Set(name, value)
@@ -151,6 +93,10 @@ func (h struck) before(s *Sim, c *call) bool {
 			c.w.WriteHeader(f.Status)
 			_, _ = c.w.Write([]byte(f.Body))
 			return true
+		default:
+			if fault.Strike(c.w, c.r, f.When()) {
+				return true
+			}
 		}
 	}
 	return false
@@ -164,14 +110,4 @@ func (h struck) row(kind, externalID string) *Fault {
 		}
 	}
 	return nil
-}
-
-// pause waits for d, or until the client went away.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -20,7 +20,6 @@
 package customhttpsim
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -31,6 +30,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // maxBody bounds a request's body.
@@ -48,12 +49,14 @@ type Options struct {
 	Shuffle bool
 	// Latency is how long every answer takes, at least.
 	Latency time.Duration
+	// Seed is for faults with a chance.
+	Seed uint64
 }
 
 // Sim is one account. All methods may be called concurrently.
 type Sim struct {
 	opts  Options
-	fault faults
+	fault *fault.List[Fault]
 
 	mu       sync.Mutex
 	latency  time.Duration
@@ -94,7 +97,7 @@ func New(o Options) *Sim {
 		o.MaxBatch = 100
 	}
 	return &Sim{
-		opts: o, latency: o.Latency, records: make(map[string]map[string]*Record), keys: make(map[string]replay),
+		opts: o, fault: fault.New[Fault](o.Seed), latency: o.Latency, records: make(map[string]map[string]*Record), keys: make(map[string]replay),
 		stats: Stats{Requests: make(map[string]int), Statuses: make(map[int]int), Faults: make(map[string]int)},
 	}
 }
@@ -166,7 +169,6 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.inFlight++
 	s.stats.InFlight = max(s.stats.InFlight, s.inFlight)
 	latency := s.latency
-	c.hit = s.fault.take(r.URL.Path, func(kind string) { s.stats.Faults[kind]++ })
 	s.requests = append(s.requests, Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Clone(), string(body)})
 	s.requests = s.requests[max(0, len(s.requests)-maxRequests):]
 	s.mu.Unlock()
@@ -176,10 +178,8 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 	}()
 
-	if latency > 0 {
-		pause(r.Context(), latency)
-	}
-	if c.hit.before(s, c) {
+	fault.Pause(r.Context(), latency)
+	if s.strike(c) {
 		return
 	}
 	var tooLarge *http.MaxBytesError
@@ -321,26 +321,8 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 		}
 	case "GET requests":
 		reply(s.Requests())
-	case "GET faults":
-		reply(s.Faults())
-	case "POST faults":
-		var list []Fault
-		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		if err == nil && !bytes.HasPrefix(bytes.TrimSpace(b), []byte("[")) {
-			b = fmt.Appendf(nil, "[%s]", b)
-		}
-		if err == nil {
-			err = strict(b, &list)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		s.Inject(list...)
-		reply(s.Faults())
-	case "DELETE faults":
-		s.Heal()
-		w.WriteHeader(http.StatusNoContent)
+	case "GET faults", "POST faults", "DELETE faults":
+		s.fault.Control(w, r, kinds)
 	case "POST latency":
 		d, err := time.ParseDuration(r.URL.Query().Get("d"))
 		if err != nil || d < 0 {

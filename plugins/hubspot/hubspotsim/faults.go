@@ -1,23 +1,23 @@
 package hubspotsim
 
 import (
-	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // The kinds of faults.
 const (
-	FaultStatus  = "status"   // answers Status without doing anything
-	FaultSlow    = "slow"     // waits for Delay, then goes on
-	FaultHang    = "hang"     // never answers
-	FaultDrop    = "drop"     // closes the connection without doing anything
-	FaultLost    = "lost"     // does everything, then closes the connection
-	FaultGarbage = "garbage"  // answers 200 with a page of HTML
+	FaultStatus  = "status" // answers Status without doing anything
+	FaultSlow    = fault.Slow
+	FaultHang    = fault.Hang
+	FaultDrop    = fault.Drop
+	FaultLost    = "lost" // does everything, then closes the connection
+	FaultGarbage = fault.Garbage
 	FaultRow     = "row"      // refuses the inputs named by Row, each by name
 	FaultUnnamed = "unnamed"  // refuses them without saying which they are
 	FaultRefuse  = "refuse"   // refuses a whole batch that holds one, without a name
@@ -53,117 +53,47 @@ type Fault struct {
 	Row string `json:"row,omitempty"`
 }
 
-// faults are the faults in force.
-type faults struct {
-	mu     sync.Mutex
-	list   []*armed
-	random *rand.Rand
+// When implements [fault.Fault].
+func (f Fault) When() fault.When {
+	return fault.When{Kind: f.Kind, Match: f.Match, Count: f.Count, Skip: f.Skip, Chance: f.Chance, After: f.After, For: f.For, Delay: f.Delay}
 }
 
-type armed struct {
-	Fault
-	since   time.Time
-	skipped int
-	struck  int
-}
+// kinds are those that there are.
+var kinds = []string{FaultStatus, FaultSlow, FaultHang, FaultDrop, FaultLost, FaultGarbage,
+	FaultRow, FaultUnnamed, FaultRefuse, FaultMute, FaultNoTrace}
 
 // Inject adds faults.
-func (s *Sim) Inject(list ...Fault) {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	for _, f := range list {
-		s.fault.list = append(s.fault.list, &armed{Fault: f, since: time.Now()})
-	}
-}
+func (s *Sim) Inject(list ...Fault) { s.fault.Inject(list...) }
 
 // Faults returns the faults in force.
-func (s *Sim) Faults() []Fault {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	list := make([]Fault, 0, len(s.fault.list))
-	for _, f := range s.fault.list {
-		list = append(list, f.Fault)
-	}
-	return list
-}
+func (s *Sim) Faults() []Fault { return s.fault.InForce() }
 
 // Heal ends all faults. Requests that hang already go on hanging.
-func (s *Sim) Heal() {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	s.fault.list = nil
-}
+func (s *Sim) Heal() { s.fault.Heal() }
 
-// struck is what strikes one request.
-type struck struct {
-	list []Fault
-	lost bool
-	rows rowFaults
-}
-
-// take returns what strikes a request and counts it.
-func (f *faults) take(path string, note func(kind string)) struck {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var s struck
-	if len(f.list) == 0 {
-		return s
-	}
-	now := time.Now()
-	for _, a := range f.list {
-		age := now.Sub(a.since)
-		if !strings.Contains(path, a.Match) || age < a.After || a.For > 0 && age >= a.After+a.For ||
-			a.Count > 0 && a.struck >= a.Count {
-			continue
-		}
-		if a.skipped < a.Skip {
-			a.skipped++
-			continue
-		}
-		if a.Chance > 0 && f.random.Float64() >= a.Chance {
-			continue
-		}
-		a.struck++
-		note(a.Kind)
-		switch a.Kind {
-		case FaultLost:
-			s.lost = true
-		case FaultRow, FaultUnnamed, FaultRefuse, FaultMute, FaultNoTrace:
-			s.rows = append(s.rows, a.Fault)
-		default:
-			s.list = append(s.list, a.Fault)
-		}
-	}
-	f.list = slices.DeleteFunc(f.list, func(a *armed) bool {
-		return a.Count > 0 && a.struck >= a.Count || a.For > 0 && now.Sub(a.since) >= a.After+a.For
-	})
-	return s
-}
-
-// before strikes a request that was not looked at yet; true when that was all.
-func (s struck) before(c *call) bool {
-	for _, f := range s.list {
+// strike lets faults strike a request that was not looked at yet; answered when that
+// was all, lost when nobody will hear of the answer.
+func (s *Sim) strike(c *call) (lost, answered bool) {
+	for _, f := range s.fault.Take(c.r.URL.Path) {
+		s.stats.note(func(v *Stats) { v.Faults[f.Kind]++ })
 		switch f.Kind {
-		case FaultSlow:
-			pause(c.r.Context(), f.Delay)
-		case FaultHang:
-			<-c.r.Context().Done()
-			panic(http.ErrAbortHandler)
-		case FaultDrop:
-			panic(http.ErrAbortHandler)
-		case FaultGarbage:
-			c.w.Header().Set("Content-Type", "text/html")
-			_, _ = c.w.Write([]byte("<html><body><h1>Just a moment…</h1></body></html>"))
-			return true
+		case FaultLost:
+			lost = true
+		case FaultRow, FaultUnnamed, FaultRefuse, FaultMute, FaultNoTrace:
+			c.rows = append(c.rows, f)
 		case FaultStatus:
 			f.answer(c)
-			return true
+			return lost, true
+		default:
+			if fault.Strike(c.w, c.r, f.When()) {
+				return lost, true
+			}
 		}
 	}
-	return false
+	return lost, false
 }
 
-func (f *Fault) answer(c *call) {
+func (f Fault) answer(c *call) {
 	e := vendorError{Category: f.Category, Message: f.Message}
 	switch {
 	case f.Status == http.StatusTooManyRequests:
@@ -193,7 +123,7 @@ func (fs rowFaults) of(kind, id string) *Fault {
 	return nil
 }
 
-func (f *Fault) rowError() *vendorError {
+func (f Fault) rowError() *vendorError {
 	e := &vendorError{Status: "error", Category: f.Category, Message: f.Message}
 	if e.Category == "" {
 		e.Category = "VALIDATION_ERROR"

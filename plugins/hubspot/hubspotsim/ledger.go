@@ -3,9 +3,7 @@ package hubspotsim
 import (
 	"bufio"
 	"encoding/json"
-	"io"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -72,35 +70,8 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 	switch r.Method + " " + what {
 	case "GET stats":
 		reply(s.Stats())
-	case "GET faults":
-		reply(s.Faults())
-	case "DELETE faults":
-		s.Heal()
-		reply(s.Faults())
-	case "POST faults":
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
-			return
-		}
-		var list []Fault
-		if json.Unmarshal(body, &list) != nil {
-			list = make([]Fault, 1)
-			if err := json.Unmarshal(body, &list[0]); err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-				return
-			}
-		}
-		kinds := []string{FaultStatus, FaultSlow, FaultHang, FaultDrop, FaultLost, FaultGarbage,
-			FaultRow, FaultUnnamed, FaultRefuse, FaultMute, FaultNoTrace}
-		for _, f := range list {
-			if !slices.Contains(kinds, f.Kind) {
-				http.Error(w, "unknown kind of fault: "+f.Kind, http.StatusBadRequest)
-				return
-			}
-		}
-		s.Inject(list...)
-		reply(s.Faults())
+	case "GET faults", "POST faults", "DELETE faults":
+		s.fault.Control(w, r, kinds)
 	case "POST latency":
 		d, err := time.ParseDuration(r.URL.Query().Get("d"))
 		if err != nil || d < 0 {

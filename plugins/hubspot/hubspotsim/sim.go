@@ -9,11 +9,9 @@
 package hubspotsim
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // Options configure a Sim. The zero Options are an account without limits, at once
@@ -68,7 +68,7 @@ type Sim struct {
 	opts  Options
 	state state
 	limit limits
-	fault faults
+	fault *fault.List[Fault]
 	stats stats
 }
 
@@ -77,9 +77,8 @@ func New(o Options) *Sim {
 	if len(o.History) == 0 {
 		o.History = []string{"wa_status"}
 	}
-	s := &Sim{opts: o}
+	s := &Sim{opts: o, fault: fault.New[Fault](o.Seed)}
 	s.state.init(&s.opts)
-	s.fault.random = rand.New(rand.NewPCG(o.Seed, 1))
 	return s
 }
 
@@ -170,34 +169,22 @@ func (s *Sim) serve(c *call) {
 		return
 	}
 	if d := s.state.latency(); d > 0 {
-		pause(c.r.Context(), d)
+		fault.Pause(c.r.Context(), d)
 	}
-	f := s.fault.take(c.r.URL.Path, func(kind string) {
-		s.stats.note(func(v *Stats) { v.Faults[kind]++ })
-	})
-	if f.before(c) {
+	lost, answered := s.strike(c)
+	if answered {
 		return
 	}
-	c.rows = f.rows
 	if !s.authorize(c) || !s.limit.admit(s, c) {
 		return
 	}
-	if f.lost {
+	if lost {
 		// Everything happens, and nobody hears of it.
-		c.w = discard{}
+		c.w = fault.Unheard{}
 		s.route(c)
 		panic(http.ErrAbortHandler)
 	}
 	s.route(c)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // authorize checks the token.
@@ -291,13 +278,6 @@ func (w *countingWriter) WriteHeader(status int) {
 
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// discard is where the answer of a lost request goes.
-type discard struct{}
-
-func (discard) Header() http.Header         { return http.Header{} }
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
-func (discard) WriteHeader(int)             {}
 
 // vendorError is HubSpot's error, of a request or of a row.
 type vendorError struct {

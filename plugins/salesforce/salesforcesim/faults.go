@@ -1,23 +1,22 @@
 package salesforcesim
 
 import (
-	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // The kinds of faults.
 const (
-	FaultStatus  = "status"  // answers Status and Code without doing anything
-	FaultSlow    = "slow"    // waits for Delay, then goes on
-	FaultHang    = "hang"    // never answers
-	FaultDrop    = "drop"    // closes the connection without doing anything
-	FaultLost    = "lost"    // does everything, then closes the connection
-	FaultGarbage = "garbage" // answers 200 with a page of HTML
-	FaultRow     = "row"     // refuses the rows of a collection whose key holds Row, with Code
+	FaultStatus  = "status" // answers Status and Code without doing anything
+	FaultSlow    = fault.Slow
+	FaultHang    = fault.Hang
+	FaultDrop    = fault.Drop
+	FaultLost    = "lost" // does everything, then closes the connection
+	FaultGarbage = fault.Garbage
+	FaultRow     = "row" // refuses the rows of a collection whose key holds Row, with Code
 )
 
 var kinds = []string{FaultStatus, FaultSlow, FaultHang, FaultDrop, FaultLost, FaultGarbage, FaultRow}
@@ -50,116 +49,45 @@ type Fault struct {
 	Row string `json:"row,omitempty"`
 }
 
-// faults are the faults in force.
-type faults struct {
-	mu     sync.Mutex
-	list   []*armed
-	random *rand.Rand
-}
-
-type armed struct {
-	Fault
-	since           time.Time
-	skipped, struck int
-}
-
-func (a *armed) over(now time.Time) bool {
-	return a.Count > 0 && a.struck >= a.Count || a.For > 0 && now.Sub(a.since) >= a.For
+// When implements [fault.Fault].
+func (f Fault) When() fault.When {
+	return fault.When{Kind: f.Kind, Match: f.Match, Count: f.Count, Skip: f.Skip, Chance: f.Chance, For: f.For, Delay: f.Delay}
 }
 
 // Inject adds faults.
-func (s *Sim) Inject(list ...Fault) {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	for _, f := range list {
-		s.fault.list = append(s.fault.list, &armed{Fault: f, since: time.Now()})
-	}
-}
+func (s *Sim) Inject(list ...Fault) { s.fault.Inject(list...) }
 
 // Faults returns the faults in force.
-func (s *Sim) Faults() []Fault {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	list := make([]Fault, 0, len(s.fault.list))
-	for _, a := range s.fault.list {
-		list = append(list, a.Fault)
-	}
-	return list
-}
+func (s *Sim) Faults() []Fault { return s.fault.InForce() }
 
 // Heal ends all faults. Requests that hang already go on hanging.
-func (s *Sim) Heal() {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	s.fault.list = nil
-}
+func (s *Sim) Heal() { s.fault.Heal() }
 
-// struck is what strikes one request.
-type struck struct {
-	list []Fault
-	lost bool
-	rows []Fault
-}
-
-// take returns what strikes a request and counts it.
-func (f *faults) take(path string, note func(kind string)) struck {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var s struck
-	now := time.Now()
-	for _, a := range f.list {
-		if !strings.Contains(path, a.Match) || a.over(now) {
-			continue
-		}
-		if a.skipped < a.Skip {
-			a.skipped++
-			continue
-		}
-		if a.Chance > 0 && f.random.Float64() >= a.Chance {
-			continue
-		}
-		a.struck++
-		note(a.Kind)
-		switch a.Kind {
-		case FaultLost:
-			s.lost = true
-		case FaultRow:
-			s.rows = append(s.rows, a.Fault)
-		default:
-			s.list = append(s.list, a.Fault)
-		}
-	}
-	f.list = slices.DeleteFunc(f.list, func(a *armed) bool { return a.over(now) })
-	return s
-}
-
-// before strikes a request that was not looked at yet; true when that was all.
-func (s struck) before(c *call) bool {
-	for _, f := range s.list {
-		switch f.Kind {
-		case FaultSlow:
-			pause(c.r.Context(), f.Delay)
-		case FaultHang:
-			<-c.r.Context().Done()
-			panic(http.ErrAbortHandler)
-		case FaultDrop:
-			panic(http.ErrAbortHandler)
-		case FaultStatus:
-			if f.Code != "" {
-				c.fail(f.Status, f.Code, f.Message)
-				return true
-			}
+// strike lets faults strike a request that was not looked at yet; answered when that
+// was all, lost when nobody will hear of the answer.
+func (s *Sim) strike(c *call) (lost, answered bool) {
+	for _, f := range s.fault.Take(c.r.URL.Path) {
+		s.mu.Lock()
+		s.stats.Faults[f.Kind]++
+		s.mu.Unlock()
+		switch {
+		case f.Kind == FaultLost:
+			lost = true
+		case f.Kind == FaultRow:
+			c.rows = append(c.rows, f)
+		case f.Kind == FaultStatus && f.Code != "":
+			c.fail(f.Status, f.Code, f.Message)
+			return lost, true
+		case f.Kind == FaultStatus:
 			c.w.Header().Set("Content-Type", "text/html")
 			c.w.WriteHeader(f.Status)
 			_, _ = c.w.Write([]byte("<html><body><h1>" + http.StatusText(f.Status) + "</h1></body></html>"))
-			return true
-		case FaultGarbage:
-			c.w.Header().Set("Content-Type", "text/html")
-			_, _ = c.w.Write([]byte("<html><body><h1>We are down for maintenance.</h1></body></html>"))
-			return true
+			return lost, true
+		case fault.Strike(c.w, c.r, f.When()):
+			return lost, true
 		}
 	}
-	return false
+	return lost, false
 }
 
 // strikeRow returns the error of a row that a fault strikes.

@@ -9,19 +9,19 @@
 package salesforcesim
 
 import (
-	"context"
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // Options configure a Sim. The zero Options are an org without limits that takes any
@@ -65,7 +65,7 @@ const maxBody = 16 << 20
 // Sim is one org. All methods may be called concurrently.
 type Sim struct {
 	opts  Options
-	fault faults
+	fault *fault.List[Fault]
 
 	mu      sync.Mutex
 	latency time.Duration
@@ -95,7 +95,7 @@ func New(o Options) *Sim {
 	if len(o.Audiences) == 0 {
 		o.Audiences = []string{"https://login.salesforce.com", "https://test.salesforce.com"}
 	}
-	s := &Sim{opts: o, latency: o.Latency, tokens: map[string]time.Time{}, refresh: map[string]bool{}, tables: tables(o),
+	s := &Sim{opts: o, fault: fault.New[Fault](o.Seed), latency: o.Latency, tokens: map[string]time.Time{}, refresh: map[string]bool{}, tables: tables(o),
 		stats: Stats{Requests: map[string]int{}, Statuses: map[int]int{}, Faults: map[string]int{}}}
 	for _, t := range o.Tokens {
 		s.tokens[t] = time.Now()
@@ -103,7 +103,6 @@ func New(o Options) *Sim {
 	for _, t := range o.RefreshTokens {
 		s.refresh[t] = true
 	}
-	s.fault.random = rand.New(rand.NewPCG(o.Seed, 1))
 	return s
 }
 
@@ -176,35 +175,18 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	d := s.latency
 	s.mu.Unlock()
-	pause(r.Context(), d)
-	f := s.fault.take(r.URL.Path, func(kind string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.stats.Faults[kind]++
-	})
-	if f.before(c) {
+	fault.Pause(r.Context(), d)
+	lost, answered := s.strike(c)
+	if answered {
 		return
 	}
-	c.rows = f.rows
-	if f.lost {
+	if lost {
 		// Everything happens, and nobody hears of it.
-		c.w = discard{}
+		c.w = fault.Unheard{}
 		s.route(c)
 		panic(http.ErrAbortHandler)
 	}
 	s.route(c)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 var (
@@ -339,10 +321,3 @@ func (w *countingWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
-
-// discard is where the answer of a lost request goes.
-type discard struct{}
-
-func (discard) Header() http.Header         { return http.Header{} }
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
-func (discard) WriteHeader(int)             {}

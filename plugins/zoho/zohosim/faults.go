@@ -3,25 +3,25 @@ package zohosim
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"slices"
-	"strings"
-	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // The kinds of faults.
 const (
-	FaultStatus  = "status"  // answers Status, Code and Message without doing anything
-	FaultHang    = "hang"    // never answers
-	FaultDrop    = "drop"    // closes the connection without doing anything
-	FaultLost    = "lost"    // does everything, then closes the connection
-	FaultGarbage = "garbage" // answers 200 with a page of HTML
-	FaultRow     = "row"     // refuses the rows that hold the text Row, with Code and Message
-	FaultMute    = "mute"    // writes them, but leaves them out of the answer
+	FaultStatus  = "status" // answers Status, Code and Message without doing anything
+	FaultSlow    = fault.Slow
+	FaultHang    = fault.Hang
+	FaultDrop    = fault.Drop
+	FaultLost    = "lost" // does everything, then closes the connection
+	FaultGarbage = fault.Garbage
+	FaultRow     = "row"  // refuses the rows that hold the text Row, with Code and Message
+	FaultMute    = "mute" // writes them, but leaves them out of the answer
 )
 
 // Fault is one way to misbehave. A duration is in nanoseconds in JSON.
@@ -34,122 +34,66 @@ type Fault struct {
 	Count int           `json:"count,omitempty"`
 	Skip  int           `json:"skip,omitempty"`
 	For   time.Duration `json:"for,omitempty"`
+	// Chance strikes by lot; 0 strikes always. Delay is for FaultSlow.
+	Chance float64       `json:"chance,omitempty"`
+	Delay  time.Duration `json:"delay,omitempty"`
 
 	Status  int            `json:"status,omitempty"`
 	Code    string         `json:"code,omitempty"`
 	Message string         `json:"message,omitempty"`
 	Details map[string]any `json:"details,omitempty"`
 	Row     string         `json:"row,omitempty"`
-
-	since  time.Time
-	struck int
 }
 
-type faults struct {
-	mu   sync.Mutex
-	list []*Fault
+// When implements [fault.Fault].
+func (f Fault) When() fault.When {
+	return fault.When{Kind: f.Kind, Match: f.Match, Count: f.Count, Skip: f.Skip, Chance: f.Chance, For: f.For, Delay: f.Delay}
 }
+
+// kinds are those that there are.
+var kinds = []string{FaultStatus, FaultSlow, FaultHang, FaultDrop, FaultLost, FaultGarbage, FaultRow, FaultMute}
 
 // Inject adds faults.
-func (s *Sim) Inject(list ...Fault) {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	for _, f := range list {
-		f.since = time.Now()
-		s.fault.list = append(s.fault.list, &f)
-	}
-}
+func (s *Sim) Inject(list ...Fault) { s.fault.Inject(list...) }
 
 // Faults returns the faults in force.
-func (s *Sim) Faults() []Fault {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	list := make([]Fault, 0, len(s.fault.list))
-	for _, f := range s.fault.list {
-		list = append(list, *f)
-	}
-	return list
-}
+func (s *Sim) Faults() []Fault { return s.fault.InForce() }
 
 // Heal ends all faults. Requests that hang already go on hanging.
-func (s *Sim) Heal() {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	s.fault.list = nil
-}
+func (s *Sim) Heal() { s.fault.Heal() }
 
-// take returns what strikes a request.
-func (s *Sim) take(what string) []Fault {
-	s.fault.mu.Lock()
-	defer s.fault.mu.Unlock()
-	var struck []Fault
-	now := time.Now()
-	over := func(f *Fault) bool {
-		return f.Count > 0 && f.struck >= f.Count || f.For > 0 && now.Sub(f.since) >= f.For
-	}
-	for _, f := range s.fault.list {
-		if over(f) || !strings.Contains(what, f.Match) {
-			continue
-		}
-		if f.Skip > 0 {
-			f.Skip--
-			continue
-		}
-		f.struck++
-		struck = append(struck, *f)
-	}
-	s.fault.list = slices.DeleteFunc(s.fault.list, over)
-	return struck
-}
-
-// strike strikes a request; done when that was all, lost when nobody will hear.
-func (s *Sim) strike(c *call) (lost, done bool) {
-	for _, f := range s.take(c.r.Method + " " + c.r.URL.Path) {
+// strike lets faults strike a request; answered when that was all, lost when nobody
+// will hear of the answer.
+func (s *Sim) strike(c *call) (lost, answered bool) {
+	for _, f := range s.fault.Take(c.r.Method + " " + c.r.URL.Path) {
 		s.count(func(v *Stats) { v.Faults[f.Kind]++ })
 		switch f.Kind {
-		case FaultHang:
-			<-c.r.Context().Done()
-			panic(http.ErrAbortHandler)
-		case FaultDrop:
-			panic(http.ErrAbortHandler)
 		case FaultLost:
 			lost = true
-		case FaultGarbage:
-			c.w.Header().Set("Content-Type", "text/html")
-			_, _ = c.w.Write([]byte("<html><body><h1>Just a moment…</h1></body></html>"))
-			return lost, true
 		case FaultStatus:
 			if f.Code == "" {
 				f.Code, f.Message = "INTERNAL_ERROR", "Internal Server Error"
 			}
 			c.fail(f.Status, failure(f.Code, f.Message, f.Details))
 			return lost, true
-		default:
+		case FaultRow, FaultMute:
 			c.rows = append(c.rows, f)
+		default:
+			if fault.Strike(c.w, c.r, f.When()) {
+				return lost, true
+			}
 		}
 	}
 	return lost, false
 }
 
 // rowAnswer is what a refused row is told.
-func (f *Fault) rowAnswer(at string) answered {
+func (f Fault) rowAnswer(at string) answered {
 	a := failure(f.Code, f.Message, f.Details)
 	if a.Code == "" {
 		a = failure("INVALID_DATA", "invalid data", map[string]any{"api_name": "Phone", "json_path": at + ".Phone", "expected_data_type": "phone"})
 	}
 	return a
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 func bodyOf(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
@@ -201,19 +145,8 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 	switch r.Method + " " + what {
 	case "GET stats":
 		reply(s.Stats())
-	case "GET faults":
-		reply(s.Faults())
-	case "DELETE faults":
-		s.Heal()
-		reply(s.Faults())
-	case "POST faults":
-		list, problem := readFaults(http.MaxBytesReader(w, r.Body, 1<<20))
-		if problem != "" {
-			http.Error(w, problem, http.StatusBadRequest)
-			return
-		}
-		s.Inject(list...)
-		reply(s.Faults())
+	case "GET faults", "POST faults", "DELETE faults":
+		s.fault.Control(w, r, kinds)
 	case "POST latency":
 		d, err := time.ParseDuration(r.URL.Query().Get("d"))
 		if err != nil || d < 0 {
@@ -253,24 +186,4 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 	default:
 		http.NotFound(w, r)
 	}
-}
-
-func readFaults(body io.Reader) (list []Fault, problem string) {
-	b, err := io.ReadAll(body)
-	if err != nil {
-		return nil, err.Error()
-	}
-	if json.Unmarshal(b, &list) != nil {
-		list = make([]Fault, 1)
-		if err := json.Unmarshal(b, &list[0]); err != nil {
-			return nil, err.Error()
-		}
-	}
-	kinds := []string{FaultStatus, FaultHang, FaultDrop, FaultLost, FaultGarbage, FaultRow, FaultMute}
-	for _, f := range list {
-		if !slices.Contains(kinds, f.Kind) {
-			return nil, "unknown kind of fault: " + f.Kind
-		}
-	}
-	return list, ""
 }

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // Options configure a Sim. The zero Options are an account without limits, at once
@@ -57,6 +59,8 @@ type Options struct {
 	NotifyTries int
 	NotifyWait  time.Duration
 	NotifyTwice bool
+	// Seed is for faults with a chance.
+	Seed uint64
 	// History names the fields whose writes the ledger keeps; empty is Status.
 	History []string
 }
@@ -84,7 +88,7 @@ type Sim struct {
 	state state
 	oauth oauth
 	limit limits
-	fault faults
+	fault *fault.List[Fault]
 	delay atomic.Int64
 
 	mu    sync.Mutex
@@ -114,7 +118,7 @@ func New(o Options) *Sim {
 	if len(o.History) == 0 {
 		o.History = []string{"Status"}
 	}
-	s := &Sim{opts: o, stats: Stats{Requests: map[string]int{}, Statuses: map[int]int{}, Faults: map[string]int{}, Notified: map[int]int{}}}
+	s := &Sim{opts: o, fault: fault.New[Fault](o.Seed), stats: Stats{Requests: map[string]int{}, Statuses: map[int]int{}, Faults: map[string]int{}, Notified: map[int]int{}}}
 	s.delay.Store(int64(o.Latency))
 	s.state.init(&s.opts)
 	return s
@@ -177,13 +181,13 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(http.StatusRequestEntityTooLarge, failure("REQUEST_BODY_SIZE_EXCEEDED", "the request body is too large", nil))
 		return
 	}
-	lost, done := s.strike(c)
-	if done {
+	lost, answered := s.strike(c)
+	if answered {
 		return
 	}
 	if lost {
 		// Everything happens, and nobody hears of it.
-		c.w = discard{}
+		c.w = fault.Unheard{}
 		s.route(c)
 		panic(http.ErrAbortHandler)
 	}
@@ -203,7 +207,7 @@ func shape(path string) string {
 
 func (s *Sim) route(c *call) {
 	if c.r.URL.Path == "/oauth/v2/token" {
-		pause(c.r.Context(), time.Duration(s.delay.Load()))
+		fault.Pause(c.r.Context(), time.Duration(s.delay.Load()))
 		s.token(c)
 		return
 	}
@@ -221,7 +225,7 @@ func (s *Sim) route(c *call) {
 		return
 	}
 	defer release()
-	pause(c.r.Context(), time.Duration(s.delay.Load())) // a call is at work meanwhile
+	fault.Pause(c.r.Context(), time.Duration(s.delay.Load())) // a call is at work meanwhile
 	what := c.r.Method + " " + rest
 	switch {
 	case what == "POST coql":
@@ -304,10 +308,3 @@ func (c *call) nothing() {
 	c.status = http.StatusNoContent
 	c.w.WriteHeader(http.StatusNoContent)
 }
-
-// discard is where the answer of a lost request goes.
-type discard struct{}
-
-func (discard) Header() http.Header         { return http.Header{} }
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
-func (discard) WriteHeader(int)             {}

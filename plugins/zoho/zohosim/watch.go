@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wabridge/wabridge/core/fault"
 )
 
 // What a channel may be, by Zoho's pages on notifications.
@@ -270,7 +272,7 @@ func (s *Sim) Run(ctx context.Context, client *http.Client) {
 func (s *Sim) send(ctx context.Context, client *http.Client, n notification) {
 	for try := range max(1, s.opts.NotifyTries) {
 		if try > 0 {
-			pause(ctx, s.opts.NotifyWait)
+			fault.Pause(ctx, s.opts.NotifyWait)
 		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url, bytes.NewReader(n.body))
 		if err != nil {
