@@ -67,6 +67,13 @@ func (s *Sim) query(text string, binned bool, batch int) (int, any) {
 			return refuse("INVALID_FIELD", "field '"+f.Name+"' can not be filtered in a query call")
 		}
 	}
+	if q.where != nil {
+		if wrong := q.where.misfits(t); strings.HasPrefix(wrong, "invalid ID") {
+			return refuse("INVALID_QUERY_FILTER_OPERATOR", wrong)
+		} else if wrong != "" {
+			return refuse("INVALID_FIELD", wrong)
+		}
+	}
 	var list []*record
 	for _, r := range t.records {
 		if (binned || r.values["isdeleted"] != true) && q.where.holds(r) {

@@ -137,6 +137,7 @@ func TestQuery_ReadsSOQL(t *testing.T) {
 		`NOT (Phone != null)`:                                    `Back\slash`,
 		`IsDeleted = false AND LastName > 'O'`:                   "O'Hara,Über",
 		`CreatedDate >= 2000-01-01T00:00:00Z`:                    `Ana,Back\slash,O'Hara,Über`,
+		`CreatedDate > 2000-01-01T00:00:00.000+01:00`:            `Ana,Back\slash,O'Hara,Über`,
 		`LastName = 'x\' OR LastName LIKE \'%'`:                  "",
 		`(LastName = 'Ana' OR Phone = '12') AND Phone LIKE '%2'`: "Über",
 	} {
@@ -169,6 +170,12 @@ func TestQuery_ReadsSOQL(t *testing.T) {
 		`SELECT Nothing FROM Contact`:                                                                      "INVALID_FIELD",
 		`SELECT Id FROM Contact WHERE Nothing = 'x'`:                                                       "INVALID_FIELD",
 		`SELECT Id FROM Contact WHERE Description = 'x'`:                                                   "INVALID_FIELD",
+		`SELECT Id FROM Contact WHERE CreatedDate > '2000-01-01T00:00:00Z'`:                                "should not be enclosed in quotes",
+		`SELECT Id FROM Contact WHERE CreatedDate > 2000-01-01`:                                            "must be of type dateTime",
+		`SELECT Id FROM Contact WHERE Birthdate > 2000-01-01T00:00:00Z`:                                    "must be of type date",
+		`SELECT Id FROM Contact WHERE HasOptedOutOfEmail = 'true'`:                                         "must be of type boolean",
+		`SELECT Id FROM Contact WHERE (LastName = 'a' AND NOT LastName IN ('b', 7))`:                       "must be of type string and should be enclosed in quotes",
+		`SELECT Id FROM Contact WHERE Id = '1'`:                                                            "INVALID_QUERY_FILTER_OPERATOR",
 		`SELECT Id FROM Nothing`:                                                                           "INVALID_TYPE",
 		`SELECT Id FROM Contact WHERE ` + strings.Repeat("(", 100) + `Id = '1'` + strings.Repeat(")", 100): "MALFORMED_QUERY",
 	} {

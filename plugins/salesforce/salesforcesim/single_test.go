@@ -3,6 +3,7 @@ package salesforcesim_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -85,6 +86,19 @@ func TestQuery_GoesInPages(t *testing.T) {
 	says(t, sim, "GET", "query?q=SELECT+LastName+FROM+Contact+ORDER+BY+LastName+LIMIT+1+OFFSET+7", "", 200, "L0007", `"totalSize":1`)
 	says(t, sim, "GET", "query?q=SELECT+LastName+FROM+Contact+OFFSET+2001", "", 400, "MALFORMED_QUERY")
 	says(t, sim, "GET", "query?q=SELECT+LastName+FROM+Contact+WHERE+LastName+NOT+IN+('L0000')+AND+LastName+%3C+'L0002'", "", 200, `"totalSize":1`)
+}
+
+func TestQuery_ComparesNumbers(t *testing.T) {
+	sim := org(salesforcesim.Options{})
+	sim.AddField("Contact", salesforcesim.Typed("Score__c", "double"))
+	for _, score := range []float64{3, 7, 11} {
+		sim.Create("Contact", map[string]any{"LastName": "x", "Score__c": score})
+	}
+	for where, n := range map[string]int{"> 3": 2, ">= 3": 3, "< 11": 2, "<= 3": 1, "= 7": 1, "!= 7": 2} {
+		says(t, sim, "GET", "query?q="+url.QueryEscape("SELECT COUNT() FROM Contact WHERE Score__c "+where), "", 200, fmt.Sprintf(`"totalSize":%d`, n))
+	}
+	says(t, sim, "GET", "query?q=SELECT+Id+FROM+Contact+WHERE+Score__c+=+'7'", "", 400, "must be of type double")
+	says(t, sim, "GET", "query?q=SELECT+Score__c+FROM+Contact+ORDER+BY+Score__c+DESC+LIMIT+1", "", 200, `"Score__c":11`)
 }
 
 func TestRelationships_AreShownAndWritten(t *testing.T) {

@@ -31,8 +31,11 @@ type condition struct {
 	op     string // "and", "or", "not", "=", "!=", "like", "in", "<", ">", "<=", ">="
 	parts  []*condition
 	field  string
-	values []any // texts, numbers, booleans, nil; dates are texts
+	values []any // texts, numbers, booleans, nil; times and dates are bare
 }
+
+// bare is a literal that is neither quoted nor a number: a time or a date.
+type bare string
 
 type token struct {
 	kind rune // 'n' name, 's' literal text, '#' number or time, or the punctuation itself
@@ -377,110 +380,7 @@ func (p *parser) literal() (any, error) {
 		if n, err := strconv.ParseFloat(t.text, 64); err == nil {
 			return n, nil
 		}
+		return bare(t.text), nil
 	}
 	return t.text, nil
-}
-
-// fieldsOf returns the fields that a condition compares.
-func (c *condition) fieldsOf() []string {
-	if c == nil {
-		return nil
-	}
-	if c.field != "" {
-		return []string{c.field}
-	}
-	var all []string
-	for _, part := range c.parts {
-		all = append(all, part.fieldsOf()...)
-	}
-	return all
-}
-
-// holds says whether a record meets the condition. Texts are compared as Salesforce
-// does: without regard to case.
-func (c *condition) holds(r *record) bool {
-	if c == nil {
-		return true
-	}
-	switch c.op {
-	case "and":
-		for _, part := range c.parts {
-			if !part.holds(r) {
-				return false
-			}
-		}
-		return true
-	case "or":
-		for _, part := range c.parts {
-			if part.holds(r) {
-				return true
-			}
-		}
-		return false
-	case "not":
-		return !c.parts[0].holds(r)
-	}
-	have := r.values[strings.ToLower(c.field)]
-	text, isText := have.(string)
-	switch c.op {
-	case "in":
-		for _, v := range c.values {
-			if same(have, v) {
-				return true
-			}
-		}
-		return false
-	case "=":
-		return same(have, c.values[0])
-	case "!=":
-		return !same(have, c.values[0])
-	case "like":
-		pattern, _ := c.values[0].(string)
-		return isText && like([]rune(strings.ToLower(text)), []rune(strings.ToLower(pattern)))
-	}
-	other, ok := c.values[0].(string)
-	if !isText || !ok {
-		return false
-	}
-	switch c.op {
-	case "<":
-		return text < other
-	case "<=":
-		return text <= other
-	case ">":
-		return text > other
-	}
-	return text >= other
-}
-
-func same(have, want any) bool {
-	a, isText := have.(string)
-	b, wantText := want.(string)
-	if isText && wantText {
-		return strings.EqualFold(a, strings.NewReplacer(`\%`, `%`, `\_`, `_`).Replace(b))
-	}
-	return have == want
-}
-
-// like matches a text against a pattern with % and _.
-func like(text, pattern []rune) bool {
-	if len(pattern) == 0 {
-		return len(text) == 0
-	}
-	switch {
-	case pattern[0] == '%':
-		for i := len(text); i >= 0; i-- {
-			if like(text[i:], pattern[1:]) {
-				return true
-			}
-		}
-		return false
-	case len(text) == 0:
-		return false
-	case pattern[0] == '_':
-		return like(text[1:], pattern[1:])
-	case pattern[0] == '\\' && len(pattern) > 1:
-		return text[0] == pattern[1] && like(text[1:], pattern[2:])
-	}
-	return text[0] == pattern[0] && like(text[1:], pattern[1:])
 }

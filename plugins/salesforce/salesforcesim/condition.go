@@ -1,0 +1,181 @@
+package salesforcesim
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// misfits returns what is wrong with the literals that fields are compared to, ""
+// when each fits its field. They are taken as what they mean afterwards.
+func (c *condition) misfits(t *table) string {
+	for _, part := range c.parts {
+		if wrong := part.misfits(t); wrong != "" {
+			return wrong
+		}
+	}
+	f := t.fields[strings.ToLower(c.field)]
+	for i, v := range c.values {
+		want, quoted := "string", " and should be enclosed in quotes"
+		switch f.Type {
+		case "datetime":
+			want, quoted = "dateTime", " and should not be enclosed in quotes"
+		case "date":
+			want, quoted = "date", " and should not be enclosed in quotes"
+		case "boolean":
+			want, quoted = "boolean", " and should not be enclosed in quotes"
+		default:
+			if slices.Contains(numbers, f.Type) {
+				want, quoted = f.Type, " and should not be enclosed in quotes"
+			}
+		}
+		ok := v == nil
+		switch v := v.(type) {
+		case string:
+			ok = want == "string"
+			if f.Type == "id" || f.Type == "reference" {
+				if !idShape.MatchString(v) {
+					return "invalid ID field: " + v
+				}
+			}
+		case float64:
+			ok = slices.Contains(numbers, f.Type)
+		case bool:
+			ok = want == "boolean"
+		case bare:
+			layout := time.RFC3339
+			if want == "date" {
+				layout = time.DateOnly
+			}
+			at, err := time.Parse(layout, strings.Replace(string(v), "+0000", "Z", 1))
+			ok = err == nil && (want == "date" || want == "dateTime")
+			if c.values[i] = string(v); want == "dateTime" {
+				c.values[i] = at.UTC().Format(stampLayout)
+			}
+		}
+		if !ok {
+			return fmt.Sprintf("value of filter criterion for field '%s' must be of type %s%s", f.Name, want, quoted)
+		}
+	}
+	return ""
+}
+
+// numbers are the types of fields that are compared to numbers.
+var numbers = []string{"double", "currency", "percent", "int"}
+
+// idShape is what ids look like: 15 characters, or 18.
+var idShape = regexp.MustCompile(`^[a-zA-Z0-9]{15}([a-zA-Z0-9]{3})?$`)
+
+// fieldsOf returns the fields that a condition compares.
+func (c *condition) fieldsOf() []string {
+	if c == nil {
+		return nil
+	}
+	if c.field != "" {
+		return []string{c.field}
+	}
+	var all []string
+	for _, part := range c.parts {
+		all = append(all, part.fieldsOf()...)
+	}
+	return all
+}
+
+// holds says whether a record meets the condition. Texts are compared as Salesforce
+// does: without regard to case.
+func (c *condition) holds(r *record) bool {
+	if c == nil {
+		return true
+	}
+	switch c.op {
+	case "and":
+		for _, part := range c.parts {
+			if !part.holds(r) {
+				return false
+			}
+		}
+		return true
+	case "or":
+		for _, part := range c.parts {
+			if part.holds(r) {
+				return true
+			}
+		}
+		return false
+	case "not":
+		return !c.parts[0].holds(r)
+	}
+	have := r.values[strings.ToLower(c.field)]
+	text, isText := have.(string)
+	switch c.op {
+	case "in":
+		for _, v := range c.values {
+			if same(have, v) {
+				return true
+			}
+		}
+		return false
+	case "=":
+		return same(have, c.values[0])
+	case "!=":
+		return !same(have, c.values[0])
+	case "like":
+		pattern, _ := c.values[0].(string)
+		return isText && like([]rune(strings.ToLower(text)), []rune(strings.ToLower(pattern)))
+	}
+	var n int
+	if number, ok := have.(float64); ok {
+		other, _ := c.values[0].(float64)
+		n = cmp.Compare(number, other)
+	} else {
+		other, ok := c.values[0].(string)
+		if !isText || !ok {
+			return false
+		}
+		n = strings.Compare(text, other)
+	}
+	switch c.op {
+	case "<":
+		return n < 0
+	case "<=":
+		return n <= 0
+	case ">":
+		return n > 0
+	}
+	return n >= 0
+}
+
+func same(have, want any) bool {
+	a, isText := have.(string)
+	b, wantText := want.(string)
+	if isText && wantText {
+		return strings.EqualFold(a, strings.NewReplacer(`\%`, `%`, `\_`, `_`).Replace(b))
+	}
+	return have == want
+}
+
+// like matches a text against a pattern with % and _.
+func like(text, pattern []rune) bool {
+	if len(pattern) == 0 {
+		return len(text) == 0
+	}
+	switch {
+	case pattern[0] == '%':
+		for i := len(text); i >= 0; i-- {
+			if like(text[i:], pattern[1:]) {
+				return true
+			}
+		}
+		return false
+	case len(text) == 0:
+		return false
+	case pattern[0] == '_':
+		return like(text[1:], pattern[1:])
+	case pattern[0] == '\\' && len(pattern) > 1:
+		return text[0] == pattern[1] && like(text[1:], pattern[2:])
+	}
+	return text[0] == pattern[0] && like(text[1:], pattern[1:])
+}
