@@ -61,6 +61,10 @@ type Poller interface {
 	//   - contact.changed: Contact says who it is, by Phone or BSUID, and holds the
 	//     tags and fields that the CRM gives them; Fields holds the CRM's own
 	//     properties, for the tenant's script,
+	//   - contact.gone: the record ContactRef of a contact was deleted, or merged into
+	//     another. The bridge knows whose it was where a [Result] or a contact.changed
+	//     named it as ContactRef; a connector does so when it made or found the record,
+	//     and need not each time,
 	//   - consent.changed: Contact says who, Consent what,
 	//   - message.send: somebody at the CRM asks for a message: Message.To says who
 	//     gets it, Author and By who wrote it, Number from which number (empty

@@ -123,6 +123,8 @@ type Event struct {
 	// Changed says when each of Fields was changed at the CRM that tells, where it
 	// knows; Time is when the contact was.
 	Changed map[string]time.Time `json:"changed,omitempty"`
+	// ContactRef is what the CRM that tells calls its record of the contact.
+	ContactRef string `json:"contact_ref,omitempty"`
 	// Raw is the vendor's own JSON where we do not model it whole.
 	Raw json.RawMessage `json:"raw,omitempty"`
 }
@@ -544,7 +546,8 @@ type Result struct {
 	// Ref is what the sink calls what it made: a wamid, a CRM record id.
 	Ref string
 	// ContactRef is what the CRM calls the contact's record, where the connector is to be
-	// told of it with the next event.
+	// told of it with the next event ([IdempotencySearch]), or will itself tell when the
+	// record is gone ([KindContactGone]): then once, when it was made or found, is enough.
 	ContactRef string
 }
 

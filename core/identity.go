@@ -5,6 +5,12 @@ package core
 // know the contact, and nothing else.
 const KindContactErased Kind = "contact.erased"
 
+// KindContactGone comes from a CRM: its record of a contact, ContactRef, was deleted
+// there, or merged into another. The contact stays; what is next written of it goes
+// to a new record, or to the one that was kept. A record that the bridge knows
+// nothing of is no news.
+const KindContactGone Kind = "contact.gone"
+
 // IdentityChange says that a person is reached otherwise than before. It comes
 // with a message of type "system" that WhatsApp writes itself.
 type IdentityChange struct {

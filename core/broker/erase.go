@@ -558,4 +558,7 @@ func (l *lane) cannotErase(s *store.Settlement, d store.Delivery, e *core.Event)
 	step.Error = err
 	l.giveUp(s, d, err, false, &step)
 	s.Record = append(s.Record, record(&step, e))
+	if e.Contact != nil {
+		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID)})
+	}
 }

@@ -138,10 +138,10 @@ func failed(batch []core.Delivery, err *core.Error) []core.Result {
 	return out
 }
 
-// remember keeps, with what else becomes of an event, the record of its contact;
-// one who was erased has none.
+// remember keeps, with what else becomes of an event, the record of its contact,
+// where the connector tells of it; one who was erased has none.
 func (l *lane) remember(s *store.Settlement, e *core.Event, r core.Result) {
-	if l.looks == 0 || e.Contact == nil || e.Contact.ID == "" {
+	if e.Contact == nil || e.Contact.ID == "" {
 		return
 	}
 	switch {

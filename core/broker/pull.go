@@ -120,9 +120,20 @@ func (l *lane) pullOnce(ctx context.Context, p Poller, c charge) (more bool, err
 // tell accepts what the CRM told of, and stores with it what else belongs
 // together. What cannot be used is noted in the trace.
 func (l *lane) tell(ctx context.Context, from []core.Event, with store.Settlement) error {
+	gone, err := l.whose(ctx, from)
+	if err != nil {
+		return err
+	}
 	events := make([]core.Event, 0, len(from))
 	for i := range from {
-		e, err := l.pulledEvent(&from[i])
+		told := from[i]
+		if told.Kind == core.KindContactGone {
+			if told.Contact = gone[told.ContactRef]; told.Contact == nil && told.ID != "" && told.ContactRef != "" {
+				l.told("known", 1) // nobody whom the bridge ever wrote there
+				continue
+			}
+		}
+		e, err := l.pulledEvent(&told)
 		if err != nil {
 			l.refusePulled(&with, &from[i], err)
 			continue
@@ -192,6 +203,9 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 			return core.Event{}, err
 		}
 		if e.Kind == core.KindContactChanged {
+			if len(from.ContactRef) <= maxContactRef {
+				e.ContactRef = from.ContactRef
+			}
 			e.Fields, e.Changed = from.Fields, from.Changed
 			break
 		}
@@ -201,6 +215,11 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 		c := *from.Consent
 		e.Consent = &c
 		e.Contact.Tags, e.Contact.Fields = nil, nil
+	case core.KindContactGone:
+		if from.Contact == nil || len(from.ContactRef) > maxContactRef {
+			return bad("a record that is gone, without saying which")
+		}
+		e.Contact, e.ContactRef = from.Contact, from.ContactRef
 	case core.KindMessageSend:
 		if from.Message == nil {
 			return bad("a message to send without the message")
@@ -303,9 +322,10 @@ func (t *tenant) takeOver(u *turn) {
 		}
 	}
 	news += t.takeMapped(u, t.crmLane(u.e.Source))
+	t.crmLane(u.e.Source).learns(u)
 	if u.tell = nil; news > 0 {
 		e := *u.e
-		e.Contact, e.Fields, e.Changed = u.contact, nil, nil // another CRM has other properties
+		e.Contact, e.Fields, e.Changed, e.ContactRef = u.contact, nil, nil, "" // another CRM has other properties
 		u.tell, u.data, u.contactChanged = &e, nil, true
 	}
 	u.note(fmt.Sprintf("%s told %d tags and fields, %d of them new", u.e.Source, len(from.Tags)+len(from.Fields), news))

@@ -135,6 +135,8 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		u.toldByCRM()
 		t.takeOver(u)
 		u.hooks = script.OnContactChange
+	case core.KindContactGone:
+		t.forgets(u)
 	case core.KindTimer:
 		u.tell = nil
 		if t.rings(u) && !isOwnTimer(u.e) {

@@ -393,7 +393,7 @@ func pollSound(ctx context.Context, p *probe) {
 				p.failf("an event without an ID")
 			case err == nil && !ids[e.ID]:
 				p.failf("asked the same again, it does not tell of %s again", e.ID)
-			case !slices.Contains([]core.Kind{core.KindContactChanged, core.KindConsentChanged, core.KindMessageSend}, e.Kind):
+			case !slices.Contains([]core.Kind{core.KindContactChanged, core.KindContactGone, core.KindConsentChanged, core.KindMessageSend}, e.Kind):
 				p.failf("%s: events of kind %s do not come from a CRM", e.ID, e.Kind)
 			}
 		}

@@ -1361,8 +1361,9 @@ type Result struct {
 	Ref string `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
 	// Absent when the CRM has the event for good.
 	Error *Error `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	// What the CRM calls the contact's record, to be told of it with the next event:
-	// for idempotency "search". At most 512 bytes.
+	// What the CRM calls the contact's record, to be told of it with the next event
+	// (for idempotency "search"), or to tell itself when it is gone (contact.gone of
+	// core.Poller): then once, when it was made or found, is enough. At most 512 bytes.
 	ContactRef    string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
