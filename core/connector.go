@@ -60,7 +60,8 @@ type Poller interface {
 	//
 	//   - contact.changed: Contact says who it is, by Phone or BSUID, and holds the
 	//     tags and fields that the CRM gives them; Fields holds the CRM's own
-	//     properties, for the tenant's script,
+	//     properties, for the lane's mapping ([Account].Properties) and the tenant's
+	//     script, and Changed when each of them was changed, where the CRM knows,
 	//   - contact.gone: the record ContactRef of a contact was deleted, or merged into
 	//     another. The bridge knows whose it was where a [Result] or a contact.changed
 	//     named it as ContactRef; a connector does so when it made or found the record,

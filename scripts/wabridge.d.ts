@@ -280,6 +280,8 @@ declare namespace wabridge {
     readonly author?: string;
     readonly by?: string;
     readonly fields?: Readonly<Record<string, string | number | boolean | null>>;
+    /** When each of fields was changed at the CRM, where it says so. */
+    readonly changed?: Readonly<Record<string, string>>;
     /** The vendor's own JSON, where the bridge does not know the kind of message. */
     readonly raw?: any;
   }

@@ -150,13 +150,17 @@ func TestTable_BothSidesEndAlikeAndKeepQuiet(t *testing.T) {
 			t.Fatalf("they never end: the CRM has %v, the bridge %v", w.crm, w.known.Contact.Fields)
 		}
 		writes := w.writes
-		for range 3 { // told again, and written about something else
+		for range 3 * maxAgain { // told again, and written about something else
 			w.record = w.record.Add(time.Hour)
 			w.tell()
 			w.event()
 			w.deliver()
 		}
-		if w.writes != writes {
+		most := 0
+		if w.short > 0 { // the CRM makes something else of what is written: that is given up
+			most = maxAgain * len(table.rules())
+		}
+		if w.writes > writes+most {
 			t.Fatalf("%d further writes although nobody changed anything", w.writes-writes)
 		}
 		if w.short > 0 {

@@ -187,6 +187,10 @@ type Agreed struct {
 	// Again is how often the bridge's value was written over the CRM's since the
 	// CRM last had it.
 	Again int `json:"n,omitempty"`
+	// Over is what was last written over in this way, as of At: told once more, it
+	// is as old as it was.
+	Over string    `json:"o,omitempty"`
+	At   time.Time `json:"at,omitzero"`
 }
 
 const (
@@ -333,6 +337,9 @@ func (t *Table) From(k *Known, told Told, agreed map[string]Agreed, locked func(
 		if known && was.Sum == r.sum(v) {
 			continue // what both had: an echo, or about something else
 		}
+		if !was.At.IsZero() && was.Over == r.sum(v) && !told.at(r.Property).After(was.At) {
+			continue
+		}
 		out.Changed = true
 		got, why := r.from(v)
 		if why != "" {
@@ -392,7 +399,9 @@ func (r *rule) settle(k *Known, got string, v any, was Agreed, known bool, told 
 			out.Notes = append(out.Notes, fmt.Sprintf("%s → %s: %s", r.Field, r.Property, why))
 			return
 		}
-		agreed[r.Property] = r.agree(back, was.Again+1)
+		now := r.agree(back, was.Again+1)
+		now.Over, now.At = r.sum(v), at
+		agreed[r.Property] = now
 		out.Back[r.Property] = back
 		out.Notes = append(out.Notes, fmt.Sprintf("%s → %s: the bridge's value counts, and is written back", r.Property, r.Field))
 	}

@@ -85,7 +85,6 @@ var suggested = []core.MapRule{
 	{Field: "birthday", Property: "Birthdate"},
 	{Field: "salutation", Property: "Salutation"},
 	{Field: "other_phone", Property: "OtherPhone"},
-	{Field: "notes", Property: "Description", Direction: "from"},
 	{Field: "lead_source", Property: "LeadSource", Conflict: "crm"},
 	{Field: "owner", Property: "OwnerId", Direction: "from"},
 

@@ -77,7 +77,6 @@ var suggested = []core.MapRule{
 	{Field: "birthday", Property: "Date_of_Birth"},
 	{Field: "salutation", Property: "Salutation"},
 	{Field: "other_phone", Property: "Other_Phone"},
-	{Field: "notes", Property: "Description", Direction: "from"},
 	{Field: "lead_source", Property: "Lead_Source", Conflict: "crm"},
 	{Field: "owner", Property: "Owner", Direction: "from"},
 
