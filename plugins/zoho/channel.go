@@ -68,6 +68,9 @@ func (x *session) channelEvents() []string {
 	var events []string
 	if x.pulls() {
 		events = append(events, x.ContactModule+".create", x.ContactModule+".edit")
+		if x.PullDeleted {
+			events = append(events, x.ContactModule+".delete")
+		}
 	}
 	if x.SendModule != "" {
 		events = append(events, x.SendModule+".create")
@@ -214,6 +217,7 @@ func later(err *core.Error) *core.Error {
 type notification struct {
 	Channel   json.RawMessage `json:"channel_id"` // a number, or a text
 	Token     string          `json:"token"`
+	At        json.Number     `json:"server_time"`
 	Module    string          `json:"module"`
 	Operation string          `json:"operation"`
 	IDs       []string        `json:"ids"`
@@ -235,7 +239,12 @@ func (x *session) notified(ctx context.Context, n *notification) ([]core.Event, 
 	switch {
 	case n.Module == x.SendModule && x.SendModule != "" && n.Operation == "insert" && len(list) > 0:
 		return x.asked(ctx, list, time.Time{})
-	case n.Module == x.ContactModule && x.pulls() && n.Operation != "delete":
+	case n.Module == x.ContactModule && x.pulls() && n.Operation == "delete":
+		if !x.PullDeleted || len(list) == 0 {
+			return nil, nil
+		}
+		return x.missing(ctx, list, n.At)
+	case n.Module == x.ContactModule && x.pulls():
 		if list = slices.DeleteFunc(list, func(id string) bool { return !x.matters(id, n) }); len(list) == 0 {
 			return nil, nil
 		}

@@ -122,7 +122,7 @@ func TestChannel_IsRenewedAndMadeAnewWhenLost(t *testing.T) {
 		n := listen(t, b)
 		r := b.reader()
 		first := b.sim.Channels()
-		want := []string{"Contacts.create", "Contacts.edit", "WhatsApp_Outbox.create"}
+		want := []string{"Contacts.create", "Contacts.edit", "Contacts.delete", "WhatsApp_Outbox.create"}
 		if len(first) != 1 || first[0].URL != hookURL || !cmp.Equal(first[0].Events, want) || time.Until(first[0].Expires) < 6*24*time.Hour {
 			t.Fatalf("made %+v", first)
 		}

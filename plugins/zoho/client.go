@@ -62,22 +62,29 @@ func (x *session) enter(ctx context.Context, op string) (leave func(), err *core
 // keep it; there is none when nothing was found. Answers of writes, which have a
 // row for each row, are successes whatever their status.
 func (x *session) call(ctx context.Context, op, method, path string, body []byte, once bool, read func([]byte) error) *refusal {
+	return x.request(ctx, crm.Call{Op: op, Method: method, URL: x.api(path), Header: http.Header{}, Body: body, Once: once}, read)
+}
+
+// request is call with header fields of its own.
+func (x *session) request(ctx context.Context, call crm.Call, read func([]byte) error) *refusal {
+	op := call.Op
 	leave, err := x.enter(ctx, op)
 	if err != nil {
 		return &refusal{Error: err}
 	}
 	defer leave()
-	header := http.Header{"Authorization": {"Zoho-oauthtoken " + x.token}, "Accept": {"application/json"}}
-	if body != nil {
-		header.Set("Content-Type", "application/json")
+	call.Header.Set("Authorization", "Zoho-oauthtoken "+x.token)
+	call.Header.Set("Accept", "application/json")
+	if call.Body != nil {
+		call.Header.Set("Content-Type", "application/json")
 	}
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "data_centre"}
 	var r *refusal
-	call := crm.Call{Op: op, Method: method, URL: x.api(path), Header: header, Body: body, Once: once, Budget: budgetCredits}
+	call.Budget = budgetCredits
 	err = caller.Do(ctx, call, func(resp *http.Response, body []byte) *core.Error {
 		x.watchCredits(ctx, resp.Header)
 		switch {
-		case resp.StatusCode == http.StatusNoContent:
+		case resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
 			return nil
 		case resp.StatusCode >= 200 && resp.StatusCode < 300, resp.StatusCode < 500 && hasRows(body):
 			if err := read(body); err != nil {

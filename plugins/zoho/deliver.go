@@ -38,6 +38,9 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 	results := make([]core.Result, len(p.steps))
 	for i, st := range p.steps {
 		results[i] = core.Result{ID: st.event.ID, Err: st.err}
+		if r := st.contact; st.err == nil && r != nil && r.id != "" && (r.have == nil || r.adopted || batch[i].Attempt > 1) {
+			results[i].ContactRef = r.id // so that it means something when the record is gone
+		}
 		for _, r := range []*row{st.contact, st.message, st.escalation} {
 			if st.err == nil && r != nil && r.id != "" {
 				results[i].Ref = r.id

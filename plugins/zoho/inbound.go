@@ -33,6 +33,8 @@ type inboundSettings struct {
 	PullTags bool `json:"pull_tags"`
 	// ConsentFrom is the field in which people in Zoho enter consent.
 	ConsentFrom string `json:"consent_from"`
+	// PullDeleted tells of contacts that were deleted or merged away.
+	PullDeleted bool `json:"pull_deleted"`
 	// History reads the timeline of a record that changed, a credit for each. Without
 	// it a change is dated by the whole record, and what somebody changed just before
 	// the bridge wrote is not told.
@@ -55,7 +57,7 @@ type inboundSettings struct {
 }
 
 func defaultInbound() inboundSettings {
-	return inboundSettings{History: true, Notifications: true, SendTo: "Phone", SendText: "Body", SendAuthor: core.AuthorHuman}
+	return inboundSettings{PullDeleted: true, History: true, Notifications: true, SendTo: "Phone", SendText: "Body", SendAuthor: core.AuthorHuman}
 }
 
 // check reports what is wrong; taken is the module of messages that were sent.
@@ -96,10 +98,10 @@ const authorBot = "bot"
 
 const (
 	// pullLimit is how many records of a module are looked at in one Poll. Each may
-	// have maxGroups events, one about tags and one about consent: see
-	// [core.MaxPolled].
+	// have maxGroups events, one about tags and one about consent; those of the outbox
+	// have one, and so have binLimit that are gone: see [core.MaxPolled].
 	pullLimit = 100
-	maxGroups = 16
+	maxGroups = 14
 	// lookBack is asked for again until that long after the latest was seen: a write
 	// becomes visible a little after the time that it bears, which is a whole second.
 	lookBack = time.Minute
@@ -111,6 +113,7 @@ const (
 type reached struct {
 	Contacts *place   `json:"contacts,omitempty"`
 	Outbox   *place   `json:"outbox,omitempty"`
+	Bin      *bin     `json:"bin,omitempty"`
 	Channel  *channel `json:"channel,omitempty"`
 }
 
@@ -168,6 +171,11 @@ func (c *Connector) Poll(ctx context.Context, a core.Account, cursor json.RawMes
 		err = pull(x.ContactModule, &at.Contacts, func(ctx context.Context, _ *place, list []found) ([]core.Event, *core.Error) {
 			return x.changes(ctx, list)
 		})
+	}
+	if err == nil && x.pulls() && x.PullDeleted && !polled.More {
+		var gone []core.Event
+		gone, polled.More, err = x.gone(ctx, &at.Bin, at.Contacts.High)
+		polled.Events = append(polled.Events, gone...)
 	}
 	if err == nil && x.SendModule != "" {
 		err = pull(x.SendModule, &at.Outbox, func(ctx context.Context, p *place, list []found) ([]core.Event, *core.Error) {

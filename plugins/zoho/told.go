@@ -300,7 +300,7 @@ func (x *session) told(traits, r found, history map[string]edit, names []string,
 	var events []core.Event
 	for _, g := range groups(names, history, own) {
 		e := core.Event{ID: eventID("contact", id, g.edit.id, g.edit.at.Format(clock)), Kind: core.KindContactChanged, Time: g.edit.at,
-			Fields: map[string]any{"id": id}}
+			ContactRef: id, Fields: map[string]any{"id": id}}
 		contact := who
 		for _, name := range g.names {
 			switch v := r[name].(type) {
@@ -392,7 +392,7 @@ func (x *session) toldTags(r found, who core.Contact, last edit, own string) (co
 		when = ""
 	}
 	return core.Event{ID: eventID("tags", r.id(), append([]string{when}, who.Tags...)...), Kind: core.KindContactChanged, Time: last.at, Contact: &who,
-		Fields: map[string]any{"id": r.id()}}, true
+		ContactRef: r.id(), Fields: map[string]any{"id": r.id()}}, true
 }
 
 // maxTags is how many tags of a record are looked at.
