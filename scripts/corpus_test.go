@@ -137,11 +137,12 @@ func TestCorpus_IsDecidedWell(t *testing.T) {
 		topics, replies    float64 // per cent at least
 		handOvers          float64
 		confirmations      float64
+		missed             int // hand-overs at most
 		showWhatIsNotRight bool
 	}{
-		{"tuning", 99, 99, 99.5, 100, true},
-		{"held-out", 97, 97, 99, 100, false},
-		{"held-out-2", 91, 91, 94, 90, false},
+		{"tuning", 96.9, 97, 98.4, 100, 0, true},
+		{"held-out", 95.5, 95.5, 97.8, 100, 0, false},
+		{"held-out-2", 95, 94.5, 97, 100, 0, false},
 	} {
 		var sum tally
 		for _, language := range []string{"en", "es", "fr", "pt", "zh"} {
@@ -167,6 +168,9 @@ func TestCorpus_IsDecidedWell(t *testing.T) {
 			sum.add(one)
 		}
 		t.Logf("%s, all: %v", part.name, &sum)
+		if sum.missed > part.missed {
+			t.Errorf("%s: %d hand-overs are missed, %d at most are wanted", part.name, sum.missed, part.missed)
+		}
 		for _, target := range []struct {
 			what    string
 			is, min float64

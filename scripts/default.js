@@ -16,6 +16,7 @@
 //   language = "en"         # of who cannot be told: en, es, fr, pt or zh
 //   greeting = "Hello!"     # instead of ours; "" greets nobody
 //   complaints_team = "..." # who gets complaints; otherwise the tenant's team
+//   examples = false        # go by the tables of phrases only
 //   crm_fields = "all"      # what the CRM gets, see mapToCRM below
 //
 //   [settings.answers]      # instead of ours; "" answers nothing
@@ -25,6 +26,7 @@
 import cancel from "./tables/cancel.csv";
 import complaints from "./tables/complaints.csv";
 import confirm from "./tables/confirm.csv";
+import examples from "./tables/examples.csv";
 import greetings from "./tables/greetings.csv";
 import hours from "./tables/hours.csv";
 import location from "./tables/location.csv";
@@ -57,10 +59,21 @@ const TOPICS = [
   [greetings, "greeting"],
 ];
 
+const PEOPLE = ["complaint", "person", "cancellation"]; // who gets these
+
+// How sure the examples must be, 0 to 1: of what no phrase fits (a hand-over too
+// many costs less than one too few, an order confirmed that was not costs most),
+// against the phrases of an ordinary question, and firmly against all others.
+const SURE = { people: 0.5, unsure: 0.3, other: 0.4, confirmation: 0.7, against: 0.9, firmly: 0.99 };
+
 let known; // of this message: mapToCRM asks, too
 
-/** What a message is about, such as { topic: "order", language: "en" }. */
-function meaning(event) {
+/**
+ * What a message is about, such as { topic: "order", language: "en" }: by the
+ * phrases of the tables first, and where they say little by the examples that
+ * the message is like.
+ */
+function meaning(event, context) {
   if (known) return known;
   known = { topic: "other" };
   const { text, type } = event.message || {};
@@ -71,7 +84,28 @@ function meaning(event) {
     known = { topic, language: found.language || undefined };
     break;
   }
+  if (known.topic === "opt-out" || known.topic === "ok" || context.settings.examples === false) return known;
+  const like = examples(event);
+  if (like) known = weighed(known, like, /(\S+\s+){4}\S|[\u4e00-\u9fff，]{9}/.test(text.slice(0, 200)));
   return known;
+}
+
+/** What phrases have found, or what the examples say that a message is like. */
+function weighed(found, like, long) {
+  const { complaint, person, cancellation, confirmation } = like.chances;
+  const people = complaint + person + cancellation;
+  const harmless = like.name === "thanks" || like.name === "product" ? like.sure : 0; // "does it fade?", "refund received, thanks"
+  if (PEOPLE.includes(found.topic) && harmless < SURE.firmly) return found;
+  if (found.topic === "confirmation" && confirmation > 1 - SURE.firmly) return found;
+  const language = found.language || like.language || undefined;
+  const unknown = found.topic === "other" || (found.topic === "greeting" && long);
+  if (people >= (unknown ? SURE.people : SURE.against)) {
+    const topic = complaint >= person && complaint >= cancellation ? "complaint" : person >= cancellation ? "person" : "cancellation";
+    return { topic, language, words: like.words };
+  }
+  if (unknown && people >= SURE.unsure) return { topic: "other", language, unsure: true };
+  const enough = unknown ? SURE[like.name] || SURE.other : SURE.against;
+  return like.name !== "other" && like.sure >= enough ? { topic: like.name, language } : { ...found, language };
 }
 
 export function onMessage(event, context) {
@@ -86,14 +120,14 @@ export function onMessage(event, context) {
     return confirmed(event, context, numberIn(button, /\d{3,12}/));
   }
 
-  const { topic, language } = meaning(event);
+  const { topic, language, words, unsure } = meaning(event, context);
   switch (topic) {
     case "opt-out":
       return;
     case "complaint":
     case "person":
     case "cancellation":
-      return handOver(event, context, topic, language);
+      return handOver(event, context, topic, language, words);
     case "confirmation":
       return confirmed(event, context, orderNumber(message.text), language);
     case "order":
@@ -109,7 +143,7 @@ export function onMessage(event, context) {
     if (context.settings.greeting === "") return;
     return reply(context.settings.greeting || say("greeting", event, context, language));
   }
-  if (topic === "other" && /[?？]/.test(message.text || "")) return notUnderstood(event, context, language);
+  if (topic === "other" && (unsure || /[?？]/.test(message.text || ""))) return notUnderstood(event, context, language);
 }
 
 function confirmed(event, context, number, language) {
@@ -144,14 +178,16 @@ function notUnderstood(event, context, language) {
   return [reply(say("unclear", event, context, language)), tag("not-understood")];
 }
 
-function handOver(event, context, topic, language) {
+function handOver(event, context, topic, language, words) {
   const complaint = topic === "complaint";
   return [
     reply(say(complaint ? "complaint" : "person", event, context, language)),
     tag(complaint ? "complaint" : "wants-person"),
     escalate({
       topic: topic === "person" ? "request" : topic,
-      reason: { complaint: "complaint", person: "asked for a person", cancellation: "wants to cancel an order" }[topic],
+      reason:
+        { complaint: "complaint", person: "asked for a person", cancellation: "wants to cancel an order" }[topic] +
+        (words ? ", by examples: " + words.join(", ") : ""),
       priority: complaint ? "high" : "normal",
       team: complaint ? context.settings.complaints_team : undefined,
       note: event.message.text.slice(0, 500),
@@ -159,12 +195,13 @@ function handOver(event, context, topic, language) {
   ];
 }
 
-/** The number of an order in a text: AB-1029, #18, 66120. */
+/** The number of an order in a text: AB-1029, #18, 66120; no time, and not how many people come. */
 function orderNumber(text) {
+  const times = /\b(at|a las?|à|às|as)\s+\d{1,2}\b|\d{1,2}([:.h]\d\d|\s?(h|hs|am|pm|people|pers\w*|pess\w*|pax)\b|[点號号位人个](?!订单|訂單|单))/gi;
   return (
     numberIn(text, /(?:#|[Nn][º°]|order|pedido|orden|commande|encomenda|订单|定单|訂單|单号|單號)[^\dA-Za-z#]*(?:(?:number|numero|número|no|nr|n|num)[^\dA-Za-z]*)?#?([A-Za-z]{0,4}-?\d[\dA-Za-z]*(?:-\d+)*)/i) ||
     numberIn(text, /\d[\d-]*\d{2}/) ||
-    numberIn(text, /[A-Za-z]{0,4}\d[\dA-Za-z]*/)
+    numberIn(text.slice(0, 2000).replace(times, " "), /[A-Za-z]{0,4}\d[\dA-Za-z]*/)
   );
 }
 
@@ -307,7 +344,7 @@ function core(event, context) {
     phone: contact.phone || "",
     username: contact.username || "",
     tags: (context.contact.tags || []).join(";"),
-    topic: message.type === "order" ? "order" : meaning(event).topic,
+    topic: message.type === "order" ? "order" : meaning(event, context).topic,
     last_message: (message.text || "").slice(0, 1000),
     last_message_type: message.type || "",
     last_message_at: event.time,

@@ -340,3 +340,34 @@ func TestTypes_AreThoseOfTheEvent(t *testing.T) {
 		}
 	}
 }
+
+// Where no phrase fits, the examples decide: the hand-over says by which words,
+// who is unsure asks, and a tenant that does not want them has the phrases alone.
+func TestDefault_GoesByExamplesWhereNoPhraseFits(t *testing.T) {
+	e := engine(t, scripts.DefaultName, scripts.Default())
+	const odd = "the bracelet turned my arm green"
+	d := decide(t, e, message{message: text(odd), old: true})
+	var reason string
+	for _, a := range d.Actions {
+		if a.Type == script.ActionEscalate {
+			reason = a.Reason
+		}
+	}
+	_, words, ok := strings.Cut(reason, "complaint, by examples: ")
+	if !ok || words == "" {
+		t.Fatalf("%q: %q", odd, said(d.Actions))
+	}
+	for word := range strings.SplitSeq(words, ", ") {
+		if !strings.Contains(odd, word) {
+			t.Errorf("%q is no word of %q", word, odd)
+		}
+	}
+	d = decide(t, e, message{message: text(odd), old: true, settings: map[string]any{"examples": false}})
+	if len(d.Actions) > 0 {
+		t.Errorf("without examples: %q", said(d.Actions))
+	}
+	d = decide(t, e, message{message: text("I confirm we come on Saturday at 1 for 6 people"), old: true})
+	if got := said(d.Actions); len(got) != 2 || got[1] != "tag order-confirmed" {
+		t.Errorf("a time and people are no order's number: %q", got)
+	}
+}

@@ -82,7 +82,7 @@ declare function cancelTimer(name: wabridge.TimerName): wabridge.Action;
  */
 declare function consent(change: { level?: "marketing"; state: "granted" | "withdrawn"; /** What shows it. */ evidence?: string }): wabridge.Action;
 
-// Files that a script imports. A CSV file is a decision table, or one of phrases.
+// Files that a script imports. A CSV file is a decision table, or one of phrases or examples.
 // files: of this tenant, unless this is the general file
 declare module "*.csv" {
   const table: wabridge.AnyTable;
@@ -171,7 +171,21 @@ declare namespace wabridge {
   /** A table of phrases: the row that fits, or undefined. */
   type Phrases<Row extends string = string> = (event: Event) => { readonly name: Row; readonly language: string } | undefined;
 
-  /** Either of them: the types of a tenant know which. */
+  /** A table of examples: which of them the message is like. Undefined when it has no words. */
+  type Examples<Name extends string = string> = (event: Event) =>
+    | {
+        readonly name: Name;
+        /** How likely it is, 0 to 1, and how likely all of them are, together 1. */
+        readonly sure: number;
+        readonly chances: { readonly [name in Name]: number };
+        /** Up to three words of the message that speak for it. */
+        readonly words: readonly string[];
+        /** What the message seems to be written in, or "". */
+        readonly language: string;
+      }
+    | undefined;
+
+  /** Any of them: the types of a tenant know which. */
   type AnyTable = (event: Event, context?: Context) => any;
 
   interface TextReply {
@@ -275,6 +289,7 @@ declare namespace wabridge {
     readonly consent?: Consent;
     readonly template_change?: TemplateChange;
     readonly identity_change?: any;
+    readonly limit_change?: any;
     readonly correction?: any;
     /** "human" on a message of ours that a person wrote; by says who, if known. */
     readonly author?: string;
@@ -410,6 +425,9 @@ declare namespace wabridge {
     /** By when a person should have answered. */
     readonly deadline?: string;
     readonly overdue?: boolean;
+    /** When somebody said that they will answer, and when a person first wrote. */
+    readonly taken?: string;
+    readonly answered?: string;
     /** "closed", "released", "expired" or "merged"; by says who ended it. */
     readonly outcome?: string;
     readonly by?: string;

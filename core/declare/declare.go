@@ -58,7 +58,9 @@ type Module struct {
 	// Phrases says that it recognizes what a message is about; Rows are what it
 	// may say then. Otherwise it decides.
 	Phrases bool
-	Rows    []string
+	// Examples says that it tells from examples, which have these names.
+	Examples bool
+	Rows     []string
 }
 
 // Set is the names of one kind. The zero Set has none.
@@ -256,12 +258,15 @@ declare module "*.json" {
 }
 
 func (m Module) typ() string {
-	if !m.Phrases {
-		return "wabridge.Table"
-	}
 	var rows Set
 	rows.Add(m.Rows...)
-	return "wabridge.Phrases<" + rows.union() + ">"
+	switch {
+	case m.Phrases:
+		return "wabridge.Phrases<" + rows.union() + ">"
+	case m.Examples:
+		return "wabridge.Examples<" + rows.union() + ">"
+	}
+	return "wabridge.Table"
 }
 
 func literals(names []string) string {

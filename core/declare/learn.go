@@ -60,6 +60,9 @@ func (n *Names) learnTable(name string, data []byte) {
 	if _, ok := script.PhraseRows(name, data); ok {
 		return
 	}
+	if _, ok := script.ExampleNames(name, data); ok {
+		return
+	}
 	t, err := table.Parse(name, data)
 	if err != nil {
 		return
@@ -81,7 +84,10 @@ func (n *Names) Import(src script.Source) {
 		if !table.Is(name) {
 			continue
 		}
-		rows, ok := script.PhraseRows(name, data)
-		n.Modules[name] = Module{Phrases: ok, Rows: rows}
+		m := Module{}
+		if m.Rows, m.Phrases = script.PhraseRows(name, data); !m.Phrases {
+			m.Rows, m.Examples = script.ExampleNames(name, data)
+		}
+		n.Modules[name] = m
 	}
 }

@@ -22,6 +22,9 @@
 // dictionary itself. Chinese characters are words of their own here: in a gap
 // two of them count as one word.
 //
+// What nobody has written a phrase for is told by [Examples]: messages of which
+// somebody has said what they are about.
+//
 // Everything is bounded: a message is read up to [MaxTokens] words, and the work
 // for one phrase by a number of steps. A dictionary that is complete may be used
 // by several goroutines.

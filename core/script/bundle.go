@@ -123,17 +123,23 @@ func (b *bundler) setup(build api.PluginBuild) {
 			if !table.Is(args.Path) {
 				return api.OnLoadResult{}, errors.New("no module")
 			}
-			rows, err := readPhrases(args.Path, []byte(text))
-			if err == nil && rows != nil {
-				var n int
+			rows, kind, err := readRows(args.Path, []byte(text))
+			host, n := 0, 0
+			switch {
+			case err != nil:
+			case kind == phrasesColumn && rows != nil:
+				host = hostPhrases
 				n, err = b.addPhrases(args.Path, rows)
-				text = fmt.Sprintf("export default event => host(%d, %d, event);", hostPhrases, n)
-				result.Loader = api.LoaderJS
+			case kind == exampleColumn:
+				host = hostExamples
+				n, err = b.addExamples(args.Path, rows)
 			}
 			if err != nil {
 				return api.OnLoadResult{Errors: tableErrors(err)}, nil
 			}
-			if rows != nil {
+			if host != 0 {
+				text = fmt.Sprintf("export default event => host(%d, %d, event);", host, n)
+				result.Loader = api.LoaderJS
 				return result, nil
 			}
 			t, err := newTableModule(args.Path, []byte(text))

@@ -103,7 +103,7 @@ func folders() map[string]folder {
 		"a name that leads out":    {want: "load: not a path within", files: map[string]string{"script.js": answersAll, "../a.js": "export default 1"}},
 		"a source map of its own":  {want: "ok", files: map[string]string{"script.js": `import "./a.js";` + answersAll, "a.js": "//# sourceMappingURL=/etc/passwd"}},
 		"types that are no types":  {want: "load: a\\.ts:1", files: map[string]string{"script.js": `import "./a.ts";` + answersAll, "a.ts": "const a: = 1;"}},
-		"files that are too large": {want: "load: KiB are too large: at most 512", files: map[string]string{"script.js": answersAll, "a.json": `"` + strings.Repeat("x", 300<<10) + `"`, "b.json": `"` + strings.Repeat("x", 300<<10) + `"`}},
+		"files that are too large": {want: "load: KiB are too large: at most 1024", files: map[string]string{"script.js": answersAll, "a.json": `"` + strings.Repeat("x", 600<<10) + `"`, "b.json": `"` + strings.Repeat("x", 600<<10) + `"`}},
 
 		// JSON.
 		"json deep":       {want: "load: a\\.json|" + deep, files: importing("a.json", strings.Repeat("[", 120_000)+strings.Repeat("]", 120_000))},
@@ -116,7 +116,7 @@ func folders() map[string]folder {
 		"json comment":    {want: "load: a\\.json:1", files: importing("a.json", "// a\n{}")},
 
 		// Tables.
-		"csv of a million rows":      {want: "load: KiB are too large: at most 512", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 1_000_000, func(int) string { return "a,b" })}},
+		"csv of a million rows":      {want: "load: KiB are too large: at most 1024", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 1_000_000, func(int) string { return "a,b" })}},
 		"csv of many rows":           {want: "load: t\\.csv: a table has at most 5000 rows", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 5001, func(i int) string { return fmt.Sprintf("k%d,b", i) })}},
 		"csv of many rows, imported": {want: "load: t\\.csv: a table has at most 5000 rows", files: importing("t.csv", rows("keywords,tag", 6000, func(i int) string { return fmt.Sprintf("k%d,b", i) }))},
 		"csv of many keywords": {want: "load: at most 20000 are allowed", entry: "t.csv", files: map[string]string{"t.csv": rows("keywords,tag", 200, func(i int) string {
@@ -275,7 +275,7 @@ func TestReadSource_HasBoundsAndLeadsNowhere(t *testing.T) {
 		"a file that is too large": {func(dir string) error {
 			write(filepath.Join(dir, "a.json"), "")
 			return os.Truncate(filepath.Join(dir, "a.json"), 1<<40)
-		}, "more than 512 KiB"},
+		}, "more than 1024 KiB"},
 		"folders in folders": {func(dir string) error {
 			write(filepath.Join(dir, strings.Repeat("d/", 100)+"a.js"), "")
 			return nil

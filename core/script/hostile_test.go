@@ -37,7 +37,7 @@ func hostile(t *testing.T) []txtar.File {
 		bomb("bomb-templates.js", deep, "export const x = "+strings.Repeat("`${", 50_000)+"1"+strings.Repeat("}`", 50_000)),
 		bomb("bomb-else.js", deep+" or ok", "if (0) {} "+strings.Repeat("else if (0) {}", 17_000)),
 		bomb("bomb-regexp.js", deep+" or ok", "export const x = /"+strings.Repeat("(", 100_000)+"(?=a)"+strings.Repeat(")", 100_000)+"/"),
-		bomb("too-large.js", "load: too large", strings.Repeat("//\n", 200_000)),
+		bomb("too-large.js", "load: too large", strings.Repeat("//\n", 400_000)),
 		bomb("name.txt", "load: ends in .js or .ts", ""),
 	)
 }

@@ -206,7 +206,7 @@ func TestReadSource_TakesTheFolderAndNothingElse(t *testing.T) {
 		}, "script.ts"},
 		"too large": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "x.json"), make([]byte, script.MaxSource), 0o644)
-		}, "more than 512 KiB together"},
+		}, "more than 1024 KiB together"},
 		"too many": {func(dir string) error {
 			for i := range script.MaxFiles + 1 {
 				if err := os.WriteFile(filepath.Join(dir, "x"+strings.Repeat("x", i)+".js"), nil, 0o644); err != nil {
@@ -273,6 +273,50 @@ func TestModules_ATableOfPhrasesSaysWhatAMessageIsAbout(t *testing.T) {
 		tables[file] = bad[0]
 		if err := load(tables); err == nil || !strings.Contains(err.Error(), bad[1]) {
 			t.Errorf("%s: %v, want %s", file, err, bad[1])
+		}
+	}
+}
+
+func TestModules_ATableOfExamplesSaysWhatAMessageIsLike(t *testing.T) {
+	e := start(t, script.Options{})
+	load := func(table string) error {
+		_, err := e.Load(t.Context(), "shop", script.Source{Name: "main.js", Files: map[string][]byte{"like.csv": []byte(table)}, Code: []byte(
+			`import like from "./like.csv";
+			export function onMessage(event) {
+				const f = like(event);
+				if (!f) return tag("nothing");
+				const sum = Object.values(f.chances).reduce((a, b) => a + b, 0);
+				return [tag(f.name + "/" + f.language), tag(String(f.sure === f.chances[f.name] && f.sure > 0.5 && Math.abs(sum - 1) < 1e-4)), tag(f.words.join("+"))];
+			}`)})
+		return err
+	}
+	if err := load("name,example\nbroken,\"the handle broke, on day one\"\nbroken,it is broken\nwhere,where is my parcel\nwhere,has my parcel been sent\n"); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"The handles broke": "broken/en true the+handles+broke", "where are the PARCELS": "where/en true where+parcels", "": "nothing",
+	} {
+		d := decide(t, e, "shop", call(t, text))[0]
+		if d.Err != nil {
+			t.Fatal(d.Err)
+		}
+		var got []string
+		for _, a := range d.Actions {
+			got = append(got, a.Tag)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	for table, want := range map[string]string{
+		"name,example\na,\nb,x\n":            "like.csv:2: an example has a name and a text",
+		"example\nx\n":                       "like.csv:2: an example has a name",
+		"name,example\na,x\na,y\n":           "like.csv: there are examples of 1 names",
+		"name,example\n":                     "like.csv: there are examples of 0 names",
+		"name,example,reply\na,x,y\nb,z,z\n": `a table of examples has the columns name and example, not "reply"`,
+	} {
+		if err := load(table); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", table, err, want)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 const (
 	phrasesColumn = "phrases"
 	listColumn    = "list"
-	maxPhrases    = 20_000 // of a script
+	maxPhrases    = 20_000 // of a script, and examples
 )
 
 type phraseRow struct{ name, language string }
@@ -36,16 +36,17 @@ type phraseModule struct {
 
 // phraseBook is what the tables of a script have in common.
 type phraseBook struct {
-	words   *phrase.Words
-	modules []*phraseModule
-	total   int
+	words    *phrase.Words
+	modules  []*phraseModule
+	examples []*phrase.Examples
+	total    int
 }
 
-// readPhrases returns the rows of a table of phrases, by column; nil when the
-// file is no such table.
-func readPhrases(name string, data []byte) (rows []map[string]string, err error) {
+// readRows returns the rows of a table of phrases or of examples, by column, and
+// which it is: phrasesColumn or exampleColumn, "" when the file is neither.
+func readRows(name string, data []byte) (rows []map[string]string, kind string, err error) {
 	if path.Ext(name) != ".csv" {
-		return nil, nil
+		return nil, "", nil
 	}
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	r.Comment = '#'
@@ -55,26 +56,35 @@ func readPhrases(name string, data []byte) (rows []map[string]string, err error)
 	}
 	header, err := r.Read()
 	if err != nil {
-		return nil, nil //nolint:nilerr // whoever reads it as another table will say so
+		return nil, "", nil //nolint:nilerr // whoever reads it as another table will say so
 	}
 	for i := range header {
 		header[i] = strings.ToLower(strings.TrimSpace(header[i]))
 	}
-	if !slices.Contains(header, phrasesColumn) {
-		return nil, nil
+	var columns []string
+	var has string
+	switch {
+	case slices.Contains(header, phrasesColumn):
+		kind, columns = phrasesColumn, []string{phrasesColumn, listColumn, "name", "language", ""}
+		has = "a table of phrases has the columns name (or list), language and phrases"
+	case slices.Contains(header, exampleColumn):
+		kind, columns = exampleColumn, []string{exampleColumn, "name", ""}
+		has = "a table of examples has the columns name and example"
+	default:
+		return nil, "", nil
 	}
 	for _, h := range header {
-		if !slices.Contains([]string{phrasesColumn, listColumn, "name", "language", ""}, h) {
-			return nil, fmt.Errorf("%s: a table of phrases has the columns name (or list), language and phrases, not %s", name, quote(h))
+		if !slices.Contains(columns, h) {
+			return nil, "", fmt.Errorf("%s: %s, not %s", name, has, quote(h))
 		}
 	}
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return rows, nil
+			return rows, kind, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, "", fmt.Errorf("%s: %w", name, err)
 		}
 		line, _ := r.FieldPos(0)
 		row := map[string]string{"line": fmt.Sprintf("%s:%d", name, line)}
@@ -92,9 +102,12 @@ func (b *bundler) book() (*phraseBook, error) {
 	}
 	book := &phraseBook{words: phrase.New()}
 	for _, name := range slices.Sorted(maps.Keys(b.src.Files)) {
-		rows, err := readPhrases(name, b.src.Files[name])
+		rows, kind, err := readRows(name, b.src.Files[name])
 		if err != nil {
 			return nil, err
+		}
+		if kind != phrasesColumn {
+			continue
 		}
 		for _, row := range rows {
 			if row[listColumn] == "" {
@@ -191,8 +204,8 @@ func (r *run) textOf(event goja.Value) *phrase.Text {
 // PhraseRows returns the names of a table of phrases' rows; false when the file
 // is none.
 func PhraseRows(name string, data []byte) ([]string, bool) {
-	rows, err := readPhrases(name, data)
-	if err != nil || rows == nil {
+	rows, kind, err := readRows(name, data)
+	if err != nil || kind != phrasesColumn || rows == nil {
 		return nil, false
 	}
 	var names []string

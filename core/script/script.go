@@ -24,7 +24,7 @@ import (
 
 // Limits of what goes in and out of a worker.
 const (
-	MaxSource = 512 << 10 // bytes of a script, all files together
+	MaxSource = 1 << 20   // bytes of a script, all files together
 	MaxInput  = 256 << 10 // bytes of one call's event and context together
 	MaxOutput = 256 << 10 // bytes of one call's decision
 

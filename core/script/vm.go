@@ -19,12 +19,13 @@ const (
 	// recursion through getters, sort or toJSON cannot be interrupted.
 	maxCalls = 512
 
-	hostThrow   = 0
-	hostLog     = 1
-	hostLine    = 2
-	hostCover   = 3
-	hostTable   = 4
-	hostPhrases = 5
+	hostThrow    = 0
+	hostLog      = 1
+	hostLine     = 2
+	hostCover    = 3
+	hostTable    = 4
+	hostPhrases  = 5
+	hostExamples = 6
 )
 
 // synchronous is why there are no promises.
@@ -263,6 +264,8 @@ func (r *run) native(call goja.FunctionCall) goja.Value {
 		return r.table(call)
 	case int64(hostPhrases):
 		return r.find(call)
+	case int64(hostExamples):
+		return r.guess(call)
 	case int64(hostLine):
 		return r.vm.ToValue(r.c.where(r.vm.CaptureCallStack(4, nil)))
 	}
