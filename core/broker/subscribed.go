@@ -43,8 +43,15 @@ func newSubscriptionLane(s *subscribed) *lane {
 // when the endpoint says that it wants no more.
 func (s *subscribed) Deliver(ctx context.Context, batch []core.Delivery) []core.Result {
 	results := s.sink.Deliver(ctx, batch)
-	if slices.ContainsFunc(results, func(r core.Result) bool { return r.Err != nil && r.Err.Vendor == vendorGone }) {
-		s.t.halt(context.WithoutCancel(ctx), s, SubscriptionEnded, "the endpoint answered 410 Gone")
+	for _, r := range results {
+		switch {
+		case r.Err == nil:
+			s.refused.Store(0)
+		case r.Err.Vendor == vendorGone:
+			s.t.halt(context.WithoutCancel(ctx), s, SubscriptionEnded, "the endpoint answered 410 Gone")
+		case r.Err.Code == core.CodeInvalid && s.refused.Add(1) == refusedAll:
+			s.t.halt(context.WithoutCancel(ctx), s, SubscriptionSuspended, fmt.Sprintf("the endpoint refused %d events in a row: %s", refusedAll, r.Err.Message))
+		}
 	}
 	return results
 }

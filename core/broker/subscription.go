@@ -25,6 +25,9 @@ const (
 	// that an endpoint that nobody looks after does not fill the disk.
 	suspendAfter = 3 * 24 * time.Hour
 	suspendAt    = 100_000
+	// refusedAll is how many events in a row an endpoint may refuse for good: more
+	// would be a heap of dead letters.
+	refusedAll = 50
 	// endedFor is how long a subscription is still listed that its endpoint ended.
 	endedFor = 30 * 24 * time.Hour
 	// defaultOverlap is how long the old secret signs beside a new one, maxOverlap

@@ -33,6 +33,8 @@ type subscribed struct {
 	// lane and sink are nil for a mailbox.
 	lane *lane
 	sink Subscriber
+	// refused counts the events in a row that the endpoint refused for good.
+	refused atomic.Int64
 }
 
 // lock waits until nobody else changes the subscriptions. It is held while the

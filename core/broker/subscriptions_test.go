@@ -197,6 +197,39 @@ func TestSubscription_WithADeadEndpointStopsNobodyAndIsSuspended(t *testing.T) {
 	})
 }
 
+func TestSubscription_IsSuspendedWhenItRefusesEverything(t *testing.T) {
+	run(t, func(b *bridge) {
+		t := b.T
+		x := subscribing(b)
+		b.start()
+		s := b.subscribe(SubscriptionRequest{URL: "https://picky.example"})
+		taken := refusedAll - 1 // so many are refused before one is taken
+		x.at("https://picky.example").do = func(core.Delivery) core.Result {
+			if taken--; taken == -1 {
+				return core.Result{}
+			}
+			return core.Result{Err: &core.Error{Code: core.CodeInvalid, Message: "the endpoint answered 400"}}
+		}
+		tell := func(from, to int) string {
+			for i := from; i < to; i++ {
+				b.accept(received(fmt.Sprintf("m%d", i), "+14155550100", "hi"))
+			}
+			settled(subscriptionsEvery + time.Second)
+			s, err := b.Subscription("acme", s.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.State
+		}
+		if state := tell(0, 2*refusedAll-1); state != SubscriptionActive {
+			t.Errorf("one too early it is %s", state)
+		}
+		if state := tell(2*refusedAll-1, 3*refusedAll); state != SubscriptionSuspended || len(b.dead()) != 2*refusedAll-1 || b.depth() != 0 {
+			t.Errorf("it is %s, with %d dead letters, and %d wait", state, len(b.dead()), b.depth())
+		}
+	})
+}
+
 func TestSubscription_EndsWhenItsEndpointIsGone(t *testing.T) {
 	run(t, func(b *bridge) {
 		t := b.T
