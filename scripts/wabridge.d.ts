@@ -289,6 +289,8 @@ declare namespace wabridge {
     readonly consent?: Consent;
     readonly template_change?: TemplateChange;
     readonly identity_change?: any;
+    /** A CRM's own id of the contact's record, where it tells of one. */
+    readonly contact_ref?: string;
     readonly limit_change?: any;
     readonly correction?: any;
     /** "human" on a message of ours that a person wrote; by says who, if known. */
