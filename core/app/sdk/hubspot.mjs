@@ -172,6 +172,26 @@ test('communications, companies, tickets and their associations', async () => {
   assert.equal((await objects.basicApi.getById('tickets', ticket.id, ['subject'])).properties.subject, 'Help');
 });
 
+test('an app signs in by its refresh token', async () => {
+  const { tokensApi, accessTokensApi } = new hubspot.Client({ basePath: url }).oauth;
+  const ask = (more) => {
+    const is = { grant: 'refresh_token', client: 'app', secret: 'secret', refresh: 'refresh', ...more };
+    return tokensApi.create(is.grant, undefined, undefined, is.client, is.secret, is.refresh);
+  };
+  const got = await ask({});
+  assert.equal(got.expiresIn, 1800);
+  assert.equal(got.tokenType, 'bearer');
+  assert.equal(got.refreshToken, 'refresh');
+  const known = await accessTokensApi.get(got.accessToken);
+  assert.ok(known.scopes.includes('crm.objects.contacts.read') && known.hubId > 0);
+  const app = new hubspot.Client({ basePath: url });
+  app.setAccessToken(got.accessToken);
+  assert.ok((await app.crm.contacts.basicApi.getPage(1)).results.length > 0);
+  for (const [what, status] of [[{ refresh: 'x' }, 'BAD_REFRESH_TOKEN'], [{ client: 'x' }, 'BAD_CLIENT_ID'], [{ secret: 'x' }, 'BAD_CLIENT_SECRET'], [{ grant: 'x' }, 'BAD_GRANT_TYPE']]) {
+    await assert.rejects(ask(what), (e) => e.code === 400 && JSON.stringify(e.body).includes(status));
+  }
+});
+
 test('erasing', async () => {
   await contacts.basicApi.purge({ objectId: ana.id });
   await refused(404, contacts.basicApi.getById(ana.id));

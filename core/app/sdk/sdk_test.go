@@ -72,7 +72,7 @@ func TestHubSpotsClient_FindsHubSpot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, "hubspot.mjs", hubspotsim.New(hubspotsim.Options{Tokens: []string{"pat-sdk"}, History: []string{"phone"}}), "HOOK="+string(told))
+	run(t, "hubspot.mjs", hubspotsim.New(hubspotsim.Options{Tokens: []string{"pat-sdk"}, ClientID: "app", ClientSecret: "secret", RefreshTokens: []string{"refresh"}, History: []string{"phone"}}), "HOOK="+string(told))
 }
 
 func TestSalesforcesClient_FindsAnOrg(t *testing.T) {

@@ -28,6 +28,11 @@ import (
 type Options struct {
 	// Tokens are the access tokens that the account takes; empty takes any.
 	Tokens []string
+	// ClientID and ClientSecret are an app's, RefreshTokens those that it may refresh:
+	// with any, only tokens that it got by them are taken, beside Tokens. An empty id or
+	// secret takes any.
+	ClientID, ClientSecret string
+	RefreshTokens          []string
 	// Scopes are what the tokens may do; empty is everything. See [Scopes].
 	Scopes []string
 	// Latency is how long every answer takes, at least.
@@ -69,6 +74,7 @@ type Sim struct {
 	state state
 	limit limits
 	fault *fault.List[Fault]
+	oauth oauth
 	stats stats
 }
 
@@ -175,7 +181,7 @@ func (s *Sim) serve(c *call) {
 	if answered {
 		return
 	}
-	if !s.authorize(c) || !s.limit.admit(s, c) {
+	if s.authorizeApp(c) || !s.authorize(c) || !s.limit.admit(s, c) {
 		return
 	}
 	if lost {
@@ -195,7 +201,12 @@ func (s *Sim) authorize(c *call) bool {
 			Message: "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview"})
 		return false
 	}
-	if len(s.opts.Tokens) > 0 && !slices.Contains(s.opts.Tokens, token) {
+	known, problem := s.oauth.issuedTo(token)
+	if problem != "" {
+		c.fail(http.StatusUnauthorized, vendorError{Category: "EXPIRED_AUTHENTICATION", Message: problem})
+		return false
+	}
+	if !known && len(s.opts.Tokens)+len(s.opts.RefreshTokens) > 0 && !slices.Contains(s.opts.Tokens, token) {
 		c.fail(http.StatusUnauthorized, vendorError{Category: "INVALID_AUTHENTICATION",
 			Message: "Authentication credentials not found. The access token is invalid or was revoked."})
 		return false
