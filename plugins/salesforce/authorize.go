@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -146,6 +147,10 @@ func (s *settings) audience() string {
 	return s.Audience
 }
 
+// identityURL is the form of a token answer's id, which names the org and the user:
+// https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_using_openid.htm.
+var identityURL = regexp.MustCompile(`/id/(00D[A-Za-z0-9]{12,15})/(005[A-Za-z0-9]{12,15})$`)
+
 // askToken asks the token endpoint.
 func (c *Connector) askToken(ctx context.Context, s *settings, form url.Values) (core.Token, *core.Error) {
 	var token core.Token
@@ -157,6 +162,7 @@ func (c *Connector) askToken(ctx context.Context, s *settings, form url.Values) 
 			Access      string `json:"access_token"`
 			Refresh     string `json:"refresh_token"`
 			Instance    string `json:"instance_url"`
+			ID          string `json:"id"`
 			Error       string `json:"error"`
 			Description string `json:"error_description"`
 		}
@@ -172,6 +178,9 @@ func (c *Connector) askToken(ctx context.Context, s *settings, form url.Values) 
 			return err
 		}
 		token = core.Token{Secrets: map[string]core.Secret{"access": core.Secret(a.Access)}, Values: map[string]string{"instance_url": instance}}
+		if m := identityURL.FindStringSubmatch(a.ID); m != nil {
+			token.Values["org"], token.Values["user"] = m[1], m[2]
+		}
 		if a.Refresh != "" {
 			token.Secrets["refresh"] = core.Secret(a.Refresh)
 		}

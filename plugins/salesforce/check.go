@@ -16,7 +16,7 @@ type object struct {
 	needs         []need
 }
 
-// need is a field that the connector writes.
+// need is a field that the connector writes or reads.
 type need struct {
 	setting, name string
 	form          form
@@ -32,6 +32,7 @@ const (
 	aLookup
 	aTime
 	anyForm
+	aRead // it is never written
 )
 
 // make says how to create a field of a form.
@@ -60,13 +61,13 @@ func (f form) wrong(d field) string {
 		return "is not of type Date/Time"
 	case f == aText && !slices.Contains([]string{"string", "textarea", "picklist", "multipicklist", "combobox", "phone", "email", "url"}, d.Type):
 		return "is not a text"
-	case !d.Createable || !d.Updateable:
+	case f != aRead && (!d.Createable || !d.Updateable):
 		return "may not be written by the user"
 	}
 	return ""
 }
 
-// objects returns the kinds of records that the settings want written.
+// objects returns the kinds of records that the settings want written, or read.
 func (s *settings) objects() []object {
 	contacts := object{name: s.ContactObject, setting: "contact_object", needs: []need{
 		{"contact_key", s.ContactKey, aKey}, {"name_field", s.NameField, aName}, {"phone_field", s.PhoneField, aText}, {"bsuid_field", s.BSUIDField, aText},
@@ -82,7 +83,12 @@ func (s *settings) objects() []object {
 	for _, name := range s.AdoptBy {
 		contacts.needs = append(contacts.needs, need{"adopt_by", name, aText})
 	}
+	read, asked := s.inbound()
+	contacts.needs = append(contacts.needs, read...)
 	all := []object{contacts}
+	if len(asked) > 0 {
+		all = append(all, object{name: s.SendObject, setting: "send_object", needs: asked})
+	}
 	if s.Mode != "none" {
 		all = append(all, object{name: s.MessageObject, setting: "message_object", needs: []need{
 			{"message_key", s.MessageKey, aKey}, {"message_contact", s.MessageContact, aLookup}, {"message_body", s.MessageBody, aText},

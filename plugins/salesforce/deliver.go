@@ -99,6 +99,7 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 		if r.named {
 			r.set(x.NameField, r.onCreate[x.NameField])
 		}
+		r.adopted = true
 		adopted = append(adopted, r)
 	}
 	if len(adopted) > 0 {
@@ -267,6 +268,9 @@ func (st *step) result() core.Result {
 			r.Ref = row.id
 			break
 		}
+	}
+	if st.contact != nil && (st.contact.created || st.contact.adopted) {
+		r.ContactRef = st.contact.id
 	}
 	return r
 }

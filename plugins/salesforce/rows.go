@@ -21,6 +21,7 @@ type row struct {
 
 	id      string // the record's, once known
 	created bool   // this write made it
+	adopted bool   // it was the org's, and is the contact's from now on
 	// unlinked says that a message's record has no contact.
 	unlinked bool
 	err      *core.Error

@@ -84,6 +84,11 @@ type session struct {
 	token    string
 	http     *http.Client
 	schemas  *schemas
+	// user is whom the token is for: what it wrote is no news. Tokens of earlier
+	// versions do not say.
+	user string
+	// reads are the fields that the lane's mapping reads.
+	reads []string
 	// spent is set once the org's daily requests are used up to the share that the
 	// settings leave to us.
 	spent *core.Error
@@ -103,5 +108,6 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{settings: *s, instance: instance, token: account.Token.Secrets["access"].Reveal(), http: c.http(), schemas: &c.schemas}, nil
+	return &session{settings: *s, instance: instance, token: account.Token.Secrets["access"].Reveal(), http: c.http(), schemas: &c.schemas,
+		user: account.Token.Values["user"], reads: account.Properties}, nil
 }

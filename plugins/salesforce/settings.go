@@ -1,6 +1,7 @@
 package salesforce
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -71,6 +72,8 @@ type settings struct {
 	// Owners says who owns an escalation: team, or id of a person → id of a user or
 	// queue.
 	Owners map[string]string `json:"owners"`
+
+	inboundSettings
 }
 
 // defaults depend on where messages and escalations go, and on the namespace.
@@ -84,7 +87,7 @@ func (s *settings) defaults() {
 	*s = settings{
 		LoginURL: "https://login.salesforce.com", Auth: "jwt", APIVersion: "v66.0", Timeout: crm.Duration(30 * time.Second), DailyShare: 0.9,
 		Namespace: s.Namespace, Mode: s.Mode, Escalations: s.Escalations,
-		ContactObject: "Contact", ContactKey: own("WA_Contact_Id__c"), NameField: "LastName", PhoneField: "MobilePhone",
+		ContactObject: cmp.Or(s.ContactObject, "Contact"), ContactKey: own("WA_Contact_Id__c"), NameField: "LastName", PhoneField: "MobilePhone",
 		BSUIDField: own("WA_BSUID__c"), UsernameField: own("WA_Username__c"), TagsField: own("WA_Tags__c"),
 		AdoptBy:       []string{"MobilePhone", "Phone"},
 		EscalationKey: own("WA_Escalation_Id__c"),
@@ -96,6 +99,11 @@ func (s *settings) defaults() {
 		s.MessageObject, s.MessageKey, s.MessageContact, s.MessageBody = own("WhatsApp_Message__c"), own("WA_Id__c"), own("Contact__c"), own("Body__c")
 		s.MessageDirection, s.MessageType, s.MessageTime = own("Direction__c"), own("Type__c"), own("Time__c")
 		s.MessageStatus, s.MessageError = own("Status__c"), own("Error__c")
+	}
+	s.SendText, s.SendTo, s.SendAuthor = own("Body__c"), own("Phone__c"), core.AuthorHuman
+	s.History, s.HistoryParent = s.ContactObject+"History", s.ContactObject+"Id"
+	if name, custom := strings.CutSuffix(s.ContactObject, "__c"); custom {
+		s.History, s.HistoryParent = name+"__History", "ParentId"
 	}
 	s.EscalationClosed = "Closed"
 	if s.Escalations == "task" {
@@ -160,6 +168,9 @@ func (s *settings) check() *core.Error {
 		}
 	}
 	if err := s.checkNames(); err != nil {
+		return err
+	}
+	if err := s.checkInbound(); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Owners)) {

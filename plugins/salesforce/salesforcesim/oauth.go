@@ -79,7 +79,7 @@ func (s *Sim) token(c *call) {
 }
 
 // identityPath is where the user that tokens are for is told of.
-const identityPath = "/id/00D000000000simEAA/005000000000simAAA"
+const identityPath = "/id/00D000000000simEAA/" + Integration
 
 // revoke serves the endpoint that ends a token, of either kind.
 func (s *Sim) revoke(c *call) {
@@ -116,7 +116,7 @@ func (s *Sim) identity(c *call) {
 	if username == "" {
 		username = "integration@example.com"
 	}
-	c.answer(http.StatusOK, map[string]any{"id": "http://" + c.r.Host + identityPath, "user_id": "005000000000simAAA", "organization_id": "00D000000000simEAA",
+	c.answer(http.StatusOK, map[string]any{"id": "http://" + c.r.Host + identityPath, "user_id": Integration, "organization_id": "00D000000000simEAA",
 		"username": username, "display_name": "Integration", "active": true, "user_type": "STANDARD"})
 }
 

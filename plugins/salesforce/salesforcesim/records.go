@@ -265,8 +265,11 @@ func (s *Sim) write(r row, allow bool) (id string, isNew bool, _ *rowError) {
 	return rec.id, isNew, nil
 }
 
-// stampLayout is how Salesforce writes times.
+// stampLayout is how Salesforce writes times; those that it sets itself are whole
+// seconds.
 const stampLayout = "2006-01-02T15:04:05.000+0000"
+
+func now() string { return time.Now().UTC().Truncate(time.Second).Format(stampLayout) }
 
 // add makes an empty record.
 func (s *Sim) add(t *table) *record {
@@ -274,7 +277,8 @@ func (s *Sim) add(t *table) *record {
 	rec := &record{id: fmt.Sprintf("%s%012dAAA", t.prefix, len(t.records)+1), values: map[string]any{}, created: s.seq}
 	t.records = append(t.records, rec)
 	t.byID[rec.id] = rec
-	rec.values["id"], rec.values["createddate"], rec.values["isdeleted"] = rec.id, time.Now().UTC().Format(stampLayout), false
+	rec.values["id"], rec.values["createddate"], rec.values["isdeleted"] = rec.id, now(), false
+	rec.values["createdbyid"] = s.actor()
 	return rec
 }
 
@@ -302,13 +306,15 @@ func (s *Sim) put(t *table, rec *record, values map[string]any) {
 				index[strings.ToLower(text)] = rec
 			}
 		}
+		if rec.values["systemmodstamp"] != nil && rec.values[name] != v {
+			s.track(t, rec, name, v)
+		}
 		rec.values[name] = v
 		if text, ok := v.(string); ok && strings.HasSuffix(name, "status__c") {
 			rec.history = append(rec.history, Write{Field: t.fields[name].Name, Value: text})
 		}
 	}
-	rec.values["systemmodstamp"] = time.Now().UTC().Format(stampLayout)
-	rec.values["lastmodifieddate"] = rec.values["systemmodstamp"]
+	s.touch(rec)
 	if t.name == "Contact" {
 		first, _ := rec.values["firstname"].(string)
 		last, _ := rec.values["lastname"].(string)
@@ -380,22 +386,4 @@ func (s *Sim) alike(t *table, values map[string]any) bool {
 	return slices.ContainsFunc(t.records, func(r *record) bool {
 		return r.values["lastname"] == values["lastname"] && r.values["mobilephone"] == values["mobilephone"] && values["mobilephone"] != nil
 	})
-}
-
-// Create makes a record as somebody at the org would, and returns its id. It panics
-// when the org's rules refuse it.
-func (s *Sim) Create(object string, fields map[string]any) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tables[strings.ToLower(object)]
-	values := map[string]any{}
-	for name, v := range fields {
-		values[strings.ToLower(name)] = v
-	}
-	if err := s.check(t, nil, values); err != nil {
-		panic(err.Message)
-	}
-	rec := s.add(t)
-	s.put(t, rec, values)
-	return rec.id
 }

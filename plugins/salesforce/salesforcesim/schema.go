@@ -54,6 +54,19 @@ type table struct {
 	records      []*record
 	byID         map[string]*record
 	unique       map[string]map[string]*record // by field, then by value in lower case
+	// tracked are the fields whose changes go to history, where parent names the record.
+	tracked map[string]bool
+	history *table
+	parent  string
+}
+
+// newTable returns an object with the fields that all have.
+func newTable(name, prefix string, fields ...Field) *table {
+	t := &table{name: name, prefix: prefix, fields: map[string]Field{}, byID: map[string]*record{}, unique: map[string]map[string]*record{}}
+	t.add(system("Id", "id"), system("CreatedDate", "datetime"), system("CreatedById", "reference"), system("LastModifiedDate", "datetime"),
+		system("LastModifiedById", "reference"), system("SystemModstamp", "datetime"), system("IsDeleted", "boolean"))
+	t.add(fields...)
+	return t
 }
 
 func (t *table) add(fields ...Field) {
@@ -80,9 +93,7 @@ func tables(o Options) map[string]*table {
 	required := func(f Field) Field { f.Nillable = false; return f }
 	all := map[string]*table{}
 	object := func(name, prefix string, fields ...Field) *table {
-		t := &table{name: name, prefix: prefix, fields: map[string]Field{}, byID: map[string]*record{}, unique: map[string]map[string]*record{}}
-		t.add(system("Id", "id"), system("CreatedDate", "datetime"), system("LastModifiedDate", "datetime"), system("SystemModstamp", "datetime"), system("IsDeleted", "boolean"))
-		t.add(fields...)
+		t := newTable(name, prefix, fields...)
 		all[strings.ToLower(name)] = t
 		return t
 	}
@@ -90,7 +101,7 @@ func tables(o Options) map[string]*table {
 	optedOut.Defaulted = true
 	contact := object("Contact", "003", system("Name", "string"), required(text("LastName", "string", 80)), text("FirstName", "string", 40), text("Phone", "phone", 40),
 		text("MobilePhone", "phone", 40), text("Email", "email", 80), text("Department", "string", 80), text("Description", "textarea", 32000),
-		text("Birthdate", "date", 0), optedOut, lookup("OwnerId", "User"))
+		text("Birthdate", "date", 0), optedOut, lookup("OwnerId", "User"), system("MasterRecordId", "reference"))
 	priority := text("Priority", "picklist", 40)
 	escalated := object("Case", "500", text("Subject", "string", 255), text("Description", "textarea", 32000), text("Status", "picklist", 40),
 		priority, text("Origin", "picklist", 40), lookup("ContactId", "Contact"), lookup("OwnerId", "User", "Group"))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // saved is the answer to a write of one record.
@@ -182,7 +181,7 @@ func (s *Sim) remove(t *table, rec *record) {
 	}
 	delete(t.byID, rec.id)
 	rec.values["isdeleted"] = true
-	rec.values["systemmodstamp"] = time.Now().UTC().Format(stampLayout)
+	s.touch(rec)
 }
 
 // summary is what the list of all objects says of one.
