@@ -27,7 +27,8 @@ type labelled struct {
 // "held-out-2" were written before the tables and are not to be looked at when
 // these are changed: what they show is how messages fare that nobody has thought
 // of. The second is of many trades (restaurants, hotels, clinics, garages,
-// banks, schools) and harder than what a shop hears.
+// banks, schools) and harder than what a shop hears. The third, "held-out-3", was
+// written last, after the tables and the examples.
 func corpus(t *testing.T, part, language string) (all []labelled) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "corpus", part+"-"+language+".tsv"))
@@ -143,6 +144,7 @@ func TestCorpus_IsDecidedWell(t *testing.T) {
 		{"tuning", 96.9, 97, 98.4, 100, 0, true},
 		{"held-out", 95.5, 95.5, 97.8, 100, 0, false},
 		{"held-out-2", 95, 94.5, 97, 100, 0, false},
+		{"held-out-3", 89, 88, 92, 100, 9, false}, // as it was at first contact
 	} {
 		var sum tally
 		for _, language := range []string{"en", "es", "fr", "pt", "zh"} {
@@ -192,7 +194,7 @@ func TestCorpus_IsDecidedWell(t *testing.T) {
 func TestCorpus_OptingOutIsTheBridges(t *testing.T) {
 	words := consent.NewWords(nil)
 	for _, language := range []string{"en", "es", "fr", "pt", "zh"} {
-		for _, part := range []string{"tuning", "held-out", "held-out-2"} {
+		for _, part := range []string{"tuning", "held-out", "held-out-2", "held-out-3"} {
 			for _, l := range corpus(t, part, language) {
 				said := words.Message(l.text, language)
 				switch {
@@ -208,7 +210,7 @@ func TestCorpus_OptingOutIsTheBridges(t *testing.T) {
 
 // The language in which the bridge itself answers is told from what people write.
 func TestCorpus_LanguageIsToldOrLeftOpen(t *testing.T) {
-	for _, part := range []string{"tuning", "held-out", "held-out-2"} {
+	for _, part := range []string{"tuning", "held-out", "held-out-2", "held-out-3"} {
 		right, wrong, all := 0, 0, 0
 		for _, language := range phrase.Languages {
 			for _, l := range corpus(t, part, language) {
