@@ -13,12 +13,13 @@
 // logged too. The environment is empty and the working directory is private to
 // the process and goes away with it. The process may be killed at any moment.
 // Package connectortest says whether the connector does what it must. Authors in
-// other languages read connector.proto.
+// other languages read connector.proto, and docs/plugins where to begin.
 //
 // # For the bridge
 //
 // A [Launcher] says how to start a plugin: the bridge's own program again for
-// one that is built in, or a path with the SHA-256 of what must be there. A
+// one that is built in, or a path with the SHA-256 of what must be there: a program,
+// or a folder whose [Manifest] has the sums of its files. A
 // [Host] keeps one process alive for one lane, starts it again when it dies,
 // stops trying when it keeps dying, and is the lane's [core.Sink].
 //
