@@ -46,14 +46,12 @@ func (c *condition) misfits(t *table) string {
 		case bool:
 			ok = want == "boolean"
 		case bare:
-			layout := time.RFC3339
-			if want == "date" {
-				layout = time.DateOnly
-			}
-			at, err := time.Parse(layout, strings.Replace(string(v), "+0000", "Z", 1))
-			ok = err == nil && (want == "date" || want == "dateTime")
-			if c.values[i] = string(v); want == "dateTime" {
-				c.values[i] = at.UTC().Format(stampLayout)
+			switch want {
+			case "date":
+				_, err := time.Parse(time.DateOnly, string(v))
+				ok, c.values[i] = err == nil, string(v)
+			case "dateTime":
+				c.values[i], ok = instant(string(v))
 			}
 		}
 		if !ok {
@@ -68,6 +66,17 @@ var numbers = []string{"double", "currency", "percent", "int"}
 
 // idShape is what ids look like: 15 characters, or 18.
 var idShape = regexp.MustCompile(`^[a-zA-Z0-9]{15}([a-zA-Z0-9]{3})?$`)
+
+// instant reads a time, with any way to write its zone; in UTC, so that times can be
+// compared.
+func instant(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, stampLayout} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
 
 // fieldsOf returns the fields that a condition compares.
 func (c *condition) fieldsOf() []string {
@@ -109,6 +118,12 @@ func (c *condition) holds(r *record) bool {
 		return !c.parts[0].holds(r)
 	}
 	have := r.values[strings.ToLower(c.field)]
+	if slices.ContainsFunc(c.values, func(v any) bool { _, ok := v.(time.Time); return ok }) {
+		text, _ := have.(string)
+		if at, ok := instant(text); ok {
+			have = at
+		}
+	}
 	text, isText := have.(string)
 	switch c.op {
 	case "in":
@@ -127,15 +142,21 @@ func (c *condition) holds(r *record) bool {
 		return isText && like([]rune(strings.ToLower(text)), []rune(strings.ToLower(pattern)))
 	}
 	var n int
-	if number, ok := have.(float64); ok {
+	switch have := have.(type) {
+	case float64:
 		other, _ := c.values[0].(float64)
-		n = cmp.Compare(number, other)
-	} else {
+		n = cmp.Compare(have, other)
+	case time.Time:
+		other, _ := c.values[0].(time.Time)
+		n = have.Compare(other)
+	case string:
 		other, ok := c.values[0].(string)
-		if !isText || !ok {
+		if !ok {
 			return false
 		}
-		n = strings.Compare(text, other)
+		n = strings.Compare(have, other)
+	default:
+		return false
 	}
 	switch c.op {
 	case "<":

@@ -166,7 +166,13 @@ func (t *table) shown(rec *record, names []string) (map[string]any, *apiError) {
 		if !ok {
 			return nil, noColumn(t, name)
 		}
-		out[f.Name] = rec.values[strings.ToLower(name)]
+		v := rec.values[strings.ToLower(name)]
+		if text, ok := v.(string); ok && f.Type == "datetime" {
+			if at, ok := instant(text); ok {
+				v = at.Format(stampLayout)
+			}
+		}
+		out[f.Name] = v
 	}
 	return out, nil
 }

@@ -101,6 +101,17 @@ func TestQuery_ComparesNumbers(t *testing.T) {
 	says(t, sim, "GET", "query?q=SELECT+Score__c+FROM+Contact+ORDER+BY+Score__c+DESC+LIMIT+1", "", 200, `"Score__c":11`)
 }
 
+func TestQuery_KnowsTimesHoweverTheyAreWritten(t *testing.T) {
+	sim := org(salesforcesim.Options{})
+	sim.Create("WhatsApp_Message__c", map[string]any{"WA_Id__c": "w1", "Time__c": "2026-11-01T10:00:00Z"})
+	sim.Create("WhatsApp_Message__c", map[string]any{"WA_Id__c": "w2"})
+	for where, n := range map[string]int{"= 2026-11-01T11:00:00%2B01:00": 1, ">= 2026-11-01T10:00:00.000Z": 1, "> 2026-11-01T10:00:00Z": 0,
+		"< 2026-11-01T10:00:00.001%2B0000": 1, "!= 2026-11-01T10:00:00Z": 1, "IN (2026-11-01T10:00:00Z)": 1, "= null": 1} {
+		says(t, sim, "GET", "query?q=SELECT+COUNT()+FROM+WhatsApp_Message__c+WHERE+Time__c+"+strings.ReplaceAll(where, " ", "+"), "", 200, fmt.Sprintf(`"totalSize":%d`, n))
+	}
+	says(t, sim, "GET", "query?q=SELECT+Time__c+FROM+WhatsApp_Message__c", "", 200, `"Time__c":"2026-11-01T10:00:00.000+0000"`)
+}
+
 func TestRelationships_AreShownAndWritten(t *testing.T) {
 	sim := org(salesforcesim.Options{})
 	ana := sim.Create("Contact", map[string]any{"LastName": "Ana", "WA_Contact_Id__c": "c1"})
