@@ -98,6 +98,8 @@ var rooms = []room{
 		why: "cuts the power under a store"},
 	{packages: []string{"core/connectortest"}, tests: true,
 		why: "what every connector must do; also behind a command, on a plugin's binary"},
+	{packages: []string{"core/connectortest/golden"}, only: []string{"core"}, tests: true,
+		why: "what a connector asks its CRM for, held still: for tests only, which the room above is not"},
 	{packages: []string{"core/broker"},
 		why: "accept, decide, deliver, settle, over interfaces: which store, plugins or HTTP server is not its business"},
 	{packages: []string{"core/access"}, only: []string{"core", "core/store"},
