@@ -97,6 +97,9 @@ var sides = map[string]func(dial dialer) side{
 			read: func() map[string]any {
 				return firstOf(sim.Records("Contact"), func(r salesforcesim.Record) map[string]any { return r.Fields })
 			},
+			edit: func(_ *testing.T, properties map[string]string) {
+				sim.Edit("Contact", sim.Records("Contact")[0].ID, anys(properties))
+			},
 		}
 	},
 	"zoho": func(dial dialer) side {
