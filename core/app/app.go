@@ -138,7 +138,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 	a.broker, err = broker.New(broker.Options{
 		Sealer: seal, Subscriber: a.subscriber,
 		Store: a.store, Scripts: a.shadows, Tenants: tenants, OpaqueKey: key, UnknownWait: cfg.WhatsApp.UnknownWait,
-		TenantInfo: a.tenantInfo, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
+		TenantInfo: a.tenantInfo, Busy: new(cpu).busy, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
 	})
 	if err != nil {
 		return err

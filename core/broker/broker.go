@@ -66,6 +66,9 @@ type Options struct {
 	// what is wrong with a URL; without them there are mailboxes only.
 	Sealer     Sealer
 	Subscriber func(SubscriberOptions) (Subscriber, error)
+	// Busy reports whether the machine has so much to do that CRM lanes should not make
+	// more calls at once; may be nil.
+	Busy func() bool
 	// Failpoint is called at named steps, for crash tests; may be nil.
 	Failpoint func(name string)
 

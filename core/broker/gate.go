@@ -26,7 +26,9 @@ type gate struct {
 	changed chan struct{} // closed and replaced when anything changes
 
 	limit    float64 // calls at once
+	start    int     // as many may always be, when all goes well
 	max      int
+	strained func() bool // the machine is: more calls at once would help nobody; nil when nobody knows
 	inflight int
 	probing  bool
 
@@ -42,7 +44,7 @@ const downAfter = 5
 func newGate(start, most int) *gate {
 	return &gate{
 		state: LaneStarting, since: time.Now(), changed: make(chan struct{}),
-		limit: float64(min(start, most)), max: most, failed: map[string]bool{},
+		limit: float64(min(start, most)), start: start, max: most, failed: map[string]bool{},
 	}
 }
 
@@ -176,7 +178,7 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 		if g.state == LaneDown || g.state == LaneSignIn {
 			g.set(LaneRunning, "", time.Time{})
 		}
-		if g.limit < float64(g.max) {
+		if g.limit < float64(g.max) && (g.limit < float64(g.start) || g.strained == nil || !g.strained()) {
 			g.limit++
 		}
 	default:

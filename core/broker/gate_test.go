@@ -175,6 +175,30 @@ func TestGate_AdaptsHowManyCallsRunAtOnce(t *testing.T) {
 	}
 }
 
+func TestGate_DoesNotGrowOnABusyMachine(t *testing.T) {
+	g := openGate(4, 16)
+	busy := true
+	g.strained = func() bool { return busy }
+	grow := func() int {
+		for i := range 40 {
+			g.learn(outcome(fmt.Sprint(i), ""), true)
+		}
+		var s LaneStatus
+		g.status(&s)
+		return s.Limit
+	}
+	if n := grow(); n != 4 {
+		t.Errorf("%d calls at once on a busy machine, want the 4 that it starts with", n)
+	}
+	g.learn(outcome("slow", core.CodeRateLimited), true)
+	if n := grow(); n != 4 {
+		t.Errorf("after a trouble %d calls at once, want 4 again", n)
+	}
+	if busy = false; grow() != 16 {
+		t.Error("it does not grow when the machine has time")
+	}
+}
+
 func TestGate_EveryCodeHasAVerdict(t *testing.T) {
 	want := map[core.Code]verdict{
 		core.CodeInvalid: verdictGivenUp, core.CodeUndeliverable: verdictGivenUp,

@@ -77,6 +77,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
 		mapping: c.Mapping, refit: make(chan struct{}, 1),
 	}
+	l.gate.strained = t.b.o.Busy
 	l.queue = queueOf(t.ID, l.name)
 	return l
 }
