@@ -80,7 +80,7 @@ func (b *Budget) End(now time.Time, reserved float64, spent int) {
 	} else if s > b.expected {
 		b.expected = s
 	} else {
-		b.expected = max(1, 0.9*b.expected+0.1*s)
+		b.expected = 0.9*b.expected + 0.1*s // down to nothing: who never spends of this budget does not wait for it
 	}
 }
 

@@ -114,3 +114,17 @@ func TestBudget_TakesUpWhatWasKept(t *testing.T) {
 		t.Errorf("%v are left, and somebody who knows says 3", left)
 	}
 }
+
+// A lane asks every budget of its connector, also those that its calls never touch.
+func TestBudget_DoesNotHoldUpWhoNeverSpends(t *testing.T) {
+	b := limit.NewBudget(budgetDay, 5, time.Second) // one at once
+	for range 20 {
+		r, _ := b.Begin(budgetDay)
+		b.End(budgetDay, r, 0)
+	}
+	for i := range 5 {
+		if _, wait := b.Begin(budgetDay); wait > 0 {
+			t.Errorf("of five at once that spend nothing, number %d waits %v", i+1, wait)
+		}
+	}
+}
