@@ -89,6 +89,10 @@ type Polled struct {
 	Cursor json.RawMessage
 	// More says that there is more to fetch at once.
 	More bool
+	// Watching says that the connector listens to the CRM while it is asked: the next
+	// Poll comes at once, and may wait for up to 45 s for what happens. It returns as
+	// soon as there is something to tell, and when ctx ends.
+	Watching bool
 }
 
 // MaxPolled is how many events a Poll may return.

@@ -33,6 +33,9 @@ const (
 	// pullRetry how long a Poll that failed waits at first.
 	pullDown  = 30 * time.Second
 	pullRetry = 10 * time.Second
+	// pullWatch is how often a connector that says that it watches its CRM is asked at
+	// most, while it finds nothing.
+	pullWatch = time.Second
 	hookRetry = time.Second
 
 	// Bounds on what a CRM may say of a contact at once.
@@ -64,7 +67,8 @@ func (l *lane) pullLoop(ctx context.Context, p Poller) {
 			wait = time.Until(until)
 			continue
 		}
-		more, err := l.pullOnce(ctx, p, c)
+		began := time.Now()
+		polled, err := l.pullOnce(ctx, p, c)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -80,41 +84,43 @@ func (l *lane) pullLoop(ctx context.Context, p Poller) {
 			failures++
 		default:
 			failures = 0
-			if wait = l.pull; more {
+			switch wait = l.pull; {
+			case polled.More, polled.Watching && len(polled.Events) > 0:
 				wait = 0
+			case polled.Watching:
+				wait = max(0, pullWatch-time.Since(began))
 			}
 		}
 	}
 }
 
-// pullOnce makes one call, stores what it brought, and reports whether there is
-// more.
-func (l *lane) pullOnce(ctx context.Context, p Poller, c charge) (more bool, err error) {
+// pullOnce makes one call, and stores what it brought.
+func (l *lane) pullOnce(ctx context.Context, p Poller, c charge) (polled core.Polled, err error) {
 	ctx, meter := core.WithMeter(ctx)
 	defer func() { l.budgets.end(time.Now(), c, meter) }()
 	if l.limiter != nil {
 		if err := l.limiter.Wait(ctx, 1); err != nil {
-			return false, err
+			return polled, err
 		}
 	}
 	at := store.Key{Tenant: l.t.ID, Bucket: bucketCursors, Key: l.crmName()}
 	cursor, err := l.b.o.Store.Get(ctx, at)
 	if err != nil {
-		return false, err
+		return polled, err
 	}
 	cctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
-	polled, err := p.Poll(cctx, cursor[0])
+	polled, err = p.Poll(cctx, cursor[0])
 	if err != nil {
-		return false, err
+		return polled, err
 	}
 	if err := l.tell(ctx, polled.Events, store.Settlement{Put: []store.Put{{Key: at, Value: polled.Cursor}}}); err != nil {
-		return false, err
+		return polled, err
 	}
 	l.mu.Lock()
 	l.pulledAt = time.Now().UTC()
 	l.mu.Unlock()
-	return polled.More, nil
+	return polled, nil
 }
 
 // tell accepts what the CRM told of, and stores with it what else belongs

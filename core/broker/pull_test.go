@@ -375,3 +375,36 @@ func TestCRMWebhook_StoresBeforeItAnswers(t *testing.T) {
 		}
 	})
 }
+
+// A connector that watches its CRM is asked again at once; one that only says so is
+// not asked all the time.
+func TestPull_AsksWhoWatchesAgainAtOnce(t *testing.T) {
+	run(t, func(b *bridge) {
+		s := b.pulling(func(n int, _ string) (core.Polled, error) {
+			p, err := polled(n, false)
+			switch n {
+			case 0: // it comes back at once, with nothing
+			case 1:
+				<-time.After(40 * time.Second)
+			case 2:
+				p.Events = []core.Event{contactAtCRM("c1", anasPhone, nil)}
+			case 3:
+				return p, err
+			}
+			p.Watching = true
+			return p, err
+		})
+		began := time.Now()
+		b.start()
+		settled(5 * time.Minute)
+		var at []time.Duration
+		s.mu.Lock()
+		for _, a := range s.asked {
+			at = append(at, a.at.Sub(began))
+		}
+		s.mu.Unlock()
+		if want := []time.Duration{0, time.Second, 41 * time.Second, 41 * time.Second}; !slices.Equal(at, want) {
+			t.Errorf("asked at %v, want %v", at, want)
+		}
+	})
+}

@@ -33,7 +33,7 @@ func (h *Host) poll(ctx context.Context, account core.Account, cursor json.RawMe
 	if err := h.redacted(cleanError(errorFromWire(res.GetError()))); err != nil {
 		return core.Polled{}, err
 	}
-	polled := core.Polled{Cursor: res.GetCursor(), More: res.GetMore()}
+	polled := core.Polled{Cursor: res.GetCursor(), More: res.GetMore(), Watching: res.GetWatching()}
 	switch {
 	case len(polled.Cursor) > maxCursor || len(polled.Cursor) > 0 && !json.Valid(polled.Cursor):
 		return core.Polled{}, h.odd("poll", fmt.Sprintf("its cursor is no JSON value of at most %d KiB", maxCursor>>10))

@@ -93,7 +93,7 @@ func (s *service) Poll(ctx context.Context, req *connectorpb.PollRequest) (res *
 	if err != nil {
 		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
-	return &connectorpb.PollResponse{Events: events, Cursor: polled.Cursor, More: polled.More}, nil
+	return &connectorpb.PollResponse{Events: events, Cursor: polled.Cursor, More: polled.More, Watching: polled.Watching}, nil
 }
 
 func (s *service) Webhook(ctx context.Context, req *connectorpb.WebhookRequest) (res *connectorpb.WebhookResponse, err error) {

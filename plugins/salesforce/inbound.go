@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -30,6 +31,12 @@ type inboundSettings struct {
 	// that names the record; both are told from the contacts' object.
 	History       string `json:"history_object"`
 	HistoryParent string `json:"history_parent"`
+
+	// ChangeTopic is where Salesforce tells of changes at once: a channel of change
+	// events. SendEvent is a platform event, each of which is a message to send.
+	ChangeTopic string `json:"change_topic"`
+	SendEvent   string `json:"send_event"`
+	PubSubURL   string `json:"pubsub_url"`
 
 	// SendObject holds messages that somebody in Salesforce asks for: a record is one.
 	SendObject string `json:"send_object"`
@@ -62,9 +69,9 @@ func (s *settings) inbound() (contacts, messages []need) {
 }
 
 // checkInbound reports what is wrong with the settings of what is taken.
-func (s *settings) checkInbound() *core.Error {
+func (s *settings) checkInbound() (err *core.Error) {
 	contacts, messages := s.inbound()
-	names := slices.Concat(contacts, messages, []need{{"send_object", s.SendObject, aRead}, {"history_object", s.History, aRead}, {"history_parent", s.HistoryParent, aRead}})
+	names := slices.Concat(contacts, messages, []need{{"send_object", s.SendObject, aRead}, {"send_event", s.SendEvent, aRead}, {"history_object", s.History, aRead}, {"history_parent", s.HistoryParent, aRead}})
 	for _, n := range names {
 		if n.name != "" && !apiName.MatchString(n.name) {
 			return crm.BadSetting(settingsOp, n.setting, "want an API name: a letter, then letters, digits and _")
@@ -75,16 +82,22 @@ func (s *settings) checkInbound() *core.Error {
 			return crm.BadSetting(settingsOp, "pull_fields."+field, "want the API name of a field")
 		}
 	}
+	if s.PubSubURL, err = crm.BaseURL(settingsOp, "pubsub_url", s.PubSubURL, "https://api.pubsub.salesforce.com:7443"); err != nil {
+		return err
+	}
+	sends := s.SendObject != "" || s.SendEvent != ""
 	switch {
+	case s.ChangeTopic != "" && !changeTopic.MatchString(s.ChangeTopic):
+		return crm.BadSetting(settingsOp, "change_topic", "want a channel such as /data/ContactChangeEvent or /data/WABridge__chn")
 	case (s.History == "") != (s.HistoryParent == ""):
 		return crm.BadSetting(settingsOp, "history_object", "want history_parent, too, or neither")
 	case s.ConsentFrom != "" && s.History == "":
 		return crm.BadSetting(settingsOp, "consent_from", "needs history_object: only the field's history tells when consent was given, and by whom")
 	case s.SendObject != "" && s.Mode != "none" && s.SendObject == s.MessageObject:
 		return crm.BadSetting(settingsOp, "send_object", "%s holds the messages that were sent", s.MessageObject)
-	case s.SendObject != "" && s.SendTo == "" && s.SendContact == "":
+	case sends && s.SendTo == "" && s.SendContact == "":
 		return crm.BadSetting(settingsOp, "send_to_field", "want this or send_contact_field")
-	case s.SendObject != "" && s.SendText == "" && s.SendTemplate == "":
+	case sends && s.SendText == "" && s.SendTemplate == "":
 		return crm.BadSetting(settingsOp, "send_text_field", "want this or send_template_field")
 	case s.SendTemplate != "" && s.SendLanguage == "":
 		return crm.BadSetting(settingsOp, "send_language_field", "a template has a language")
@@ -93,6 +106,8 @@ func (s *settings) checkInbound() *core.Error {
 	}
 	return nil
 }
+
+var changeTopic = regexp.MustCompile(`^/data/[A-Za-z][A-Za-z0-9_]{0,79}$`)
 
 // pulls reports whether anything of a contact is taken from Salesforce.
 func (x *session) pulls() bool {
@@ -103,16 +118,22 @@ func (x *session) pulls() bool {
 type reached struct {
 	Contacts *place `json:"contacts,omitempty"`
 	Outbox   *place `json:"outbox,omitempty"`
+	// Topics is how far each was read, and Pulled when was last asked what was modified,
+	// to the end; both only where topics are listened to.
+	Topics map[string]spot `json:"topics,omitempty"`
+	Pulled time.Time       `json:"pulled,omitzero"`
 }
 
 // Poll implements [core.Poller]: a page of the contacts and one of the messages to
-// send, from now on when there is no cursor.
+// send, from now on when there is no cursor; then it listens, where there is
+// something to listen to.
 func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.RawMessage) (core.Polled, error) {
 	x, err := c.open(account)
 	if err != nil {
 		return core.Polled{}, err
 	}
-	if !x.pulls() && x.SendObject == "" {
+	listens := len(x.topics()) > 0
+	if !x.pulls() && x.SendObject == "" && !listens {
 		return core.Polled{Cursor: cursor}, nil
 	}
 	var at reached
@@ -121,7 +142,24 @@ func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.
 			return core.Polled{}, core.Errorf(core.CodeInternal, "poll", "the place reached cannot be read: %w", err)
 		}
 	}
+	for _, topic := range x.topics() {
+		if _, known := at.Topics[topic]; !known {
+			if at.Topics == nil {
+				at.Topics = map[string]spot{}
+			}
+			at.Topics[topic] = spot{Began: time.Now().UTC().Truncate(time.Millisecond)}
+			at.Pulled = time.Time{}
+		}
+	}
 	var polled core.Polled
+	if now := time.Now().UTC(); listens && now.Sub(at.Pulled) < pullEvery && !now.Before(at.Pulled) {
+		if polled.Events, err = x.hear(ctx, &at); err != nil {
+			return core.Polled{}, err
+		}
+		polled.More = at.Pulled.IsZero()
+		return ends(polled, at, true)
+	}
+	at.Pulled = time.Time{}
 	for _, pull := range []struct {
 		wanted bool
 		object string
@@ -153,11 +191,19 @@ func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.
 		*pull.at = next
 		polled.More = polled.More || next.ID != ""
 	}
-	next, jsonErr := json.Marshal(at)
-	if jsonErr != nil {
-		return core.Polled{}, jsonErr
+	if listens && !polled.More {
+		at.Pulled, polled.More = time.Now().UTC(), true // it listens from the next call on
 	}
-	polled.Cursor = next
+	return ends(polled, at, false)
+}
+
+// ends gives an answer its cursor.
+func ends(polled core.Polled, at reached, watching bool) (core.Polled, error) {
+	next, err := json.Marshal(at)
+	if err != nil {
+		return core.Polled{}, err
+	}
+	polled.Cursor, polled.Watching = next, watching
 	return polled, nil
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/wabridge/wabridge/core/crm"
 )
 
-// A message that Salesforce asks for is a record of settings.send_object.
+// A message that Salesforce asks for is a record of settings.send_object, or an event
+// of settings.send_event, with the same fields.
 
 // outboxLife is how old a record may be that still is sent: less than the time for
 // which the bridge knows what it was told.
@@ -70,8 +71,7 @@ func (x *session) outboxNames(context.Context) ([]string, *core.Error) {
 // asked tells of messages to send. What was there before anything was asked is not
 // sent, whatever is done to it; what has no text yet is, once it has.
 func (x *session) asked(ctx context.Context, since *place, list []found) ([]core.Event, *core.Error) {
-	var fresh []found
-	var contacts []string
+	var fresh []asking
 	for _, f := range list {
 		made, err := f.stamp("CreatedDate")
 		if err != nil {
@@ -84,8 +84,23 @@ func (x *session) asked(ctx context.Context, since *place, list []found) ([]core
 		if f.is("IsDeleted") || !made.After(since.Began) || changed.Sub(made) > outboxLife {
 			continue
 		}
-		fresh = append(fresh, f)
-		if to := f.text(x.SendContact); f.text(x.SendTo) == "" && recordID.MatchString(to) && !slices.Contains(contacts, to) {
+		fresh = append(fresh, asking{eventID("send", f.text("Id"), x.SendObject), made, f})
+	}
+	return x.requests(ctx, fresh)
+}
+
+// asking is a record or an event that asks for a message.
+type asking struct {
+	id     string // of the bridge's event
+	at     time.Time
+	fields found
+}
+
+// requests makes events of what asks for messages.
+func (x *session) requests(ctx context.Context, fresh []asking) ([]core.Event, *core.Error) {
+	var contacts []string
+	for _, a := range fresh {
+		if to := a.fields.text(x.SendContact); a.fields.text(x.SendTo) == "" && recordID.MatchString(to) && !slices.Contains(contacts, to) {
 			contacts = append(contacts, to)
 		}
 	}
@@ -105,16 +120,13 @@ func (x *session) asked(ctx context.Context, since *place, list []found) ([]core
 		}
 	}
 	var events []core.Event
-	for _, f := range fresh {
+	for _, a := range fresh {
+		f := a.fields
 		q := &request{to: cmp.Or(f.text(x.SendTo), people[f.text(x.SendContact)]), text: f.text(x.SendText), by: f.text("CreatedById")}
 		if x.SendTemplate != "" {
 			q.template, q.language, q.params = f.text(x.SendTemplate), f.text(x.SendLanguage), lines(f.text(x.SendParams))
 		}
-		made, err := f.stamp("CreatedDate")
-		if err != nil {
-			return nil, err
-		}
-		if e, ok := x.event(q, eventID("send", f.text("Id"), x.SendObject), made); ok {
+		if e, ok := x.event(q, a.id, a.at); ok {
 			events = append(events, e)
 		}
 	}

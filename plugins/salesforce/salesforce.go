@@ -23,7 +23,9 @@
 package salesforce
 
 import (
+	"cmp"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +47,7 @@ type Connector struct {
 	once    sync.Once
 	client  *http.Client
 	schemas schemas
+	streams streams
 }
 
 var _ core.Authorizer = (*Connector)(nil)
@@ -75,7 +78,16 @@ func (c *Connector) http() *http.Client {
 }
 
 // CloseIdleConnections closes the connections that no call uses.
-func (c *Connector) CloseIdleConnections() { c.http().CloseIdleConnections() }
+func (c *Connector) CloseIdleConnections() {
+	c.http().CloseIdleConnections()
+	c.streams.close()
+}
+
+// before is what stands before a mark: an access token begins with the org's id.
+func before(text, mark string) string {
+	head, _, _ := strings.Cut(text, mark)
+	return head
+}
 
 // session is one call of Check or Deliver for one account, of one goroutine.
 type session struct {
@@ -86,7 +98,9 @@ type session struct {
 	schemas  *schemas
 	// user is whom the token is for: what it wrote is no news. Tokens of earlier
 	// versions do not say.
-	user string
+	user, org string
+	connector *Connector
+	streams   *streams
 	// reads are the fields that the lane's mapping reads.
 	reads []string
 	// spent is set once the org's daily requests are used up to the share that the
@@ -109,5 +123,6 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 		return nil, err
 	}
 	return &session{settings: *s, instance: instance, token: account.Token.Secrets["access"].Reveal(), http: c.http(), schemas: &c.schemas,
-		user: account.Token.Values["user"], reads: account.Properties}, nil
+		user: account.Token.Values["user"], org: cmp.Or(account.Token.Values["org"], before(account.Token.Secrets["access"].Reveal(), "!")),
+		connector: c, streams: &c.streams, reads: account.Properties}, nil
 }

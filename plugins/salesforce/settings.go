@@ -101,6 +101,7 @@ func (s *settings) defaults() {
 		s.MessageStatus, s.MessageError = own("Status__c"), own("Error__c")
 	}
 	s.SendText, s.SendTo, s.SendAuthor = own("Body__c"), own("Phone__c"), core.AuthorHuman
+	s.PubSubURL = "https://api.pubsub.salesforce.com:7443"
 	s.History, s.HistoryParent = s.ContactObject+"History", s.ContactObject+"Id"
 	if name, custom := strings.CutSuffix(s.ContactObject, "__c"); custom {
 		s.History, s.HistoryParent = name+"__History", "ParentId"

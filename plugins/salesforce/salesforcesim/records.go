@@ -284,6 +284,11 @@ func (s *Sim) add(t *table) *record {
 
 // put gives a record values that were checked.
 func (s *Sim) put(t *table, rec *record, values map[string]any) {
+	kind := "UPDATE"
+	if rec.values["systemmodstamp"] == nil {
+		kind = "CREATE"
+	}
+	defer s.changed(t, rec, kind)
 	rec.writes++
 	names := make([]string, 0, len(values))
 	for name := range values {

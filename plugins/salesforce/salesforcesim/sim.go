@@ -77,6 +77,7 @@ type Sim struct {
 	seq     int64
 	cursors []*cursor // the youngest last
 	stats   Stats
+	bus     bus
 	person  bool // somebody at the org acts, not the user of the tokens
 }
 

@@ -187,6 +187,7 @@ func (s *Sim) remove(t *table, rec *record) {
 	}
 	delete(t.byID, rec.id)
 	rec.values["isdeleted"] = true
+	s.changed(t, rec, "DELETE")
 	s.touch(rec)
 }
 

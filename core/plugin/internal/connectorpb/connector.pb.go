@@ -785,6 +785,9 @@ type PollResponse struct {
 	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	// Absent when all went well; the rest then counts for nothing.
 	Error *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// The plugin listens to the CRM while it is asked: the next Poll comes at once,
+	// and may wait for up to 45 s for what happens.
+	Watching bool `protobuf:"varint,5,opt,name=watching,proto3" json:"watching,omitempty"`
 	// What it cost; counts also with an error.
 	Meter         *Meter `protobuf:"bytes,14,opt,name=meter,proto3" json:"meter,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -847,6 +850,13 @@ func (x *PollResponse) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *PollResponse) GetWatching() bool {
+	if x != nil {
+		return x.Watching
+	}
+	return false
 }
 
 func (x *PollResponse) GetMeter() *Meter {
@@ -1610,12 +1620,13 @@ const file_connector_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\\\n" +
 	"\vPollRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\xb4\x01\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\xd0\x01\n" +
 	"\fPollResponse\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\fR\x06events\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12/\n" +
-	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12/\n" +
+	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12\x1a\n" +
+	"\bwatching\x18\x05 \x01(\bR\bwatching\x12/\n" +
 	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\xb9\x01\n" +
 	"\x0eWebhookRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +

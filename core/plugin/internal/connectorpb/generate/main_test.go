@@ -7,16 +7,21 @@ import (
 )
 
 func TestGenerate_IsUpToDate(t *testing.T) {
-	want, err := generate("../../../connector.proto")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.ReadFile("../connector.pb.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("connector.pb.go is not what connector.proto says: run go generate ./core/plugin/...")
+	for proto, code := range map[string]string{
+		"../../../connector.proto":                                "../connector.pb.go",
+		"../../../../../plugins/salesforce/pubsubpb/pubsub.proto": "../../../../../plugins/salesforce/pubsubpb/pubsub.pb.go",
+	} {
+		want, err := generate(proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what %s says: run go generate ./core/plugin/... ./plugins/...", code, proto)
+		}
 	}
 }
 
