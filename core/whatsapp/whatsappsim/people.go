@@ -47,6 +47,13 @@ func (p *people) byBSUID(id string) person {
 	return person{BSUID: id, Name: "Customer " + id}
 }
 
+// name is what somebody who wrote calls themselves, "" for others.
+func (p *people) name(bsuid string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bsuids[bsuid].Name
+}
+
 // wrote notes that somebody wrote to a number. Also is another form of theirs.
 func (p *people) wrote(number string, who person, also string, at time.Time) {
 	p.mu.Lock()

@@ -132,9 +132,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	if who.BSUID == "" {
 		who.BSUID = s.people.byPhone(who.WaID).BSUID
 	}
-	if who.Name == "" {
-		who.Name = "Customer " + cmp.Or(who.WaID, who.BSUID)
-	}
+	who.Name = cmp.Or(who.Name, s.people.name(who.BSUID), "Customer "+cmp.Or(who.WaID, who.BSUID))
 	s.people.wrote(n.ID, who, digitsOf(in.Also), now)
 
 	id := in.ID
