@@ -104,7 +104,7 @@ type came struct {
 	err    *core.Error
 }
 
-// record is an event: its fields, and its own id.
+// record is an event: its fields, and its own id. One that cannot be read has none.
 type record struct {
 	id     string
 	fields found
@@ -235,11 +235,10 @@ func (x *session) broken(topic, reason string, err error) *core.Error {
 	return e
 }
 
-// decode reads an event by its schema, which is asked for once.
+// decode reads an event by its schema, which is asked for once. What cannot be read
+// will not be later either: it is nil, and no error, so that it does not keep back what
+// comes after it.
 func (x *session) decode(ctx context.Context, conn *grpc.ClientConn, e *pubsubpb.ProducerEvent) (found, *core.Error) {
-	bad := func(err error) *core.Error {
-		return core.Errorf(core.CodeUnavailable, "read event", "%w", err)
-	}
 	key := x.org + " " + e.GetSchemaId()
 	x.streams.mu.Lock()
 	schema := x.streams.schemas[key]
@@ -251,7 +250,7 @@ func (x *session) decode(ctx context.Context, conn *grpc.ClientConn, e *pubsubpb
 		}
 		var err error
 		if schema, err = avro.Parse(info.GetSchemaJson()); err != nil {
-			return nil, bad(err)
+			return nil, nil
 		}
 		x.streams.mu.Lock()
 		if x.streams.schemas == nil || len(x.streams.schemas) >= maxSchemas {
@@ -262,13 +261,13 @@ func (x *session) decode(ctx context.Context, conn *grpc.ClientConn, e *pubsubpb
 	}
 	var values map[string]any
 	if _, err := schema.Decode(e.GetPayload(), &values); err != nil {
-		return nil, bad(err)
+		return nil, nil
 	}
 	f := found{}
 	for name, v := range values {
 		raw, err := json.Marshal(v)
 		if err != nil {
-			return nil, bad(err)
+			return nil, nil
 		}
 		f[name] = raw
 	}
@@ -298,6 +297,7 @@ func (x *session) hear(ctx context.Context, at *reached) ([]core.Event, *core.Er
 		return nil, err
 	}
 	var asked []asking
+	var unreadable []core.Event
 	for _, c := range list {
 		s := at.Topics[c.topic]
 		missed := c.lost || len(s.Replay) == 0
@@ -310,11 +310,16 @@ func (x *session) hear(ctx context.Context, at *reached) ([]core.Event, *core.Er
 				missed = missed || rings(e.fields)
 				continue
 			}
+			id := eventID("event", cmp.Or(e.id, fmt.Sprintf("%x", c.replay)), x.SendEvent)
+			if e.fields == nil { // the bridge refuses it, and says so in its story
+				unreadable = append(unreadable, core.Event{ID: id, Kind: core.KindMessageSend, Time: time.Now().UTC()})
+				continue
+			}
 			made := e.fields.millis("CreatedDate")
 			if made.Before(s.Began) {
 				continue // from before anything was listened to
 			}
-			asked = append(asked, asking{id: eventID("event", cmp.Or(e.id, fmt.Sprintf("%x", c.replay)), x.SendEvent), at: made, fields: e.fields})
+			asked = append(asked, asking{id: id, at: made, fields: e.fields})
 		}
 		if c.topic == x.ChangeTopic && missed {
 			at.Pulled = time.Time{}
@@ -323,7 +328,8 @@ func (x *session) hear(ctx context.Context, at *reached) ([]core.Event, *core.Er
 	if s, ok := at.Topics[x.ChangeTopic]; ok && len(s.Replay) == 0 {
 		at.Pulled = time.Time{} // what is between this call and the next is not heard of
 	}
-	return x.requests(ctx, asked)
+	events, err := x.requests(ctx, asked)
+	return append(unreadable, events...), err
 }
 
 // millis reads a time that is a number of milliseconds.

@@ -103,6 +103,31 @@ func TestPoll_HearsAtOnceWhatSalesforceTells(t *testing.T) {
 	tl.sim.Create("Contact", map[string]any{"LastName": "Bob", "MobilePhone": "+34600000003"})
 	tl.sim.Forget()
 	tl.wantsToHear("a change whose event is lost", "contact.changed +34600000003 map[department:] []")
+	// What cannot be read is told as what the bridge refuses, and keeps nothing back.
+	tl.sim.Spoil("/event/" + outbound)
+	say("four")
+	var bad, good int
+	for range 5 {
+		polled, err := tl.connector.Poll(t.Context(), tl.account, tl.cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tl.cursor = polled.Cursor
+		for _, e := range polled.Events {
+			switch {
+			case e.Kind == core.KindMessageSend && e.ID != "" && e.Message == nil:
+				bad++
+			case e.Message != nil && e.Message.Text == "four":
+				good++
+			}
+		}
+		if good > 0 {
+			break
+		}
+	}
+	if bad != 1 || good != 1 {
+		t.Errorf("of an event that cannot be read and one that can, %d and %d were told", bad, good)
+	}
 	tl.sim.Revoke()
 	if _, err := tl.connector.Poll(t.Context(), tl.account, tl.cursor); core.CodeOf(err) != core.CodeUnauthenticated {
 		t.Errorf("without a token: %v", err)

@@ -72,6 +72,13 @@ func (s *Sim) Publish(name string, fields map[string]any) {
 	s.publish("/event/"+name, values)
 }
 
+// Spoil publishes an event whose payload is not of its schema.
+func (s *Sim) Spoil(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publishRaw(s.bus.topics[topic], []byte{0xff, 0xff})
+}
+
 // publish adds an event to a topic. The caller holds the lock.
 func (s *Sim) publish(name string, values map[string]any) {
 	t := s.bus.topics[name]
@@ -82,6 +89,10 @@ func (s *Sim) publish(name string, values map[string]any) {
 	if err != nil {
 		panic(err)
 	}
+	s.publishRaw(t, payload)
+}
+
+func (s *Sim) publishRaw(t *topic, payload []byte) {
 	s.bus.at += 3 // nobody is to count on places being next to each other
 	t.events = append(t.events, &pubsubpb.ConsumerEvent{ReplayId: place(s.bus.at), Event: &pubsubpb.ProducerEvent{
 		Id: fmt.Sprintf("event-%d", s.bus.at), SchemaId: t.id, Payload: payload}})
