@@ -127,6 +127,9 @@ func (st *step) result() core.Result {
 	if st.err != nil {
 		return r
 	}
+	if c := st.contact; c != nil && (c.isNew || c.existing != "") {
+		r.ContactRef = c.id // so that it means something when the record is gone
+	}
 	switch {
 	case st.ticket != nil:
 		r.Ref = st.ticket.id

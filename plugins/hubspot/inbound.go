@@ -242,7 +242,7 @@ func (x *session) told(p *pulled) (events []core.Event) {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", what, p.ID, at.UnixMilli()))
 		return hex.EncodeToString(sum[:16])
 	}
-	change := core.Event{Kind: core.KindContactChanged, Fields: map[string]any{"hs_object_id": p.ID}}
+	change := core.Event{Kind: core.KindContactChanged, ContactRef: p.ID, Fields: map[string]any{"hs_object_id": p.ID}}
 	contact := who
 	for field, name := range x.PullFields {
 		if contact.Fields == nil {
@@ -348,23 +348,24 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 	if why := unsigned(r, secret, time.Now()); why != "" {
 		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "%s", why)
 	}
-	var told []struct {
-		SubscriptionType string      `json:"subscriptionType"`
-		ObjectID         json.Number `json:"objectId"`
-		PropertyName     string      `json:"propertyName"`
-	}
+	var told []hooked
 	if err := json.Unmarshal(r.Body, &told); err != nil || len(told) > hookEvents {
 		return core.WebhookAnswer{}, core.Errorf(core.CodeInvalid, "webhook", "not a list of at most %d events", hookEvents)
 	}
 	watched := append(x.watched(), x.PhoneProperty, "mobilephone")
 	var ids []string
-	for _, t := range told {
+	var gone []core.Event
+	for i := range told {
+		t := &told[i]
 		about := strings.HasPrefix(t.SubscriptionType, "contact.") || strings.HasPrefix(t.SubscriptionType, "object.")
-		gone := strings.HasSuffix(t.SubscriptionType, "eletion") // deletion, privacyDeletion
-		if !about || gone || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
+		if !about || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
 			continue
 		}
-		ids = append(ids, t.ObjectID.String())
+		lost, stays := t.records()
+		for _, id := range lost {
+			gone = append(gone, t.gone(id))
+		}
+		ids = append(ids, stays...)
 	}
 	if len(x.watched()) == 0 {
 		ids = nil
@@ -377,7 +378,47 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 		}
 		return core.WebhookAnswer{}, refused.Error
 	}
-	return core.WebhookAnswer{Events: events}, nil
+	return core.WebhookAnswer{Events: append(gone, events...)}, nil
+}
+
+// hooked is an event of a webhook.
+type hooked struct {
+	SubscriptionType string      `json:"subscriptionType"`
+	ObjectID         json.Number `json:"objectId"`
+	PropertyName     string      `json:"propertyName"`
+	OccurredAt       int64       `json:"occurredAt"`
+	// Of a merge: the record that was kept, those merged into it, and what it is called
+	// since, where that is another.
+	Primary json.Number   `json:"primaryObjectId"`
+	Merged  []json.Number `json:"mergedObjectIds"`
+	New     json.Number   `json:"newObjectId"`
+}
+
+// records are those that are gone since, and those to be read.
+func (t *hooked) records() (gone, stays []string) {
+	switch {
+	case strings.HasSuffix(t.SubscriptionType, "eletion"): // deletion, privacyDeletion
+		return []string{t.ObjectID.String()}, nil
+	case !strings.HasSuffix(t.SubscriptionType, ".merge"):
+		return nil, []string{t.ObjectID.String()}
+	}
+	survivor := cmp.Or(t.New, t.Primary, t.ObjectID)
+	for _, id := range append([]json.Number{t.Primary, t.ObjectID}, t.Merged...) {
+		if id != "" && id != survivor && !slices.Contains(gone, id.String()) {
+			gone = append(gone, id.String())
+		}
+	}
+	return gone, []string{survivor.String()}
+}
+
+// gone tells that a record is no more.
+func (t *hooked) gone(record string) core.Event {
+	sum := sha256.Sum256(fmt.Appendf(nil, "gone %s %d", record, t.OccurredAt))
+	e := core.Event{ID: hex.EncodeToString(sum[:16]), Kind: core.KindContactGone, ContactRef: record, Time: time.Now().UTC()}
+	if t.OccurredAt > 0 {
+		e.Time = time.UnixMilli(t.OccurredAt).UTC()
+	}
+	return e
 }
 
 // unsigned says why a request is not HubSpot's, or "".

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,7 +88,7 @@ func TestPoll_TellsWhatPeopleAtHubSpotDid(t *testing.T) {
 		at := time.Now().UTC()
 		time.Sleep(time.Minute)
 		events, cursor = b.round(t, cursor)
-		want := []core.Event{{Kind: core.KindContactChanged, Time: at,
+		want := []core.Event{{Kind: core.KindContactChanged, Time: at, ContactRef: id,
 			Contact: &core.Contact{Phone: "+34 600 111 222", Tags: []string{"vip", "b2b"}, Fields: map[string]string{"city": "Madrid", "job": ""}},
 			Fields:  map[string]any{"hs_object_id": id, "city": "Madrid", "jobtitle": ""}}}
 		events = news(events, known)
@@ -235,8 +236,6 @@ func TestWebhook_TellsWhatThePollWouldTell(t *testing.T) {
 		before := b.sim.Stats().Requests
 		for _, e := range []hubspotsim.HookEvent{
 			{SubscriptionType: "contact.propertyChange", ObjectID: object, PropertyName: "lastname"},
-			{SubscriptionType: "contact.deletion", ObjectID: object},
-			{SubscriptionType: "contact.privacyDeletion", ObjectID: object},
 			{SubscriptionType: "company.propertyChange", ObjectID: object, PropertyName: "city"},
 		} {
 			if got, err := b.connector.Webhook(t.Context(), b.account, hook(e)); err != nil || len(got.Events) != 0 {
@@ -248,6 +247,31 @@ func TestWebhook_TellsWhatThePollWouldTell(t *testing.T) {
 		}
 		if got, err := b.connector.Webhook(t.Context(), b.account, hook(hubspotsim.HookEvent{SubscriptionType: "contact.creation", ObjectID: 999999})); err != nil || len(got.Events) != 0 {
 			t.Errorf("a contact that is gone: %+v, %v", got, err)
+		}
+		for what, e := range map[string]hubspotsim.HookEvent{
+			"a deletion":         {SubscriptionType: "contact.deletion", ObjectID: 77, OccurredAt: 1793621100000},
+			"a privacy deletion": {SubscriptionType: "contact.privacyDeletion", ObjectID: 77, OccurredAt: 1793621100000},
+			"a merge":            {SubscriptionType: "contact.merge", ObjectID: object, PrimaryObjectID: object, MergedObjectIDs: []int64{object, 77}, OccurredAt: 1793621100000},
+		} {
+			got, err := b.connector.Webhook(t.Context(), b.account, hook(e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var gone, changed []string
+			for _, e := range got.Events {
+				if e.Kind == core.KindContactGone && e.Time.UnixMilli() == 1793621100000 && e.ID != "" {
+					gone = append(gone, e.ContactRef)
+				} else {
+					changed = append(changed, e.ContactRef)
+				}
+			}
+			want := []string(nil)
+			if what == "a merge" {
+				want = []string{id}
+			}
+			if !slices.Equal(gone, []string{"77"}) || !slices.Equal(changed, want) {
+				t.Errorf("%s: gone are %v, read was %v", what, gone, changed)
+			}
 		}
 		b.account.Secrets = map[string]core.Secret{"token": "revoked", "client_secret": "app-secret"}
 		b = watching(t, hubspotsim.Options{Tokens: []string{token}})

@@ -82,6 +82,9 @@ type HookEvent struct {
 	PropertyName     string `json:"propertyName,omitempty"`
 	PropertyValue    string `json:"propertyValue,omitempty"`
 	ChangeSource     string `json:"changeSource,omitempty"`
+	// Of contact.merge.
+	PrimaryObjectID int64   `json:"primaryObjectId,omitempty"`
+	MergedObjectIDs []int64 `json:"mergedObjectIds,omitempty"`
 }
 
 // Hook is a webhook as HubSpot would send it now, signed with the app's client
