@@ -56,6 +56,7 @@ func simCommand() *cli.Command {
 					&cli.StringFlag{Name: "client-id", Usage: "the app's consumer key; any when not given"},
 					&cli.StringFlag{Name: "client-secret", Usage: "the app's secret; any when not given"},
 					&cli.IntFlag{Name: "daily", Usage: "how `MANY` API requests the org may make"},
+					&cli.StringFlag{Name: "pubsub", Usage: "the `ADDRESS` of the Pub/Sub API, without TLS; none when not given"},
 				),
 			},
 			{
@@ -129,12 +130,25 @@ func simSalesforce(c *cli.Context) error {
 	sim := salesforcesim.New(salesforcesim.Options{
 		ClientID: c.String("client-id"), ClientSecret: c.String("client-secret"), Daily: c.Int("daily"), Latency: c.Duration("latency"),
 	})
-	return runSim(c, sim, nil, []string{
-		`# the lane's settings: login_url = "%[1]s", instance_host = its host and port`,
+	sim.Topic("/event/WhatsApp_Outbound__e", "Phone__c", "Body__c")
+	sim.Topic("/data/ContactChangeEvent")
+	var events func(context.Context) error
+	try := []string{`# the lane's settings: login_url = "%[1]s", instance_host = its host and port`}
+	if address := c.String("pubsub"); address != "" {
+		ln, err := listen(c.Context, address)
+		if err != nil {
+			return err
+		}
+		events = func(ctx context.Context) error { return sim.RunPubSub(ctx, ln) }
+		try = append(try,
+			`#   and pubsub_url = "http://`+ln.Addr().String()+`", send_event = "WhatsApp_Outbound__e", change_topic = "/data/ContactChangeEvent"`,
+			`curl "%[1]s/_sim/publish?event=WhatsApp_Outbound__e" -d '{"Phone__c":"+34600111222","Body__c":"Hello"}'   # somebody wants a message sent`)
+	}
+	return runSim(c, sim, events, append(try, []string{
 		`curl "%[1]s/_sim/ledger?object=WhatsApp_Message__c"             # what it holds`,
 		`curl %[1]s/_sim/faults -d '{"kind":"row","code":"UNABLE_TO_LOCK_ROW"}'   # locked rows; -X DELETE ends it`,
 		`curl -X POST %[1]s/_sim/revoke                                 # all access tokens end`,
-	})
+	}...))
 }
 
 func simCustomHTTP(c *cli.Context) error {

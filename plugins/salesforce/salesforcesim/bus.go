@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"time"
 
@@ -72,6 +73,12 @@ func (s *Sim) Publish(name string, fields map[string]any) {
 	s.publish("/event/"+name, values)
 }
 
+func (s *Sim) hasTopic(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bus.topics[name] != nil
+}
+
 // Spoil publishes an event whose payload is not of its schema.
 func (s *Sim) Spoil(topic string) {
 	s.mu.Lock()
@@ -126,6 +133,18 @@ func (s *Sim) Forget() {
 }
 
 func place(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{7}, n) }
+
+// RunPubSub serves the Pub/Sub API, without TLS, until ctx ends.
+func (s *Sim) RunPubSub(ctx context.Context, ln net.Listener) error {
+	server := grpc.NewServer()
+	s.ServePubSub(server)
+	stop := context.AfterFunc(ctx, server.Stop)
+	defer stop()
+	if err := server.Serve(ln); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
 
 // ServePubSub adds the Pub/Sub API to a gRPC server.
 func (s *Sim) ServePubSub(r grpc.ServiceRegistrar) {

@@ -83,6 +83,15 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 	case "POST revoke":
 		s.Revoke()
 		reply("revoked")
+	case "POST publish":
+		name := r.URL.Query().Get("event")
+		var fields map[string]any
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&fields); err != nil || !s.hasTopic("/event/"+name) {
+			http.Error(w, "want ?event= the name of a platform event, and its fields as JSON", http.StatusBadRequest)
+			return
+		}
+		s.Publish(name, fields)
+		reply("published")
 	case "GET ledger":
 		object := r.URL.Query().Get("object")
 		if names := s.objects(); !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, object) }) {
