@@ -13,8 +13,9 @@ import (
 	"github.com/wabridge/wabridge/core/app/rig"
 )
 
-// traffic is people who write one message after the other, each repeated, as
-// Meta does, until it is acknowledged, and now and then once more after that.
+// traffic is groups of people who write one message after the other, in turn, each
+// repeated, as Meta does, until it is acknowledged, and now and then once more after
+// that.
 // What was acknowledged is remembered: it must not be lost.
 type traffic struct {
 	url    string
@@ -30,31 +31,34 @@ type traffic struct {
 }
 
 const (
-	people = 24
-	pause  = 40 * time.Millisecond // between a person's messages
+	groups = 24
+	// Of a group's people; so many that none is answered more often than WhatsApp takes.
+	people = 25
+	pause  = 40 * time.Millisecond // between a group's messages
 )
 
 func startTraffic(url string) *traffic {
 	tr := &traffic{
 		url: url + "/webhooks/whatsapp", stop: make(chan struct{}), order: map[string][]string{}, asks: map[string]bool{},
-		client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: people}},
+		client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: groups}},
 	}
-	for p := range people {
-		tr.wg.Go(func() { tr.person(p) })
+	for g := range groups {
+		tr.wg.Go(func() { tr.group(g) })
 	}
 	return tr
 }
 
-func (tr *traffic) person(p int) {
-	phone := fmt.Sprintf("1415555%04d", p)
-	random := rand.New(rand.NewPCG(uint64(p), 1))
+func (tr *traffic) group(g int) {
+	random := rand.New(rand.NewPCG(uint64(g), 1))
 	for n := 0; ; n++ {
 		select {
 		case <-tr.stop:
 			return
 		case <-time.After(pause):
 		}
-		id := fmt.Sprintf("wamid.%04d.%06d", p, n)
+		p := g*people + n%people
+		phone := fmt.Sprintf("1415555%04d", p)
+		id := fmt.Sprintf("wamid.%04d.%06d", g, n)
 		text := "Hello"
 		if n%3 == 0 {
 			text = "Ask"
