@@ -32,8 +32,15 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, files := "testdata/script", []string(nil)
+	for _, name := range raced {
+		files = append(files, filepath.Join(dir, name+".txtar"))
+	}
+	if len(files) > 0 {
+		dir = ""
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Dir: dir, Files: files, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("REPOSITORY", repository)
 			e.Setenv("TOOLS", tools())

@@ -17,7 +17,7 @@ var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 
 // TestTutorials_WorkAsTheyStand pastes the blocks of each tutorial into one shell.
 func TestTutorials_WorkAsTheyStand(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raced != nil { // what they build has no race detector in it
 		t.Skip("runs bridges and plugins")
 	}
 	for name, needs := range map[string][]string{"go": {"curl"}, "python": {"curl", "python"}} {
