@@ -248,8 +248,7 @@ func (x *session) decode(ctx context.Context, conn *grpc.ClientConn, e *pubsubpb
 		if err := conn.Invoke(ctx, pubsubpb.GetSchema, &pubsubpb.SchemaRequest{SchemaId: e.GetSchemaId()}, &info); err != nil {
 			return nil, x.broken("schemas", "", err)
 		}
-		var err error
-		if schema, err = avro.Parse(info.GetSchemaJson()); err != nil {
+		if schema = parsed(info.GetSchemaJson()); schema == nil {
 			return nil, nil
 		}
 		x.streams.mu.Lock()
@@ -259,19 +258,33 @@ func (x *session) decode(ctx context.Context, conn *grpc.ClientConn, e *pubsubpb
 		x.streams.schemas[key] = schema
 		x.streams.mu.Unlock()
 	}
+	return fieldsOf(schema, e.GetPayload()), nil
+}
+
+// parsed is a schema; nil where it is none.
+func parsed(text string) *avro.Schema {
+	schema, err := avro.Parse(text)
+	if err != nil {
+		return nil
+	}
+	return schema
+}
+
+// fieldsOf reads an event; nil where it is not of the schema.
+func fieldsOf(schema *avro.Schema, payload []byte) found {
 	var values map[string]any
-	if _, err := schema.Decode(e.GetPayload(), &values); err != nil {
-		return nil, nil
+	if _, err := schema.Decode(payload, &values); err != nil {
+		return nil
 	}
 	f := found{}
 	for name, v := range values {
 		raw, err := json.Marshal(v)
 		if err != nil {
-			return nil, nil
+			return nil
 		}
 		f[name] = raw
 	}
-	return f, nil
+	return f
 }
 
 // rings says whether a change event is of somebody else's doing: ours bear the name
