@@ -46,6 +46,7 @@ func TestHost_UsesAProcessThatItsAuthorStarted(t *testing.T) {
 		t.Errorf("got %v, want an unknown outcome", r.Err)
 	}
 	_ = author.Wait()
+	j.wait(t, "plugin down, starting it again") // else the next call may still go to the one that has ended
 	byHand(t, file)
 	mustAct(t, h, "ok")
 	if s := h.State(); s.Phase != PhaseRunning {
