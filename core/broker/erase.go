@@ -336,7 +336,8 @@ func (t *tenant) removePerson(ctx context.Context, e *erasure) error {
 	}
 	gone := tombstone{At: now, Erasure: e.ID}
 	for _, id := range h.ids {
-		s.Put = append(s.Put, store.Put{Key: t.erasedID(id), Value: mustJSON(gone)})
+		s.Put = append(s.Put, store.Put{Key: t.erasedID(id), Value: mustJSON(gone)},
+			store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketReached, Key: id}})
 	}
 	for _, en := range h.people {
 		p := personOf(en.Value)

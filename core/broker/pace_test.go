@@ -175,3 +175,29 @@ func TestPace_ANumberIsAsFastAsWhatsAppSays(t *testing.T) {
 		batch(500, 250)
 	})
 }
+
+// Who is erased is not kept among those who were written to, either.
+func TestPace_ForgetsWhoIsErased(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.noSync = true
+		b.change = func(o *Options) { o.Tenants[0].Policy.Templates = []Template{{Name: "info", Category: "utility"}} }
+		b.start()
+		b.order("k1", ana, "template info")
+		settled(time.Second)
+		reached := func() int {
+			entries, err := b.o.Store.Range(context.Background(), "acme", bucketReached, "", 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(entries)
+		}
+		if n := reached(); n != 1 {
+			t.Fatalf("%d people were written to, want one", n)
+		}
+		b.erase(ana)
+		settled(time.Minute)
+		if n := reached(); n != 0 {
+			t.Errorf("%d are kept of one who was erased", n)
+		}
+	})
+}
