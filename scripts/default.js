@@ -78,27 +78,27 @@ function meaning(event, context) {
   known = { topic: "other" };
   const { text, type } = event.message || {};
   if (!text || type === "reaction") return known;
-  for (const [table, topic] of TOPICS) {
-    const found = table(event);
+  for (let i = 0; i < TOPICS.length; i++) { // for … of costs three times as much
+    const found = TOPICS[i][0](event);
     if (!found) continue;
-    known = { topic, language: found.language || undefined };
+    known = { topic: TOPICS[i][1], language: found.language || undefined };
     break;
   }
   if (known.topic === "opt-out" || known.topic === "ok" || context.settings.examples === false) return known;
   const like = examples(event);
-  if (like) known = weighed(known, like, /(\S+\s+){4}\S|[\u4e00-\u9fff，]{9}/.test(text.slice(0, 200)));
+  if (like) known = weighed(known, like, text);
   return known;
 }
 
 /** What phrases have found, or what the examples say that a message is like. */
-function weighed(found, like, long) {
+function weighed(found, like, text) {
   const { complaint, person, cancellation, confirmation } = like.chances;
   const people = complaint + person + cancellation;
   const harmless = like.name === "thanks" || like.name === "product" ? like.sure : 0; // "does it fade?", "refund received, thanks"
   if (PEOPLE.includes(found.topic) && harmless < SURE.firmly) return found;
   if (found.topic === "confirmation" && confirmation > 1 - SURE.firmly) return found;
   const language = found.language || like.language || undefined;
-  const unknown = found.topic === "other" || (found.topic === "greeting" && long);
+  const unknown = found.topic === "other" || (found.topic === "greeting" && /(\S+\s+){4}\S|[\u4e00-\u9fff，]{9}/.test(text.slice(0, 200)));
   if (people >= (unknown ? SURE.people : SURE.against)) {
     const topic = complaint >= person && complaint >= cancellation ? "complaint" : person >= cancellation ? "person" : "cancellation";
     return { topic, language, words: like.words };
@@ -143,8 +143,10 @@ export function onMessage(event, context) {
     if (context.settings.greeting === "") return;
     return reply(context.settings.greeting || say("greeting", event, context, language));
   }
-  if (topic === "other" && (unsure || /[?？]/.test(message.text || ""))) return notUnderstood(event, context, language);
+  if (topic === "other" && (unsure || asks(message.text || ""))) return notUnderstood(event, context, language);
 }
+
+const asks = (text) => text.includes("?") || text.includes("？");
 
 function confirmed(event, context, number, language) {
   const actions = [reply(say("confirmed", event, context, language, number)), tag("order-confirmed")];
