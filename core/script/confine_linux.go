@@ -125,9 +125,25 @@ func filterCalls() error {
 	})
 }
 
-// comeLast gives the calling thread, and the processes that it starts, the lowest
-// priority, for good. What the kernel refuses is missing then: it is no wall.
-func comeLast() { _ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19) }
+// putLast lets a process that has just started, with all threads that it has or
+// makes, run only when nobody else wants the CPU, and give way at once. What the
+// kernel refuses is missing then: it is no wall.
+func putLast(pid int) {
+	done := map[string]bool{}
+	for range 10 { // threads may start others meanwhile
+		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		more := false
+		for _, t := range tasks {
+			if tid, err := strconv.Atoi(t.Name()); err == nil && !done[t.Name()] {
+				_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+				done[t.Name()], more = true, true
+			}
+		}
+		if !more {
+			return
+		}
+	}
+}
 
 // cpuTime is the CPU time that this process has used.
 func cpuTime() time.Duration {

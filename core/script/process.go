@@ -71,11 +71,7 @@ func (o *Options) startWorker(ctx context.Context, p *program, last bool, done f
 		// The kernel kills the worker when the thread that started it ends, so
 		// this thread lives as long as the worker does.
 		runtime.LockOSThread()
-		if last {
-			comeLast() // as the worker then does; the thread ends with the goroutine
-		} else {
-			defer runtime.UnlockOSThread()
-		}
+		defer runtime.UnlockOSThread()
 		cmd := exec.Command(o.Command[0], o.Command[1:]...) //nolint:gosec,noctx // our own executable; it ends by kill
 		cmd.Env = []string{}
 		cmd.Dir = "/"
@@ -107,6 +103,9 @@ func (o *Options) startWorker(ctx context.Context, p *program, last bool, done f
 		return fail(err)
 	}
 	w.in.r = w.conn
+	if last {
+		putLast(w.proc.Pid) // before it has anything to do
+	}
 	reply, err := w.load(ctx, o)
 	if err != nil {
 		w.kill()
