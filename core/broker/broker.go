@@ -251,6 +251,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}
 	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: newPace(cfg.Limits)}
+	t.erasures.begun = make(chan struct{}, 1)
 	b.tenants[cfg.ID] = t
 	for _, n := range cfg.Numbers {
 		if b.numbers[n.ID] != nil {

@@ -137,7 +137,10 @@ func (b *Broker) EraseContact(ctx context.Context, r EraseRequest) (Erasure, err
 
 // erasures sees to it that a person is erased once, and that one erasure at a time
 // is worked on.
-type erasures struct{ begin, work sync.Mutex }
+type erasures struct {
+	begin, work sync.Mutex
+	begun       chan struct{} // wakes the loop; one waits in it
+}
 
 // Erasure returns one that was asked for.
 func (b *Broker) Erasure(ctx context.Context, tenant, id string) (Erasure, error) {
@@ -224,6 +227,10 @@ func (t *tenant) beginErase(ctx context.Context, id string, r EraseRequest) (Era
 	}, Contacts: []string{id}}
 	_, err = t.b.settle(ctx, store.Settlement{Put: []store.Put{e.put()}})
 	t.b.failpoint("erase-begun")
+	select {
+	case t.erasures.begun <- struct{}{}:
+	default:
+	}
 	return e.Erasure, err
 }
 
@@ -237,6 +244,7 @@ func (t *tenant) eraseLoop(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		var ids []string
+		wake := tick.C
 		err := eachEntry(ctx, t.b.o.Store, t.ID, bucketErasing, "", func(e store.Entry) bool {
 			ids = append(ids, e.Key)
 			return true
@@ -249,8 +257,12 @@ func (t *tenant) eraseLoop(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			t.b.log.Error("erasures do not go on for now", "tenant", t.ID, "error", err)
 		}
+		if len(ids) == 0 && err == nil {
+			wake = nil
+		}
 		select {
-		case <-tick.C:
+		case <-wake:
+		case <-t.erasures.begun:
 		case <-ctx.Done():
 			return
 		}

@@ -194,7 +194,7 @@ func (h *history) run(ctx context.Context, s *Store) {
 			return
 		case <-tick.C:
 		}
-		for more := true; more && ctx.Err() == nil; {
+		for more := h.lag.Load() > 0; more && ctx.Err() == nil; {
 			var err error
 			if more, err = h.move(ctx, s); err != nil {
 				if ctx.Err() == nil {

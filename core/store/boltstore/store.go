@@ -111,6 +111,8 @@ type Store struct {
 	// The writer's own.
 	swept     time.Time
 	sweepMore bool
+	looked    time.Time // when the disk was
+	committed bool      // something, since then
 }
 
 type seenHash [16]byte

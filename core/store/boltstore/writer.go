@@ -22,6 +22,7 @@ const (
 	maxCommit      = 1024
 	maxCommitBytes = 1 << 20
 	housekeeping   = time.Second
+	lookAtLeast    = 15 * time.Second // at the disk, when nothing is written
 )
 
 // Top-level buckets.
@@ -70,6 +71,7 @@ func (s *Store) write(ctx context.Context) error {
 		batch = s.gather(batch)
 		gap = min(maxGap, time.Duration(len(batch)-1)*gapEach)
 		last = time.Now()
+		s.committed = s.committed || len(batch) > 0
 		if err := s.commitAll(ctx, batch); err != nil {
 			return err
 		}
