@@ -54,6 +54,8 @@ var rooms = []room{
 		why: "a sim that shared code with us would share our mistakes; and it runs outside tests"},
 	{packages: []string{"core/store"}, only: []string{},
 		why: "what is asked of a store, without words of messaging: bytes, ids, times"},
+	{packages: []string{"core/template"}, only: []string{"core"},
+		why: "what templates ask for, as arithmetic: it knows neither who sends them nor where they are kept"},
 	{packages: []string{"core/whatsapp"},
 		why: "one sink: knows the words and its vendor, not who calls it"},
 	{packages: []string{"core/contact"}, only: []string{"core"},
