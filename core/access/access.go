@@ -54,6 +54,8 @@ const (
 	// WriteSubscriptions is to say who is told of what: who may that, gets to see
 	// everything that happens.
 	WriteSubscriptions Scope = "subscriptions:write"
+	// ReadCosts is to see what messages cost.
+	ReadCosts Scope = "costs:read"
 	// ReadStatus is to see how the bridge is, all tenants included.
 	ReadStatus Scope = "status:read"
 	// Admin is all of these, and to make and revoke tokens.
@@ -64,7 +66,7 @@ const (
 func Scopes() []Scope {
 	return []Scope{
 		SendMessages, ReadContacts, WriteContacts, EraseContacts, ReadConsent, WriteConsent, ReadEscalations, WriteEscalations, ReadEvents,
-		ReadDeliveries, WriteDeliveries, ReadSubscriptions, WriteSubscriptions, ReadStatus, Admin,
+		ReadDeliveries, WriteDeliveries, ReadSubscriptions, WriteSubscriptions, ReadCosts, ReadStatus, Admin,
 	}
 }
 

@@ -167,7 +167,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	out := broker.Tenant{
 		ID: t.ID, Name: t.Name, Region: t.Region, Settings: t.Settings, Team: t.Escalation.Team,
 		ReplyCap: t.Policy.ReplyCap, ReplyWindow: t.Policy.ReplyWindow, HumanFor: t.Policy.HumanFor,
-		Limits:    broker.Limits(t.Limits),
+		Limits: broker.Limits(t.Limits), Rates: t.Book,
 		DeadAfter: a.o.Config.DeadLetterDeadline, NoRecord: !t.Record, Policy: policy(t),
 	}
 	plan, problems := t.Plan(consent.Fold)

@@ -21,6 +21,7 @@ import (
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/escalation"
 	"github.com/wabridge/wabridge/core/mapping"
+	"github.com/wabridge/wabridge/core/rate"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/store"
 )
@@ -105,6 +106,8 @@ type Tenant struct {
 	HumanFor time.Duration
 	// Policy is what holds whatever a script says.
 	Policy Policy
+	// Rates are what WhatsApp charges; may be nil.
+	Rates *rate.Book
 	// DeadAfter is how long a person has to settle a dead letter; 0 is 24 hours.
 	DeadAfter time.Duration
 	// NoRecord keeps no record of what the script is asked and answers.
@@ -298,6 +301,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.decideLoop)
 		run(t.timersLoop)
 		run(t.eraseLoop)
+		run(t.tallyLoop)
 		run(t.subscriptionsLoop)
 		for _, l := range t.lanes() {
 			run(l.run)

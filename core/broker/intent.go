@@ -45,6 +45,8 @@ type intent struct {
 type delivered struct {
 	Value core.StatusValue `json:"value"`
 	At    time.Time        `json:"at"`
+	// Booked is what was booked for the message, once WhatsApp had said so.
+	Booked *booking `json:"booked,omitempty"`
 }
 
 func hashKey(h [16]byte) string { return base64.RawURLEncoding.EncodeToString(h[:]) }
@@ -98,6 +100,10 @@ func (m *sentMessage) take(t *tenant, in, status []byte) {
 	}
 }
 
+func (m *sentMessage) putStatus(t *tenant, now time.Time) store.Put {
+	return store.Put{Key: statusKey(t.ID, m.hash), Value: mustJSON(m.status), Expires: now.Add(t.b.o.IntentRetention)}
+}
+
 // status decides a status of a message of ours. Only a step forward counts. A
 // status that overtook the answer to its own send waits until the lane has
 // written that answer down; if the lane is waiting for just this news, it is
@@ -130,7 +136,11 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 			u.note("a second message of the same intent: it was sent twice")
 		}
 	}
+	booked := t.priced(u)
 	if !m.status.Value.Advances(st.Value) {
+		if booked {
+			u.s.Put = append(u.s.Put, m.putStatus(t, u.step.Time))
+		}
 		u.note("no step forward from " + string(m.status.Value) + ": dropped")
 		u.tell = nil
 		return false
@@ -139,10 +149,8 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		t.enter(u, consent.Entry{Source: consent.Meta, Level: consent.Marketing, State: consent.Withdrawn}, consent.Details{Evidence: stoppedAtMeta().Evidence})
 	}
 	u.reached(st)
-	expires := u.step.Time.Add(t.b.o.IntentRetention)
-	u.s.Put = append(u.s.Put, store.Put{
-		Key: statusKey(t.ID, m.hash), Value: mustJSON(delivered{Value: st.Value, At: u.e.Time}), Expires: expires,
-	})
+	m.status.Value, m.status.At = st.Value, u.e.Time
+	u.s.Put = append(u.s.Put, m.putStatus(t, u.step.Time))
 	if in := m.intent; in != nil && (st.Intent == "" || in.Conversation != u.e.Conversation) {
 		e, cs := *u.e, *st
 		cs.Intent = in.ID

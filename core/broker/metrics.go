@@ -14,6 +14,7 @@ type metrics struct {
 	told                                                     *prometheus.CounterVec   // by tenant, lane and result
 	overdue, moved                                           *prometheus.CounterVec   // by tenant
 	handOver, answer                                         *prometheus.HistogramVec // by tenant and topic
+	priced, cost                                             *prometheus.CounterVec   // by tenant and category; cost by currency, too
 }
 
 // forget drops the figures of a lane that is gone.
@@ -76,6 +77,8 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		held:         counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:         counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
 		errors:       counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
+		priced:       counter("priced_total", "Messages that WhatsApp told the pricing of.", "tenant", "category"),
+		cost:         counter("cost_total", "What they cost at list price, in the currency's unit; what failed later is not taken back here.", "tenant", "category", "currency"),
 		calls:        histogram("call_seconds", "Duration of one call of a sink.", "tenant", "lane"),
 		latency:      histogram("latency_seconds", "From accepting an event to its sink having it.", "tenant", "lane"),
 	}

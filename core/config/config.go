@@ -18,6 +18,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/escalation"
+	"github.com/wabridge/wabridge/core/rate"
 )
 
 // Config is everything that is configured. It is not changed after Load.
@@ -162,6 +163,10 @@ type Tenant struct {
 	SenderNames []string          `koanf:"sender_names"`
 	// Names are those that a script may use although nothing uses them yet.
 	Names Names `koanf:"names"`
+	// Rates are what WhatsApp charges, by date. Book is what their files say, nil when
+	// there are none.
+	Rates []RateCard `koanf:"rates"`
+	Book  *rate.Book `koanf:"-"`
 
 	Numbers []Number `koanf:"numbers"`
 	Lanes   []Lane   `koanf:"lanes"`

@@ -202,6 +202,7 @@ func (l *loader) tenants(cfg *Config, main *document, dir string) {
 		d.decode(&t)
 		d.script(&t)
 		d.escalations(&t)
+		d.rates(&t)
 		for i := range t.Lanes {
 			if t.Lanes[i].Name == "" {
 				t.Lanes[i].Name = t.Lanes[i].Connector

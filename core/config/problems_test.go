@@ -34,6 +34,14 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 			want: "wabridge.toml: log.listen: unknown key; did you mean web.listen?"},
 		{name: "key like no other", main: "[log]\nzzzzzz = \"x\"\n",
 			want: "wabridge.toml: log.zzzzzz: unknown key; known are format, level"},
+		{name: "rates", tenant: "[[rates]]\neffective_from = \"soon\"\ncard = \"tenant.toml\"\nauthentication_international = [\"XX\"]\n" +
+			"[[rates]]\neffective_from = \"2026-10-01\"\ncard = \"no.csv\"\n[[rates]]\neffective_from = \"2026-10-01\"\n",
+			want: "tenants/a/tenant.toml: rates[0].authentication_international: \"XX\" is no country: want two letters of ISO 3166\n" +
+				"tenants/a/tenant.toml: rates[0].card: tenant.toml: rates: no line is the header: want the columns market, currency\n" +
+				"tenants/a/tenant.toml: rates[0].effective_from: \"soon\" is no day: write it like \"2026-10-01\"\n" +
+				"tenants/a/tenant.toml: rates[1].card: there is no file no.csv\n" +
+				"tenants/a/tenant.toml: rates[2].card: is missing: the rate card that Meta publishes for the account's currency (CSV)\n" +
+				"tenants/a/tenant.toml: rates[2].effective_from: another card begins on 2026-10-01"},
 		{name: "unknown table", main: "[wab]\nx = 1\n",
 			want: "wabridge.toml: wab: unknown key; did you mean web?"},
 		{name: "unknown key in a list", tenant: lane + "conector = 1\n",

@@ -235,6 +235,15 @@ func (s *Server) routes() []route {
 		},
 
 		{
+			method: "GET", path: "/api/v1/costs", scope: access.ReadCosts, serve: s.costs, id: "listCosts",
+			says: "What messages cost, by day, campaign, category and market, as WhatsApp's statuses and the rate cards say.",
+			query: append(append(tenant, param{name: "from", says: "The first day, such as 2026-11-01.", needed: true},
+				param{name: "to", says: "The last day.", needed: true}, param{name: "campaign", says: "Of this campaign only."}),
+				pageParams("The next of the page before.", "500")...),
+			answers: ok(broker.CostPage{}),
+		},
+
+		{
 			method: "POST", path: "/api/v1/tokens", scope: access.Admin, serve: s.makeToken, id: "makeToken",
 			says: "Makes a token. Its secret is told here only.", body: access.Request{}, answers: map[int]any{http.StatusCreated: access.NewToken{}},
 		},
