@@ -29,7 +29,25 @@ func (s *Store) housekeep() []*request {
 		return nil
 	}
 	s.swept, s.sweepMore = now, false
+	if !s.sweepable(now) {
+		return nil // a commit for nothing would be one a minute
+	}
 	return []*request{{own: func(tx *bolt.Tx) error { return s.sweep(tx, now) }, done: make(chan error, 1)}}
+}
+
+// sweepable reports whether there is something to sweep.
+func (s *Store) sweepable(now time.Time) (found bool) {
+	err := s.db.View(func(tx *bolt.Tx) error {
+		if k, v := tx.Bucket(bucketSeen).Cursor().First(); k != nil {
+			_, at, err := decodeSeen(v)
+			found = err != nil || at <= now.Add(-s.o.SeenRetention).Unix()
+		}
+		if k, _ := tx.Bucket(bucketExpiry).Cursor().First(); k != nil {
+			found = found || bytes.Compare(k[:8], key64(uint64(now.Unix()/3600))) <= 0
+		}
+		return nil
+	})
+	return found || err != nil
 }
 
 // sweep deletes ids seen and values whose time is over.
