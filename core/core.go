@@ -521,6 +521,14 @@ type TemplateChange struct {
 	NextAt   time.Time `json:"next_at,omitzero"`
 	// Status is WhatsApp's own word, such as APPROVED or PAUSED.
 	Status string `json:"status,omitempty"`
+	// Quality is WhatsApp's own word: GREEN, YELLOW, RED or UNKNOWN.
+	Quality string `json:"quality,omitempty"`
+	// Reason is why, in WhatsApp's words: it was rejected, paused, disabled.
+	Reason string `json:"reason,omitempty"`
+	// ID is WhatsApp's own for the template, Account that of the business account
+	// (WABA) that has it.
+	ID      string `json:"id,omitempty"`
+	Account string `json:"account,omitempty"`
 }
 
 // Delivery is one event on its way to a sink.

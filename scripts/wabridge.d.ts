@@ -530,5 +530,9 @@ declare namespace wabridge {
     readonly next?: string;
     readonly next_at?: string;
     readonly status?: string;
+    readonly quality?: string;
+    readonly reason?: string;
+    readonly id?: string;
+    readonly account?: string;
   }
 }

@@ -168,7 +168,10 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	if err := whatsapp.Validate(&m); err != nil {
 		return SendReceipt{}, err
 	}
-	if why := t.templates.ended(&m); why != "" {
+	if err := t.misfit(r.Number, &m); err != nil {
+		return SendReceipt{}, err
+	}
+	if why := t.templates.ended(r.Number, &m); why != "" {
 		return SendReceipt{}, &core.Error{Code: core.CodeUndeliverable, Op: "send", Message: why, Hint: "see the template in WhatsApp Manager; send another one meanwhile"}
 	}
 	sum := sha256.Sum256([]byte(t.ID + "\x00" + r.Key))

@@ -83,6 +83,9 @@ type Tenant struct {
 	Name    string
 	Numbers []Number
 	Lanes   []Lane
+	// Accounts are the business accounts that its numbers are in, as far as their
+	// templates can be asked for.
+	Accounts []Account
 	// Region is the country (ISO 3166) of phone numbers that people write without
 	// their country's code; may be empty.
 	Region string
@@ -118,6 +121,9 @@ type Tenant struct {
 type Number struct {
 	ID   string // phone_number_id
 	Sink core.Sink
+	// Account is the id of the business account (WABA) that it is in; "" when it is
+	// not known.
+	Account string
 	// Display is the number as people write it: by it WhatsApp names it when its
 	// throughput changes.
 	Display string
@@ -255,6 +261,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	}
 	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: newPace(cfg.Limits)}
 	t.erasures.begun = make(chan struct{}, 1)
+	t.templates.init(t)
 	b.tenants[cfg.ID] = t
 	for _, n := range cfg.Numbers {
 		if b.numbers[n.ID] != nil {
@@ -303,6 +310,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.eraseLoop)
 		run(t.tallyLoop)
 		run(t.subscriptionsLoop)
+		run(t.templatesLoop)
 		for _, l := range t.lanes() {
 			run(l.run)
 		}

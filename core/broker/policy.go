@@ -95,7 +95,7 @@ func (t *tenant) refuses(u *turn, p *send, replies int) string {
 	case u.loop != "" && bot:
 		return u.loop
 	}
-	if why := t.notAllowed(u.person, m, now); why != "" {
+	if why := t.notAllowed(u.person, u.e.Number, m, now); why != "" {
 		return why
 	}
 	if !p.asked {
@@ -124,7 +124,11 @@ func (t *tenant) refusesPlain(u *turn, p *send) string {
 		return "the 24-hour window closed at " + u.conv.LastIn.Add(window).Format(time.RFC3339) + ": only a template may be sent"
 	case m.To == (core.Address{}) && !p.asked:
 		return "the contact has no address"
-	case p.asked:
+	}
+	if err := t.misfit(u.e.Number, m); err != nil {
+		return err.Error()
+	}
+	if p.asked {
 		return "" // was checked when it was accepted
 	}
 	if err := whatsapp.Validate(m); err != nil {
@@ -133,13 +137,13 @@ func (t *tenant) refusesPlain(u *turn, p *send) string {
 	return ""
 }
 
-// notAllowed says why nothing like the message may be sent to the person, or "":
+// notAllowed says why nothing like the message may be sent to the person by a number, or "":
 // suppression first, then consent by the template's current category.
-func (t *tenant) notAllowed(to *person, m *core.Message, now time.Time) string {
+func (t *tenant) notAllowed(to *person, number string, m *core.Message, now time.Time) string {
 	level, out := consent.Transactional, consent.Outgoing{}
 	if m.Type == core.TypeTemplate && m.Template != nil {
 		var category consent.Category
-		category, out.Topics = t.category(m.Template, now)
+		category, out.Topics = t.category(number, m.Template, now)
 		level = category.Level()
 		out.Marketing = level == consent.Marketing
 	}
@@ -152,7 +156,7 @@ func (t *tenant) notAllowed(to *person, m *core.Message, now time.Time) string {
 		}
 		return why
 	}
-	return t.templates.ended(m)
+	return t.templates.ended(number, m)
 }
 
 // liveFor is how long after the person's last message a conversation is alive, so
@@ -168,7 +172,7 @@ func (t *tenant) quietUntil(u *turn, p *send) time.Time {
 	}
 	begins := u.e.Kind != core.KindMessageReceived && now.Sub(u.conv.LastIn) >= liveFor
 	if m.Type == core.TypeTemplate && m.Template != nil {
-		switch category, _ := t.category(m.Template, now); category {
+		switch category, _ := t.category(u.e.Number, m.Template, now); category {
 		case consent.CategoryAuthentication: // asked for this moment
 			return time.Time{}
 		case consent.CategoryMarketing:

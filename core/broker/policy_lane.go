@@ -45,7 +45,7 @@ func (l *lane) stillAllowed(ctx context.Context, ds []store.Delivery) []store.De
 			l.t.giveBack(ctx, ds)
 			return nil
 		}
-		why := l.t.notAllowed(p, e.Message, now)
+		why := l.t.notAllowed(p, e.Number, e.Message, now)
 		if why == "" {
 			continue
 		}

@@ -185,6 +185,9 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		}
 		fallthrough
 	default:
+		if l.templateRefused(&s, d, e, r.Err, now, &step) {
+			break
+		}
 		l.giveUp(&s, d, r.Err, false, &step)
 		in.State = intentRefused
 		s.Put = append(s.Put, l.putIntent(in))

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,9 +12,10 @@ import (
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
+	"github.com/wabridge/wabridge/core/template"
 )
 
-const bucketTemplates = "templates" // <name>/<language> → core.TemplateChange
+const bucketTemplates = "templates" // [<account>/]<name>/<language> → knownTemplate
 
 // Template is a template as the tenant's settings have it.
 type Template struct {
@@ -22,23 +24,70 @@ type Template struct {
 	Category consent.Category
 	// Topics are what suppressions of a topic are about.
 	Topics []string
+	// Params are the names of the body's parameters, or how many there are; nil when
+	// the settings do not say.
+	Params any
 }
 
-// templates knows the category of a tenant's templates. What WhatsApp says comes
-// before what is configured: the category is Meta's, and Meta changes it.
+// templates knows the tenant's templates. What WhatsApp says comes before what is
+// configured: the category is Meta's, and Meta changes it.
 type templates struct {
 	mu   sync.Mutex
-	told map[string]core.TemplateChange // by name/language
+	told map[string]*knownTemplate // by templateKey; a value is never changed, but replaced
+	// accounts are the business accounts, by their numbers.
+	accounts map[string]string
+	// touched are keys that events changed since the last sync.
+	touched map[string]bool
+
+	syncs map[string]*templateSync // by account: those whose templates can be asked for
+	// released are keys of templates whose sends need not wait any more, or must be
+	// looked at again.
+	released chan string
 }
 
-// maxTemplates bounds what is remembered; an account has 6,000 at most.
-const maxTemplates = 20_000
+// knownTemplate is what WhatsApp told of a template, by events and when it was
+// asked.
+type knownTemplate struct {
+	core.TemplateChange
+	// Since is when the status became what it is.
+	Since time.Time `json:"since,omitzero"`
+	// Definition is what the template says; nil when WhatsApp was not asked.
+	Definition *template.Definition `json:"definition,omitempty"`
+	// Synced is when WhatsApp last listed it.
+	Synced  time.Time      `json:"synced,omitzero"`
+	History []TemplateStep `json:"history,omitempty"`
+}
 
-func templateKey(name, language string) string { return name + "/" + language }
+// Bounds of what is remembered; an account has 6,000 templates at most.
+const (
+	maxTemplates     = 20_000
+	maxTemplateSteps = 50 // the latest
+)
+
+func templateKey(account, name, language string) string {
+	key := name + "/" + language
+	if account != "" {
+		key = account + "/" + key
+	}
+	return key
+}
+
+// statusDeleted is what the bridge calls a template that the account has no more.
+const statusDeleted = "DELETED"
+
+func (r *templates) init(t *tenant) {
+	r.told, r.touched, r.accounts = map[string]*knownTemplate{}, map[string]bool{}, map[string]string{}
+	r.syncs, r.released = map[string]*templateSync{}, make(chan string, 64)
+	for _, n := range t.Numbers {
+		r.accounts[n.ID] = n.Account
+	}
+	for _, a := range t.Accounts {
+		r.syncs[a.ID] = newTemplateSync(t, a)
+	}
+}
 
 // restore reads what WhatsApp said before.
 func (r *templates) restore(t *tenant) error {
-	r.told = map[string]core.TemplateChange{}
 	for after := ""; ; {
 		const page = 500
 		entries, err := t.b.o.Store.Range(context.Background(), t.ID, bucketTemplates, after, page)
@@ -46,9 +95,9 @@ func (r *templates) restore(t *tenant) error {
 			return err
 		}
 		for _, e := range entries {
-			var c core.TemplateChange
+			var c knownTemplate
 			if json.Unmarshal(e.Value, &c) == nil {
-				r.told[e.Key] = c
+				r.told[e.Key] = &c
 			}
 			after = e.Key
 		}
@@ -66,27 +115,70 @@ func (t *tenant) templateChanged(u *turn) {
 		u.note("the event names no template")
 		return
 	}
-	t.templates.mu.Lock()
-	defer t.templates.mu.Unlock()
-	key := templateKey(c.Name, c.Language)
-	now, known := t.templates.told[key]
-	next := *c
-	if next.Category == "" { // a status alone
-		next.Category, next.Next, next.NextAt = now.Category, now.Next, now.NextAt
-	}
-	next.Status = or(next.Status, now.Status) // a category alone
-	if !known && len(t.templates.told) >= maxTemplates {
+	r := &t.templates
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := templateKey(c.Account, c.Name, c.Language)
+	was := r.told[key]
+	if was == nil && len(r.told) >= maxTemplates {
 		u.note("too many templates: not remembered")
 		return
 	}
-	t.templates.told[key] = next
+	if was == nil {
+		was = &knownTemplate{}
+	}
+	next := was.with(c, u.e.Time, "webhook")
+	r.told[key], r.touched[key] = next, true
 	u.s.Put = append(u.s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketTemplates, Key: key}, Value: mustJSON(next)})
-	if c.Status != "" && c.Status != now.Status {
-		u.note("WhatsApp has " + c.Name + " (" + c.Language + ") as " + strings.ToLower(c.Status))
+	if c.Status != "" && c.Status != was.Status {
+		u.note("WhatsApp has " + c.Name + " (" + c.Language + ") as " + strings.ToLower(c.Status) + forReason(c.Reason))
 	}
 	if was := t.configured(c.Name, c.Language); next.Category != "" && was != nil && string(was.Category) != next.Category {
 		u.note("WhatsApp has " + c.Name + " in the category " + next.Category + ", the settings in " + string(was.Category) + ": WhatsApp's counts")
 	}
+	u.afterwards(func(stored bool) {
+		if stored {
+			t.templateTold(key, was, next)
+		}
+	})
+}
+
+func forReason(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+// with is what is known once WhatsApp has told more.
+func (k *knownTemplate) with(c *core.TemplateChange, at time.Time, from string) *knownTemplate {
+	next := *k
+	next.TemplateChange = *c
+	if next.Category == "" { // a status alone
+		next.Category, next.Next, next.NextAt = k.Category, k.Next, k.NextAt
+	}
+	if next.Next == "" && next.Category == k.Category && at.Before(k.NextAt) { // what was announced is still to come
+		next.Next, next.NextAt = k.Next, k.NextAt
+	}
+	next.Status = cmp.Or(next.Status, k.Status) // a category alone
+	next.Quality = cmp.Or(next.Quality, k.Quality)
+	next.ID = cmp.Or(next.ID, k.ID)
+	next.Account = cmp.Or(next.Account, k.Account)
+	if c.Status == "" || c.Status == k.Status {
+		next.Reason = cmp.Or(c.Reason, k.Reason)
+	}
+	if next.Status != k.Status {
+		next.Since = at.UTC()
+	}
+	if next.Status == k.Status && next.Category == k.Category && next.Quality == k.Quality && next.Reason == k.Reason && next.Next == k.Next {
+		return &next
+	}
+	steps := append([]TemplateStep(nil), k.History...)
+	steps = append(steps, TemplateStep{
+		At: at.UTC(), From: from, Status: next.Status, Category: next.Category, Next: next.Next, NextAt: next.NextAt, Quality: next.Quality, Reason: next.Reason,
+	})
+	next.History = steps[max(0, len(steps)-maxTemplateSteps):]
+	return &next
 }
 
 func (t *tenant) configured(name, language string) *Template {
@@ -98,14 +190,14 @@ func (t *tenant) configured(name, language string) *Template {
 	return nil
 }
 
-// category is a template's current one, and the topics it is about. Of a template
-// that nobody told of, it is marketing: the strictest.
-func (t *tenant) category(tpl *core.Template, now time.Time) (consent.Category, []string) {
+// category is the current one of a template that a number sends, and the topics it
+// is about. Of a template that nobody told of, it is marketing: the strictest.
+func (t *tenant) category(number string, tpl *core.Template, now time.Time) (consent.Category, []string) {
 	category, topics := consent.CategoryMarketing, []string(nil)
 	if c := t.configured(tpl.Name, tpl.Language); c != nil {
 		category, topics = c.Category, c.Topics
 	}
-	told := t.templates.of(tpl)
+	told := t.templates.of(number, tpl)
 	if told.Category != "" {
 		category = consent.ParseCategory(told.Category)
 	}
@@ -115,52 +207,103 @@ func (t *tenant) category(tpl *core.Template, now time.Time) (consent.Category, 
 	return category, topics
 }
 
-// of is what WhatsApp told of a template.
-func (r *templates) of(tpl *core.Template) core.TemplateChange {
+var nothingTold knownTemplate
+
+// of is what WhatsApp told of a template of the account that a number is in.
+func (r *templates) of(number string, tpl *core.Template) *knownTemplate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.told[templateKey(tpl.Name, tpl.Language)]
+	if account := r.accounts[number]; account != "" {
+		if k := r.told[templateKey(account, tpl.Name, tpl.Language)]; k != nil {
+			return k
+		}
+	}
+	if k := r.told[templateKey("", tpl.Name, tpl.Language)]; k != nil { // nobody said of which account
+		return k
+	}
+	return &nothingTold
+}
+
+// definition returns what WhatsApp has as the template that a number sends, nil
+// when it is not known. It must not be changed.
+func (t *tenant) definition(number string, tpl *core.Template) *template.Definition {
+	return t.templates.of(number, tpl).Definition
+}
+
+// misfit says why WhatsApp would refuse the message for its template's parameters,
+// or nil; so far as it is known what the template asks for.
+func (t *tenant) misfit(number string, m *core.Message) error {
+	if m.Type != core.TypeTemplate || m.Template == nil {
+		return nil
+	}
+	if d := t.definition(number, m.Template); d != nil {
+		return d.Check(m.Template.Components)
+	}
+	return nil
 }
 
 // ended says why WhatsApp sends nothing with a template any more, or "". What it
 // has not told of is its business.
-func (r *templates) ended(m *core.Message) string {
+func (r *templates) ended(number string, m *core.Message) string {
 	if m.Type != core.TypeTemplate || m.Template == nil {
 		return ""
 	}
-	switch status := r.of(m.Template).Status; status {
-	case "REJECTED", "DISABLED", "DELETED":
-		return fmt.Sprintf("WhatsApp has the template %s (%s) as %s: it sends nothing with it", m.Template.Name, m.Template.Language, strings.ToLower(status))
+	return r.of(number, m.Template).ended(m)
+}
+
+func (k *knownTemplate) ended(m *core.Message) string {
+	switch k.Status {
+	case "REJECTED", "DISABLED", statusDeleted, "PENDING_DELETION", "ARCHIVED":
+		return fmt.Sprintf("WhatsApp has the template %s (%s) as %s%s: it sends nothing with it", m.Template.Name, m.Template.Language, strings.ToLower(k.Status), forReason(k.Reason))
 	}
 	return ""
 }
 
-// A template that WhatsApp pauses, for some hours, holds its sends. They are looked
-// at again after a quarter of the time that they have waited.
+// A template that WhatsApp pauses, for some hours, or looks at, for a day, holds its
+// sends. They are looked at again after a quarter of the time that they have waited.
 const (
 	leastHold = time.Minute
 	mostHold  = time.Hour
 )
 
-// holds says until when a send is put off because its template is paused, or, once
-// it has waited for as long as a dead letter would, why it is refused.
+// onHold says in which state a template is that may be sent again, "" when it may
+// be now.
+func (k *knownTemplate) onHold() string {
+	switch k.Status {
+	case "PAUSED":
+		return "WhatsApp has paused"
+	case "PENDING", "IN_APPEAL":
+		return "WhatsApp has not yet approved"
+	case "LIMIT_EXCEEDED", "LOCKED":
+		return "WhatsApp has locked"
+	}
+	return ""
+}
+
+// holds says until when a send is put off because its template may not be sent now,
+// or, once it has waited for as long as a dead letter would, why it is refused.
 func (t *tenant) holds(u *turn, m *core.Message) (until time.Time, why string) {
-	if m.Type != core.TypeTemplate || m.Template == nil || t.templates.of(m.Template).Status != "PAUSED" {
+	if m.Type != core.TypeTemplate || m.Template == nil {
+		return time.Time{}, ""
+	}
+	k := t.templates.of(u.e.Number, m.Template)
+	state := k.onHold()
+	if state == "" {
 		return time.Time{}, ""
 	}
 	now, since := u.step.Time, u.step.Time
 	if u.e.Kind == core.KindMessageSend {
 		since = u.e.Time
 	}
-	paused := fmt.Sprintf("WhatsApp has paused the template %s (%s)", m.Template.Name, m.Template.Language)
+	held := fmt.Sprintf("%s the template %s (%s)%s", state, m.Template.Name, m.Template.Language, forReason(k.Reason))
 	deadline := since.Add(t.DeadAfter)
 	if !now.Before(deadline) {
-		return time.Time{}, fmt.Sprintf("%s, and had not enabled it again after %s (dead_letter_deadline)", paused, t.DeadAfter)
+		return time.Time{}, fmt.Sprintf("%s, and had not enabled it again after %s (dead_letter_deadline)", held, t.DeadAfter)
 	}
 	until = now.Add(min(max(now.Sub(since)/4, leastHold), mostHold))
 	if until.After(deadline) {
 		until = deadline
 	}
-	u.note(paused + ": put off until " + until.UTC().Format(time.RFC3339))
+	u.note(held + ": put off until " + until.UTC().Format(time.RFC3339))
 	return until, ""
 }

@@ -131,3 +131,94 @@ func TestTemplate_EndedWhileItsSendsWaited(t *testing.T) {
 		b.wantNotes(id, "refused while it waited to be sent: WhatsApp has the template info (en) as disabled")
 	})
 }
+
+func TestTemplate_SendsThatWaitGoAtOnceWhenItMayBeSent(t *testing.T) {
+	for _, state := range []string{"PAUSED", "PENDING", "IN_APPEAL", "LIMIT_EXCEEDED", "LOCKED"} {
+		run(t, func(b *bridge) {
+			b.withPolicy(Policy{})
+			b.start()
+			b.template("wh-1", core.TemplateChange{Name: "info", Status: state})
+			b.order("k1", ana, "template info")
+			settled(3 * time.Hour)
+			b.wantSaid()
+			b.template("wh-2", core.TemplateChange{Name: "info", Status: "APPROVED"})
+			b.wantSaid("info")
+			if n := b.tenants["acme"].waiting.Load(); n != 0 {
+				t.Errorf("%s: %d wait still", state, n)
+			}
+		})
+	}
+}
+
+// What waits is decided by the category that WhatsApp has now.
+func TestTemplate_AnotherCategoryDecidesAnewAboutWhatWaits(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{})
+		b.start()
+		b.template("wh-1", core.TemplateChange{Name: "info", Status: "PENDING", Category: "utility"})
+		held := b.order("k1", ana, "template info")
+		settled(time.Second)
+		b.template("wh-2", core.TemplateChange{Name: "info", Category: "marketing"})
+		b.wantNotes(held, "refused: the template info is marketing")
+		b.template("wh-3", core.TemplateChange{Name: "info", Status: "APPROVED"})
+		settled(25 * time.Hour)
+		b.wantSaid()
+	})
+}
+
+func TestTemplate_AnswerThatItIsPausedPutsTheSendOff(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{})
+		ok, refusals := b.wa.do, 0
+		b.wa.do = func(d core.Delivery) core.Result {
+			if refusals++; refusals <= 3 {
+				return core.Result{Err: &core.Error{Code: core.CodeUndeliverable, Message: "paused, or paced", Vendor: "132015/7", Scope: core.ScopeEvent}}
+			}
+			return ok(d)
+		}
+		b.start()
+		id := b.order("k1", ana, "template info")
+		settled(time.Minute - time.Second)
+		if n := len(b.wa.taken()); n != 1 {
+			t.Fatalf("%d attempts within a minute", n)
+		}
+		b.wantNotes(id, "WhatsApp does not send with the template now: put off until ")
+		settled(time.Hour)
+		if n := len(b.wa.taken()); n != 4 {
+			t.Errorf("%d attempts, want three refused and one taken", n)
+		}
+		if dead := b.dead(); len(dead) != 0 {
+			t.Errorf("dead: %+v", dead)
+		}
+	})
+}
+
+func TestTemplate_HistoryIsWhatWasToldAndBounded(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.start()
+		b.template("wh-0", core.TemplateChange{Name: "info", Status: "PENDING", Category: "utility"})
+		b.template("wh-1", core.TemplateChange{Name: "info", Status: "REJECTED", Reason: "SCAM: say who writes"})
+		for i := range maxTemplateSteps {
+			b.template(fmt.Sprintf("wh-2-%d", i), core.TemplateChange{Name: "info", Status: []string{"APPROVED", "PAUSED"}[i%2]})
+			b.template(fmt.Sprintf("wh-3-%d", i), core.TemplateChange{Name: "info", Status: []string{"APPROVED", "PAUSED"}[i%2]}) // nothing new
+			if i == 0 {
+				b.stop()
+				b.start()
+				all, err := b.Template(context.Background(), "acme", "info", "en")
+				if err != nil || len(all) != 1 || len(all[0].History) != 3 {
+					t.Fatalf("%+v, %v", all, err)
+				}
+				if h := all[0].History; h[0].Status != "PENDING" || h[1].Reason != "SCAM: say who writes" || h[2].Status != "APPROVED" || h[2].Reason != "" || h[2].Category != "utility" {
+					t.Errorf("history %+v", h)
+				}
+			}
+		}
+		all, _ := b.Template(context.Background(), "acme", "info", "")
+		if h := all[0].History; len(h) != maxTemplateSteps || h[len(h)-1].Status != "PAUSED" || all[0].Sends != "held" {
+			t.Errorf("%d steps, the last %+v, sends %s", len(h), h[len(h)-1], all[0].Sends)
+		}
+		if _, err := b.Template(context.Background(), "acme", "nobody", ""); !strings.Contains(fmt.Sprint(err), "no template") {
+			t.Errorf("unknown: %v", err)
+		}
+	})
+}

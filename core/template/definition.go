@@ -215,3 +215,14 @@ func essence(components []Component) []byte {
 	}
 	return raw
 }
+
+// Told is a template as WhatsApp tells of it.
+type Told struct {
+	Definition
+	// Status is WhatsApp's own word, such as APPROVED, PENDING, REJECTED or PAUSED;
+	// Quality is GREEN, YELLOW, RED or UNKNOWN.
+	Status  string `json:"status,omitempty"`
+	Quality string `json:"quality,omitempty"`
+	// Reason is why it was rejected.
+	Reason string `json:"reason,omitempty"`
+}

@@ -17,6 +17,8 @@ const (
 	fieldEchoes           = "smb_message_echoes"
 	fieldTemplateCategory = "template_category_update"
 	fieldTemplateStatus   = "message_template_status_update"
+	fieldTemplateQuality  = "message_template_quality_update"
+	fieldTemplateContent  = "message_template_components_update"
 	fieldQuality          = "phone_number_quality_update"
 	fieldCapability       = "business_capability_update"
 )
@@ -31,8 +33,8 @@ func (o *origin) parseOther(field string, value []byte, fields map[string]json.R
 		return o.each(fields, "message_echoes", o.echo)
 	case fieldTemplateCategory:
 		return o.templateCategory(value)
-	case fieldTemplateStatus:
-		return o.templateStatus(value)
+	case fieldTemplateStatus, fieldTemplateQuality, fieldTemplateContent:
+		return o.templateStatus(field, value)
 	case fieldQuality, fieldCapability:
 		return o.limits(field, value)
 	}
@@ -130,43 +132,85 @@ func (o *origin) echo(raw []byte) (core.Event, bool) {
 // https://developers.facebook.com/docs/whatsapp/business-management-api/webhooks/reference/template_category_update
 func (o *origin) templateCategory(value []byte) ([]Update, bool) {
 	var v struct {
-		Name     string   `json:"message_template_name"`
-		Language string   `json:"message_template_language"`
-		New      string   `json:"new_category"`
-		Correct  string   `json:"correct_category"`
-		At       flexTime `json:"category_update_timestamp"`
+		templateNames
+		New     string   `json:"new_category"`
+		Correct string   `json:"correct_category"`
+		At      flexTime `json:"category_update_timestamp"`
 	}
 	if json.Unmarshal(value, &v) != nil || v.Name == "" || v.New == "" {
 		return nil, false
 	}
-	c := &core.TemplateChange{Name: v.Name, Language: v.Language, Category: strings.ToLower(v.New)}
+	c := v.change()
+	c.Category = strings.ToLower(v.New)
 	if v.Correct != "" && !v.At.IsZero() {
 		c.Next, c.NextAt = strings.ToLower(v.Correct), v.At.Time
 	}
 	return o.template(fieldTemplateCategory, value, c), true
 }
 
-// templateStatus reads a template's status, and its category where Meta says it.
+// templateNames is how all of these updates name the template.
+type templateNames struct {
+	Name     string `json:"message_template_name"`
+	Language string `json:"message_template_language"`
+	ID       flexID `json:"message_template_id"`
+}
+
+func (n *templateNames) change() *core.TemplateChange {
+	return &core.TemplateChange{Name: n.Name, Language: n.Language, ID: string(n.ID)}
+}
+
+// templateStatus reads a template's status, and its category where Meta says it;
+// or its quality; or that its content is another, of which no more is taken over
+// than that it is.
 // https://developers.facebook.com/docs/whatsapp/business-management-api/webhooks/reference/message_template_status_update
-func (o *origin) templateStatus(value []byte) ([]Update, bool) {
+func (o *origin) templateStatus(field string, value []byte) ([]Update, bool) {
 	var v struct {
-		Event    string `json:"event"`
-		Name     string `json:"message_template_name"`
-		Language string `json:"message_template_language"`
-		Category string `json:"message_template_category"`
+		templateNames
+		Event     string `json:"event"`
+		Category  string `json:"message_template_category"`
+		Quality   string `json:"new_quality_score"`
+		Reason    string `json:"reason"`
+		Rejection struct {
+			Reason         string `json:"reason"`
+			Recommendation string `json:"recommendation"`
+		} `json:"rejection_info"`
+		Other struct {
+			Title       string `json:"title"`
+			Description string `json:"description"`
+		} `json:"other_info"`
 	}
-	// The quality update's sample carries this field's name: it has no event.
-	if json.Unmarshal(value, &v) != nil || v.Name == "" || v.Event == "" {
+	if json.Unmarshal(value, &v) != nil || v.Name == "" {
 		return nil, false
 	}
-	return o.template(fieldTemplateStatus, value, &core.TemplateChange{
-		Name: v.Name, Language: v.Language, Category: strings.ToLower(v.Category), Status: v.Event,
-	}), true
+	c := v.change()
+	switch {
+	case v.Event != "":
+		c.Status, c.Category = v.Event, strings.ToLower(v.Category)
+		if v.Reason == "NONE" {
+			v.Reason = ""
+		}
+		c.Reason = joined(cmp.Or(v.Rejection.Reason, v.Reason, v.Other.Title), cmp.Or(v.Rejection.Recommendation, v.Other.Description))
+	case v.Quality != "": // the quality update's sample carries the status update's name
+		c.Quality = v.Quality
+	case field != fieldTemplateContent:
+		return nil, false
+	}
+	return o.template(field, value, c), true
+}
+
+// joined is two parts of a reason, as far as there are, on one line.
+func joined(what, more string) string {
+	what, more = clean(what), clean(more)
+	if what == "" || more == "" {
+		return what + more
+	}
+	return what + ": " + more
 }
 
 func (o *origin) template(field string, value []byte, c *core.TemplateChange) []Update {
 	var t flexTime
 	_ = t.UnmarshalJSON(o.entry.Time)
+	c.Account = o.waba()
 	return []Update{o.update(core.Event{
 		ID: hashID(o.waba(), field, value, o.entry.Time), Kind: core.KindTemplateChanged, Time: t.Time,
 		TemplateChange: c, Raw: bytes.Clone(value),
