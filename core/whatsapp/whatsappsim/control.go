@@ -63,6 +63,17 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, path string) {
 		if d, err = time.ParseDuration(r.URL.Query().Get("d")); err == nil {
 			answer = map[string]string{"latency": s.setLatency(max(d, 0)).String()}
 		}
+	case "GET clock":
+		answer = s.clockNow()
+	case "POST clock":
+		answer, err = s.controlClock(body)
+	case "GET numbers":
+		answer = s.Lines()
+	case "POST numbers":
+		var change LineChange
+		if err = strictly(body, &change); err == nil {
+			answer, err = s.ChangeLine(change)
+		}
 	case "GET messages":
 		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
 		if limit <= 0 {

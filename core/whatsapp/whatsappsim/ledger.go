@@ -73,12 +73,13 @@ func (l *Ledger) Twice() map[string][]string {
 
 // Stats count what a Sim did.
 type Stats struct {
-	Sends    int            `json:"sends"`   // accepted
-	Updates  int            `json:"updates"` // customers' messages and statuses
-	Acked    int            `json:"acked"`   // of these
-	Posts    int            `json:"posts"`   // webhooks sent
-	Refused  int            `json:"refused"` // webhooks not answered with 200
-	Pending  int            `json:"pending"` // webhooks and statuses to come
+	Sends    int            `json:"sends"`              // accepted
+	Updates  int            `json:"updates"`            // customers' messages and statuses
+	Acked    int            `json:"acked"`              // of these
+	Posts    int            `json:"posts"`              // webhooks sent
+	Refused  int            `json:"refused"`            // webhooks not answered with 200
+	GivenUp  int            `json:"given_up,omitempty"` // webhooks that are not repeated any more
+	Pending  int            `json:"pending"`            // webhooks and statuses to come
 	Read     int            `json:"read"`
 	Errors   map[int]int    `json:"errors"` // sends refused, by code
 	Faults   map[string]int `json:"faults"` // injected, by what they do
@@ -176,6 +177,13 @@ func (l *ledger) answered(places []int, ok bool, at time.Time) {
 			l.stats.Acked++
 		}
 	}
+}
+
+// gaveUp notes that a webhook is not repeated any more.
+func (l *ledger) gaveUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.GivenUp++
 }
 
 func (l *ledger) read(id string) {

@@ -47,7 +47,8 @@ func (s *Sim) unruly() Webhooks {
 type post struct {
 	body    []byte
 	places  []int
-	attempt int
+	first   time.Time // when it was first made
+	attempt int       // how often it was made since
 }
 
 // step is one status on its way.
@@ -200,9 +201,12 @@ func (s *Sim) schedule(ctx context.Context) {
 		var steps []*step
 		var wait time.Duration
 		o.mu.Lock()
-		now := time.Now()
 		for len(o.later) > 0 {
-			if wait = o.later[0].due.Sub(now); wait > 0 {
+			var comes bool
+			if wait, comes = s.clock.until(o.later[0].due); wait > 0 {
+				if !comes {
+					wait = time.Hour // or until the clock is moved on
+				}
 				break
 			}
 			it := heap.Pop(&o.later).(item)
@@ -265,7 +269,7 @@ func (s *Sim) deliver(updates []update, extra int) {
 		return
 	}
 	w := s.unruly()
-	p := post{body: s.encode(updates), places: make([]int, len(updates))}
+	p := post{body: s.encode(updates), first: s.clock.now(), places: make([]int, len(updates))}
 	for i := range updates {
 		p.places[i] = updates[i].place
 	}
@@ -279,7 +283,7 @@ func (s *Sim) deliver(updates []update, extra int) {
 	for range times {
 		twin := p
 		if s.chance(w.Reorder) {
-			s.out.put(1, item{due: time.Now().Add(s.holdBack(w.HoldBack)), post: &twin})
+			s.out.put(1, item{due: s.clock.now().Add(s.holdBack(w.HoldBack)), post: &twin})
 		} else {
 			s.out.send(1, &twin)
 		}
@@ -303,19 +307,21 @@ func (s *Sim) work(ctx context.Context) {
 		if !ok {
 			return
 		}
-		s.ledger.posted(p.places, time.Now())
+		s.ledger.posted(p.places, s.clock.now())
 		err := s.post(ctx, p.body)
-		s.ledger.answered(p.places, err == nil, time.Now())
+		s.ledger.answered(p.places, err == nil, s.clock.now())
 		if err == nil {
 			s.out.done()
 			continue
 		}
-		wait := s.o.RetryMin << min(p.attempt, 20)
-		if wait <= 0 || wait > s.o.RetryMax {
-			wait = s.o.RetryMax
+		due, again := s.repeat(p, s.clock.now())
+		if !again {
+			s.ledger.gaveUp()
+			s.out.done()
+			continue
 		}
 		p.attempt++
-		s.out.put(0, item{due: time.Now().Add(wait), post: p})
+		s.out.put(0, item{due: due, post: p})
 	}
 }
 

@@ -71,9 +71,9 @@ func (p *people) wrote(number string, who person, also string, at time.Time) {
 }
 
 // windowOpen reports whether somebody wrote to a number in the last 24 hours.
-func (p *people) windowOpen(number string, who person) bool {
+func (p *people) windowOpen(number string, who person, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, ok := p.written[number+":"+who.BSUID]
-	return ok && time.Since(at) < 24*time.Hour
+	return ok && now.Sub(at) < 24*time.Hour
 }

@@ -105,7 +105,7 @@ func (s *Sim) receive(messages []Inbound, size, extra int) []string {
 // Notify sends any other webhook: a field with its value, as JSON.
 func (s *Sim) Notify(number, field string, value json.RawMessage) {
 	n := s.number(number)
-	place := s.ledger.came(Update{ID: fmt.Sprintf("%s/%d", field, s.ids.Add(1)), At: time.Now()})
+	place := s.ledger.came(Update{ID: fmt.Sprintf("%s/%d", field, s.ids.Add(1)), At: s.clock.now()})
 	s.deliver([]update{{place: place, number: n, field: field, value: value}}, 0)
 }
 
@@ -126,7 +126,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	n := s.number(in.Number)
 	now := in.Time
 	if now.IsZero() {
-		now = time.Now()
+		now = s.clock.now()
 	}
 	who := person{WaID: digitsOf(in.From), BSUID: in.BSUID, ParentBSUID: in.ParentBSUID, Name: in.Name, Username: in.Username}
 	if who.BSUID == "" {
@@ -160,7 +160,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	for k, v := range in.Extra {
 		m[k] = v
 	}
-	place := s.ledger.came(Update{ID: id, From: cmp.Or(who.WaID, who.BSUID), At: time.Now()})
+	place := s.ledger.came(Update{ID: id, From: cmp.Or(who.WaID, who.BSUID), At: s.clock.now()})
 	u := update{place: place, number: n, message: marshal(m), who: who.contact(true)}
 	if typ == "system" {
 		u.who = nil

@@ -69,7 +69,11 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request, n *Number) {
 	if f != nil && s.misbehave(w, r, f, m) {
 		return
 	}
-	if s.o.EnforceWindow && m.Type != "template" && !s.people.windowOpen(n.ID, m.person) {
+	if refusal := s.cannotSend(n, m.Type == "template"); refusal != nil {
+		s.refused(w, refusal)
+		return
+	}
+	if s.o.EnforceWindow && m.Type != "template" && !s.people.windowOpen(n.ID, m.person, s.clock.now()) {
 		s.refused(w, errorOf(131047, ""))
 		return
 	}
@@ -138,7 +142,7 @@ func (m *message) to() string { return m.To }
 
 // judge finds a body good, or says why not.
 func (s *Sim) judge(n *Number, b *sendBody) (*message, *graphError) {
-	m := &message{Send: Send{Number: n.ID, Type: b.Type, Opaque: b.Opaque, At: time.Now()}, category: "service"}
+	m := &message{Send: Send{Number: n.ID, Type: b.Type, Opaque: b.Opaque, At: s.clock.now()}, category: "service"}
 	if b.Type == "" {
 		m.Type = "text"
 	}

@@ -63,6 +63,11 @@ type Options struct {
 	// Latency returns how long the next send takes, at least; nil takes none. It is
 	// called concurrently.
 	Latency func() time.Duration
+	// Start is the sim's time to begin with; zero is now. See [Sim.Advance].
+	Start time.Time
+	// Redelivery is for how long a webhook that is not answered with 200 is repeated;
+	// zero is without end.
+	Redelivery Redelivery
 	// Seed is for chance.
 	Seed uint64
 }
@@ -73,6 +78,8 @@ type Number struct {
 	DisplayNumber string // digits, beginning with the country code
 	WABA          string // id of the business account
 	CountryCode   string // what Meta puts before numbers without a +; "" is 1
+	// New says that it was added to the account, and neither verified nor registered.
+	New bool
 }
 
 // Template is an approved template.
@@ -92,7 +99,9 @@ type Sim struct {
 	ids     atomic.Uint64
 	epoch   [8]byte // makes ids unlike those of a Sim made before
 
+	clock  clock
 	people people
+	lines  lines
 	faults faults
 	ledger ledger
 	media  mediaStore
@@ -141,7 +150,9 @@ func New(o Options) *Sim {
 	seed := binary.BigEndian.AppendUint64(nil, o.Seed)
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(seed, uint64(time.Now().UnixNano())))
 	copy(s.epoch[:], sum[:])
+	s.clock.init(o.Start, func() { wake(s.out.due) })
 	s.people.init()
+	s.lines.init(o.Numbers)
 	s.faults.init(o.Seed)
 	s.ledger.init()
 	s.media.init()
@@ -189,7 +200,10 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 // ServeHTTP implements [http.Handler]. Beside Meta's paths
 //
 //	POST   /{version}/{phone_number_id}/messages
-//	GET    /{version}/{phone_number_id}
+//	GET    /{version}/{phone_number_id}, and POST of its two-step PIN
+//	POST   /{version}/{phone_number_id}/request_code, verify_code, register, deregister
+//	GET    /{version}/{phone_number_id}/whatsapp_business_profile, and POST
+//	GET    /{version}/{account_id}/phone_numbers
 //	POST   /{version}/{phone_number_id}/media
 //	GET    /{version}/{media_id}, and DELETE
 //
@@ -201,6 +215,8 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	GET    /_sim/webhooks   the [Webhooks] in force; POST replaces them
 //	POST   /_sim/latency?d=150ms  how long sends take, beside Options.Latency
 //	GET    /_sim/messages   what customers got, newest first; ?to=, ?limit=
+//	GET    /_sim/clock      the [Clock]; POST {"advance": "25h", "stop": true} moves it
+//	GET    /_sim/numbers    the numbers as [Line]s; POST a [LineChange] to change one
 //	GET    /_sim/ledger     the [Ledger]
 //	GET    /_sim/stats      the [Stats]
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -228,8 +244,9 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.messages(w, r, n)
 	case n != nil && edge == "media" && r.Method == http.MethodPost:
 		s.upload(w, r)
-	case n != nil && edge == "" && r.Method == http.MethodGet:
-		s.profile(w, r, n)
+	case n != nil && s.manage(w, r, n, edge):
+	case s.hasAccount(id) && edge == "phone_numbers" && r.Method == http.MethodGet:
+		s.listNumbers(w, r, id)
 	case edge == "" && s.media.has(id):
 		s.serveMedia(w, r, id)
 	default:
@@ -250,29 +267,6 @@ func (s *Sim) authorize(r *http.Request) *graphError {
 		return &graphError{status: http.StatusUnauthorized, code: 190, message: "Invalid OAuth access token - Cannot parse access token"}
 	}
 	return nil
-}
-
-// profile answers GET /{phone_number_id}.
-func (s *Sim) profile(w http.ResponseWriter, r *http.Request, n *Number) {
-	all := map[string]any{
-		"display_phone_number": "+" + n.DisplayNumber, "verified_name": "Simulated Business", "quality_rating": "GREEN",
-		"status": "CONNECTED", "platform_type": "CLOUD_API", "throughput": map[string]string{"level": "STANDARD"},
-		"code_verification_status": "VERIFIED",
-	}
-	answer := map[string]any{"id": n.ID}
-	fields := r.URL.Query().Get("fields")
-	if fields == "" {
-		fields = "verified_name,display_phone_number,quality_rating"
-	}
-	for f := range strings.SplitSeq(fields, ",") {
-		v, ok := all[strings.TrimSpace(f)]
-		if !ok {
-			s.refused(w, invalid("Tried accessing nonexisting field (%s)", f))
-			return
-		}
-		answer[f] = v
-	}
-	reply(w, http.StatusOK, answer)
 }
 
 // readBody reads a request's body.

@@ -3,7 +3,6 @@ package whatsappsim
 import (
 	"encoding/json"
 	"strconv"
-	"time"
 	"unicode/utf8"
 )
 
@@ -74,7 +73,7 @@ func (s *Sim) encode(updates []update) []byte {
 			body.Entry = append(body.Entry, entry{ID: u.number.WABA})
 		}
 		if u.field != "" {
-			body.Entry[i].Time = time.Now().Unix()
+			body.Entry[i].Time = s.clock.now().Unix()
 			body.Entry[i].Changes = append(body.Entry[i].Changes, change{Value: u.value, Field: u.field})
 			continue
 		}
@@ -125,7 +124,7 @@ func (s *Sim) scheduleStatuses(m *message) {
 		steps = []string{statusSent}
 	}
 	w := s.unruly()
-	due := time.Now()
+	due := s.clock.now()
 	list := make([]item, 0, len(steps))
 	for _, status := range steps {
 		due = due.Add(s.o.StatusDelay)
@@ -173,7 +172,7 @@ type (
 // statusUpdate makes the update of a status.
 func (s *Sim) statusUpdate(st *step) update {
 	m := st.m
-	now := time.Now()
+	now := s.clock.now()
 	out := status{ID: m.ID, Status: st.status, Timestamp: strconv.FormatInt(now.Unix(), 10), Opaque: m.Opaque}
 	u := update{number: s.numbers[m.Number]}
 	out.RecipientID = m.person.WaID
