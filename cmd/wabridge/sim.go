@@ -41,6 +41,7 @@ func simCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "access-token", Usage: "a token that may send; any when not given"},
 					&cli.StringSliceFlag{Name: "number", Usage: "the `ID` of a phone number; may be repeated"},
 					&cli.DurationFlag{Name: "status-delay", Value: time.Second, Usage: "the time from accepted to sent, delivered, read"},
+					&cli.DurationFlag{Name: "review-delay", Usage: "how long new templates are under `REVIEW`; negative is until /_sim/templates is told"},
 					&cli.BoolFlag{Name: "window", Value: true, Usage: "refuse free text to who has not written here in 24 hours; --window=false takes it"},
 				),
 			},
@@ -77,7 +78,7 @@ func simCommand() *cli.Command {
 func simWhatsApp(c *cli.Context) error {
 	o := whatsappsim.Options{
 		WebhookURL: c.String("webhook"), AppSecret: c.String("app-secret"), AccessTokens: c.StringSlice("access-token"),
-		StatusDelay: c.Duration("status-delay"), EnforceWindow: c.Bool("window"),
+		StatusDelay: c.Duration("status-delay"), EnforceWindow: c.Bool("window"), ReviewDelay: c.Duration("review-delay"),
 	}
 	for i, id := range c.StringSlice("number") {
 		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555010%04d", i+1), WABA: "200000000000000"})
@@ -89,6 +90,7 @@ func simWhatsApp(c *cli.Context) error {
 	return runSim(c, sim, sim.Run, []string{
 		`curl %[1]s/_sim/receive -d '{"from":"+15550100123","name":"Ann","text":"Hello"}'   # a customer writes`,
 		`curl %[1]s/_sim/messages                                  # what customers got`,
+		`curl %[1]s/_sim/templates -d '{"name":"hello_world","quality":"RED"}'   # a template is paused`,
 		`curl %[1]s/_sim/fail -d '{"do":"error","code":131000}'    # sends fail; -X DELETE ends it`,
 	})
 }

@@ -95,6 +95,12 @@ func ruleOf(g GraphError) (rule, bool) {
 	if g.Code == 100 && g.Subcode == 33 {
 		g.Code = 33
 	}
+	// What is wrong with a template is the subcode of an invalid parameter.
+	if g.Code == 100 && g.Subcode >= 2_000_000 {
+		if r, known := ruleOf(GraphError{Code: g.Subcode}); known {
+			return r, true
+		}
+	}
 	i, found := slices.BinarySearchFunc(rules, g.Code, func(r rule, code int) int {
 		switch {
 		case code < r.from:

@@ -82,6 +82,10 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, path string) {
 		answer = s.ledger.latest(r.URL.Query().Get("to"), limit)
 	case "GET ledger":
 		answer = s.Ledger()
+	case "GET templates":
+		answer = s.controlTemplates()
+	case "POST templates":
+		answer, err = s.controlChangeTemplate(body)
 	case "GET stats":
 		answer = s.Stats()
 	default:

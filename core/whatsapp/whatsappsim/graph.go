@@ -14,6 +14,8 @@ type graphError struct {
 	subcode int
 	message string
 	details string
+	title   string // error_user_title
+	user    string // error_user_msg
 }
 
 // known are the refusals that a send can meet, by code: HTTP status, title and
@@ -137,9 +139,11 @@ func refuse(w http.ResponseWriter, e *graphError) {
 		Type    string `json:"type"`
 		Code    int    `json:"code"`
 		Subcode int    `json:"error_subcode,omitempty"`
+		Title   string `json:"error_user_title,omitempty"`
+		User    string `json:"error_user_msg,omitempty"`
 		Data    *data  `json:"error_data,omitempty"`
 		Trace   string `json:"fbtrace_id"`
-	}{Message: e.message, Type: "OAuthException", Code: e.code, Subcode: e.subcode, Trace: "AsimulatedTraceIdXXXXXX"}
+	}{Message: e.message, Type: "OAuthException", Code: e.code, Subcode: e.subcode, Title: e.title, User: e.user, Trace: "AsimulatedTraceIdXXXXXX"}
 	if e.code >= 100 && e.code != 104 && e.code != 190 && e.code != 2500 && e.subcode == 0 {
 		body.Message = fmt.Sprintf("(#%d) %s", e.code, e.message)
 	}

@@ -57,12 +57,13 @@ type step struct {
 	status string
 }
 
-// item is something due: a step, or a post.
+// item is something due: a step, a post, or something else that happens.
 type item struct {
 	due  time.Time
 	seq  uint64
 	step *step
 	post *post
+	do   func()
 }
 
 type items []item //nolint:recvcheck // as heap.Interface asks: only Push and Pop change the length
@@ -199,6 +200,7 @@ func (s *Sim) schedule(ctx context.Context) {
 	o := &s.out
 	for {
 		var steps []*step
+		var dos []func()
 		var wait time.Duration
 		o.mu.Lock()
 		for len(o.later) > 0 {
@@ -210,17 +212,25 @@ func (s *Sim) schedule(ctx context.Context) {
 				break
 			}
 			it := heap.Pop(&o.later).(item)
-			if it.post != nil {
+			switch {
+			case it.post != nil:
 				o.ready = append(o.ready, it.post)
 				wake(o.work)
-			} else {
+			case it.do != nil:
+				dos = append(dos, it.do)
+			default:
 				steps = append(steps, it.step)
 			}
 		}
 		empty := len(o.later) == 0
 		o.mu.Unlock()
+		for _, do := range dos {
+			do()
+		}
 		if len(steps) > 0 {
 			s.tell(steps)
+		}
+		if len(steps)+len(dos) > 0 {
 			continue
 		}
 		if empty {

@@ -39,6 +39,15 @@ type Options struct {
 	Numbers []Number
 	// Templates are those that are approved; nil is hello_world in en_US.
 	Templates []Template
+	// ReviewDelay is how long a new or edited template is under review; negative is
+	// until [Sim.ChangeTemplate] says what comes of it. Review says so otherwise; nil is
+	// DefaultReview.
+	ReviewDelay time.Duration
+	Review      func(Reviewed) Review
+	// MaxTemplates is how many an account may have; 0 is 250. ManagementPerHour is how
+	// many calls it may make about them; 0 is 5000. TemplatePage is how many a list has
+	// at most; 0 is 100.
+	MaxTemplates, ManagementPerHour, TemplatePage int
 	// WebhookURL is where webhooks go; "" sends none.
 	WebhookURL string
 	// Client carries the webhooks; nil is a transport of the sim's own.
@@ -105,7 +114,10 @@ type Sim struct {
 	faults faults
 	ledger ledger
 	media  mediaStore
-	out    outbox
+
+	templates templateStore
+
+	out outbox
 
 	mu       sync.Mutex
 	random   *rand.Rand
@@ -156,6 +168,7 @@ func New(o Options) *Sim {
 	s.faults.init(o.Seed)
 	s.ledger.init()
 	s.media.init()
+	s.initTemplates()
 	s.out.init()
 	return s
 }
@@ -206,6 +219,8 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	GET    /{version}/{account_id}/phone_numbers
 //	POST   /{version}/{phone_number_id}/media
 //	GET    /{version}/{media_id}, and DELETE
+//	GET    /{version}/{waba_id}/message_templates, POST and DELETE
+//	GET    /{version}/{template_id}, and POST; POST …/unpause
 //
 // there are these to steer it, with JSON bodies:
 //
@@ -218,6 +233,7 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	GET    /_sim/clock      the [Clock]; POST {"advance": "25h", "stop": true} moves it
 //	GET    /_sim/numbers    the numbers as [Line]s; POST a [LineChange] to change one
 //	GET    /_sim/ledger     the [Ledger]
+//	GET    /_sim/templates  the templates; POST a [TemplateChange]
 //	GET    /_sim/stats      the [Stats]
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/_sim/"); ok {
@@ -249,6 +265,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.listNumbers(w, r, id)
 	case edge == "" && s.media.has(id):
 		s.serveMedia(w, r, id)
+	case s.manageTemplates(w, r, id, edge):
 	default:
 		s.refused(w, &graphError{
 			status: http.StatusBadRequest, code: 100, subcode: 33,
