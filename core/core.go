@@ -116,6 +116,9 @@ type Event struct {
 	// silent then. By says who, if known.
 	Author string `json:"author,omitempty"`
 	By     string `json:"by,omitempty"`
+	// Class is how urgent a message is, on KindMessageSend and on the KindMessageSent
+	// that follows.
+	Class Class `json:"class,omitempty"`
 
 	// Fields are CRM properties: towards a CRM as the lane's mapping and the tenant's
 	// mapToCRM hook made them; of what a CRM tells, its own.

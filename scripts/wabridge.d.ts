@@ -296,6 +296,8 @@ declare namespace wabridge {
     /** "human" on a message of ours that a person wrote; by says who, if known. */
     readonly author?: string;
     readonly by?: string;
+    /** How urgent a message to send is. */
+    readonly class?: "reply" | "transaction" | "campaign";
     readonly fields?: Readonly<Record<string, string | number | boolean | null>>;
     /** When each of fields was changed at the CRM, where it says so. */
     readonly changed?: Readonly<Record<string, string>>;

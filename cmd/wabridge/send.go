@@ -32,6 +32,7 @@ func sendCommand() *cli.Command {
 			&cli.StringFlag{Name: "number", Usage: "the phone number `ID` to write from; not needed when the tenant has one"},
 			&cli.StringFlag{Name: "author", Usage: "`WHO` wrote it: human, so that the bot keeps silent (policy.human_for), or bot"},
 			&cli.StringFlag{Name: "by", Usage: "the `NAME` of who wrote it"},
+			&cli.StringFlag{Name: "class", Usage: "`WHAT` it is: a reply, a transaction or a campaign, which go in this order when not all can go at once"},
 			&cli.StringFlag{Name: "key", Usage: "the `KEY` that makes repeating this command harmless; random when not given"},
 			&cli.DurationFlag{Name: "wait", Usage: "wait so `LONG` for WhatsApp's answer"},
 		},
@@ -57,7 +58,7 @@ func send(c *cli.Context) error {
 	err = cl.call(c.Context, request{
 		method: http.MethodPost, path: "/api/v1/messages", key: key,
 		body: broker.SendRequest{
-			Tenant: c.String("tenant"), Number: c.String("number"), Author: c.String("author"), By: c.String("by"), Message: m,
+			Tenant: c.String("tenant"), Number: c.String("number"), Author: c.String("author"), By: c.String("by"), Class: core.Class(c.String("class")), Message: m,
 		},
 	}, &receipt)
 	if err != nil {
@@ -106,6 +107,9 @@ func messageOf(c *cli.Context) (core.Message, error) {
 	}
 	if a := c.String("author"); a != "" && a != core.AuthorHuman && a != "bot" {
 		return m, misused("--author: %q is neither human nor bot", a)
+	}
+	if class := core.Class(c.String("class")); class != "" && class.Validate() != nil {
+		return m, misused("--class: %q is neither reply, transaction nor campaign", class)
 	}
 	to, err := core.ParseAddress(c.String("to"))
 	if err != nil {

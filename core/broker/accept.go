@@ -163,6 +163,10 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	if r.Author != "" && r.Author != core.AuthorHuman && r.Author != "bot" || len(r.By) > 120 {
 		return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", `author is "human" or "bot", and by has at most 120 bytes`)
 	}
+	class, err := classAsked(r.Class, r.Author)
+	if err != nil {
+		return SendReceipt{}, err
+	}
 	m := r.Message
 	m.ID, m.Direction = "", core.Outbound
 	if err := whatsapp.Validate(&m); err != nil {
@@ -177,7 +181,7 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	sum := sha256.Sum256([]byte(t.ID + "\x00" + r.Key))
 	e := core.Event{
 		ID: "api-" + hex.EncodeToString(sum[:16]), Kind: core.KindMessageSend, Tenant: t.ID, Number: r.Number,
-		Time: time.Now().UTC(), Source: "api", Author: r.Author, By: r.By, Contact: contactAt(m.To), Message: &m,
+		Time: time.Now().UTC(), Source: "api", Author: r.Author, By: r.By, Class: class, Contact: contactAt(m.To), Message: &m,
 	}
 	out, err := b.accept(ctx, []core.Event{e}, store.Settlement{})
 	if err != nil {

@@ -19,6 +19,9 @@ type SendRequest struct {
 	// who.
 	Author string `json:"author,omitempty"`
 	By     string `json:"by,omitempty"`
+	// Class is how urgent it is: "reply", "transaction" or "campaign". Left out, it is a
+	// reply when a person wrote it, else a transaction.
+	Class core.Class `json:"class,omitempty"`
 	// Message is what to send: To and Type are required.
 	Message core.Message `json:"message"`
 }

@@ -129,7 +129,7 @@ func (t *tenant) refuse(u *turn, p *send, why string) {
 func (u *turn) draft(p *send) {
 	if p.event == nil {
 		p.event = u.follow(core.KindMessageSend)
-		p.event.Message = p.message
+		p.event.Message, p.event.Class = p.message, core.ClassReply
 		if p.own {
 			p.event.Source = sourcePolicy
 		}

@@ -245,6 +245,9 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 		if from.Author == core.AuthorHuman {
 			e.Author, e.By = core.AuthorHuman, clip(from.By, 120)
 		}
+		if e.Class, err = classAsked(from.Class, e.Author); err != nil {
+			return core.Event{}, err
+		}
 	default:
 		return bad("events of kind %q do not come from a CRM", clip(string(from.Kind), 40))
 	}
