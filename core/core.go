@@ -111,7 +111,17 @@ type Event struct {
 	LimitChange *LimitChange `json:"limit_change,omitempty"`
 	// TemplateChange is set on KindTemplateChanged.
 	TemplateChange *TemplateChange `json:"template_change,omitempty"`
-	Correction     *Correction     `json:"correction,omitempty"`
+	// AccountChange is set on KindAccountChanged.
+	AccountChange *AccountChange `json:"account_change,omitempty"`
+	// Group is WhatsApp's id of the group that the event happened in; empty between the
+	// business and one person. See [GroupConversationID].
+	Group string `json:"group,omitempty"`
+	// GroupChange is set on KindGroupChanged.
+	GroupChange *GroupChange `json:"group_change,omitempty"`
+	// Standby says that another app has the conversation: the event is told, not handed
+	// over.
+	Standby    bool        `json:"standby,omitempty"`
+	Correction *Correction `json:"correction,omitempty"`
 	// Author is AuthorHuman on a message of ours that a person wrote: the bot keeps
 	// silent then. By says who, if known.
 	Author string `json:"author,omitempty"`
@@ -147,6 +157,10 @@ func FollowID(id string, n int) string { return fmt.Sprintf("%s#%d", id, n) }
 
 // ConversationID names the conversation of a contact on a business number.
 func ConversationID(number, contactID string) string { return number + ":" + contactID }
+
+// GroupConversationID names the conversation of a group on a business number. It is
+// none of any person's.
+func GroupConversationID(number, group string) string { return number + ":group/" + group }
 
 // AddressKind tells the forms of a person's address on WhatsApp apart.
 type AddressKind string
@@ -263,119 +277,6 @@ func (c *Contact) Address() Address {
 		return Address{AddressBSUID, c.BSUID}
 	}
 	return Address{}
-}
-
-// MessageType is the type of a message in the words of the Cloud API.
-type MessageType string
-
-// The message types that the bridge models. Inbound messages of other types
-// keep their type's name and are passed on with [Event.Raw].
-const (
-	TypeText        MessageType = "text"
-	TypeImage       MessageType = "image"
-	TypeAudio       MessageType = "audio"
-	TypeVideo       MessageType = "video"
-	TypeDocument    MessageType = "document"
-	TypeSticker     MessageType = "sticker"
-	TypeLocation    MessageType = "location"
-	TypeContacts    MessageType = "contacts"
-	TypeButton      MessageType = "button"      // inbound: quick reply of a template
-	TypeInteractive MessageType = "interactive" // inbound: button or list reply; outbound: any interactive object
-	TypeReaction    MessageType = "reaction"
-	TypeOrder       MessageType = "order"
-	TypeSystem      MessageType = "system"
-	TypeUnsupported MessageType = "unsupported"
-	TypeTemplate    MessageType = "template" // outbound only
-	TypeRead        MessageType = "read"     // outbound only: mark Context.ID as read
-)
-
-// Direction says who wrote a message.
-type Direction string
-
-// The two directions, seen from the business.
-const (
-	Inbound  Direction = "in"
-	Outbound Direction = "out"
-)
-
-// Message is what is said.
-type Message struct {
-	// ID is WhatsApp's id (wamid); empty until WhatsApp has accepted it.
-	ID        string      `json:"id,omitempty"`
-	Direction Direction   `json:"direction"`
-	Type      MessageType `json:"type"`
-	// To is where an outbound message goes.
-	To Address `json:"to,omitzero"`
-	// Text is what a person would read: the body, a caption, the title of the
-	// button pressed.
-	Text       string `json:"text,omitempty"`
-	PreviewURL bool   `json:"preview_url,omitempty"`
-
-	Media    *Media          `json:"media,omitempty"`
-	Location *Location       `json:"location,omitempty"`
-	Reaction *Reaction       `json:"reaction,omitempty"`
-	Reply    *Reply          `json:"reply,omitempty"`
-	Context  *MessageContext `json:"context,omitempty"`
-	Template *Template       `json:"template,omitempty"`
-	// Contacts holds shared contact cards, as the Cloud API writes them.
-	Contacts json.RawMessage `json:"contacts,omitempty"`
-	// Interactive is the Cloud API's interactive object of an outbound message.
-	Interactive json.RawMessage `json:"interactive,omitempty"`
-	// Referral says which ad a person came from, as the Cloud API writes it.
-	Referral json.RawMessage `json:"referral,omitempty"`
-}
-
-// Media describes a file; the bytes are fetched apart.
-type Media struct {
-	ID       string `json:"id,omitempty"`   // media id, lives 7 days when inbound
-	Link     string `json:"link,omitempty"` // outbound: an address WhatsApp fetches
-	MIMEType string `json:"mime_type,omitempty"`
-	SHA256   string `json:"sha256,omitempty"` // base64, as the Cloud API gives it
-	Filename string `json:"filename,omitempty"`
-	Voice    bool   `json:"voice,omitempty"`
-	Animated bool   `json:"animated,omitempty"`
-}
-
-// Location is a point on the map.
-type Location struct {
-	Latitude  float64 `json:"latitude"`
-	Longitude float64 `json:"longitude"`
-	Name      string  `json:"name,omitempty"`
-	Address   string  `json:"address,omitempty"`
-	URL       string  `json:"url,omitempty"`
-}
-
-// Reaction is an emoji on an earlier message. An empty Emoji takes it back.
-type Reaction struct {
-	MessageID string `json:"message_id"`
-	Emoji     string `json:"emoji,omitempty"`
-}
-
-// Reply is the answer to buttons, a list or a form that we sent.
-type Reply struct {
-	// Kind is "button", "list", "template_button", "flow" or the Cloud API's
-	// own word for a newer one.
-	Kind        string `json:"kind"`
-	ID          string `json:"id,omitempty"` // ours: button or row id, template payload
-	Title       string `json:"title,omitempty"`
-	Description string `json:"description,omitempty"`
-	// Response is the JSON text of a form's answer.
-	Response string `json:"response,omitempty"`
-}
-
-// MessageContext points to the message that this one answers or forwards.
-type MessageContext struct {
-	ID        string `json:"id,omitempty"`
-	From      string `json:"from,omitempty"`
-	Forwarded bool   `json:"forwarded,omitempty"`
-}
-
-// Template is an outbound template message.
-type Template struct {
-	Name     string `json:"name"`
-	Language string `json:"language"`
-	// Components is the Cloud API's components array.
-	Components json.RawMessage `json:"components,omitempty"`
 }
 
 // StatusValue is a step in the life of a message of ours.

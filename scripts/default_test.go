@@ -242,7 +242,7 @@ func TestDefault_GivesTheCRMWhatTheSettingsAskFor(t *testing.T) {
 	e := engine(t, scripts.DefaultName, scripts.Default())
 	m := message{
 		message: core.Message{Type: core.TypeImage, Text: "Where is my order 12?", Media: &core.Media{MIMEType: "image/png"},
-			Referral: json.RawMessage(`{"source_url":"https://example.com/ad"}`)},
+			Referral: &core.Referral{URL: "https://example.com/ad"}},
 		contact:  core.Contact{ID: "c1", Name: "Ana María Ruiz", Phone: "+15550100123", Username: "ana", Tags: []string{"a", "b"}},
 		settings: map[string]any{"crm_fields": "all"},
 	}
@@ -268,7 +268,7 @@ func TestDefault_GivesTheCRMWhatTheSettingsAskFor(t *testing.T) {
 }
 
 func TestExamples_DoWhatTheyShow(t *testing.T) {
-	ad := json.RawMessage(`{"source_id":"77","headline":"Winter sale"}`)
+	ad := &core.Referral{ID: "77", Type: "ad"}
 	for _, test := range []struct {
 		file, name string
 		in         message
@@ -333,7 +333,8 @@ func TestTypes_AreThoseOfTheEvent(t *testing.T) {
 		"Event": core.Event{}, "Contact": core.Contact{}, "Message": core.Message{}, "Media": core.Media{}, "Location": core.Location{},
 		"Reaction": core.Reaction{}, "Reply": core.Reply{}, "MessageContext": core.MessageContext{}, "Template": core.Template{},
 		"Status": core.Status{}, "StatusError": core.StatusError{}, "Escalation": core.Escalation{}, "Timer": core.Timer{},
-		"Consent": core.Consent{}, "TemplateChange": core.TemplateChange{},
+		"Consent": core.Consent{}, "TemplateChange": core.TemplateChange{}, "Referral": core.Referral{}, "Order": core.Order{},
+		"OrderItem": core.OrderItem{}, "Product": core.Product{},
 	} {
 		if diff := cmp.Diff(jsonKeys(v), declared[name]); diff != "" {
 			t.Errorf("interface %s in wabridge.d.ts (-core +declared):\n%s", name, diff)

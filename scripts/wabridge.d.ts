@@ -289,6 +289,13 @@ declare namespace wabridge {
     readonly consent?: Consent;
     readonly template_change?: TemplateChange;
     readonly identity_change?: any;
+    /** What WhatsApp says of the business's account or number. */
+    readonly account_change?: any;
+    /** WhatsApp's id of the group that it happened in; missing between the business and one person. */
+    readonly group?: string;
+    readonly group_change?: any;
+    /** Another app has the conversation: nothing is answered. */
+    readonly standby?: boolean;
     /** A CRM's own id of the contact's record, where it tells of one. */
     readonly contact_ref?: string;
     readonly limit_change?: any;
@@ -346,8 +353,57 @@ declare namespace wabridge {
     /** Shared contact cards, as WhatsApp writes them. */
     readonly contacts?: any;
     readonly interactive?: any;
-    /** Which ad they came from, as WhatsApp writes it. */
-    readonly referral?: any;
+    /** Which ad or post they came from. */
+    readonly referral?: Referral;
+    /** What they ordered; text says it for people. */
+    readonly order?: Order;
+    /** Whether the business may call them. */
+    readonly calls?: { readonly granted: boolean; readonly until?: string; readonly permanent?: boolean; readonly source?: string };
+    /** Of type "unsupported": WhatsApp's word for what it was, such as "poll", and why it is not passed on. */
+    readonly unsupported?: string;
+    readonly error?: StatusError;
+  }
+
+  interface Referral {
+    readonly source_url?: string;
+    readonly source_id?: string;
+    /** "ad" or "post". */
+    readonly source_type?: string;
+    readonly headline?: string;
+    readonly body?: string;
+    readonly media_type?: string;
+    readonly image_url?: string;
+    readonly video_url?: string;
+    readonly thumbnail_url?: string;
+    /** WhatsApp's id of the click, by which ads are told of conversions. */
+    readonly ctwa_clid?: string;
+    /** What the chat greeted them with. */
+    readonly welcome?: string;
+  }
+
+  interface Order {
+    readonly catalog?: string;
+    /** What they wrote with it. */
+    readonly note?: string;
+    readonly items: readonly OrderItem[];
+    /** The exact sum, where all items are of one currency. */
+    readonly total?: string;
+    readonly currency?: string;
+  }
+
+  interface OrderItem {
+    /** Your own id of the product. */
+    readonly product: string;
+    readonly quantity: number;
+    /** Of one, as WhatsApp wrote it: "19.99". */
+    readonly price?: string;
+    readonly currency?: string;
+  }
+
+  interface Product {
+    readonly catalog?: string;
+    /** Your own id of the product. */
+    readonly id: string;
   }
 
   interface Media {
@@ -390,6 +446,10 @@ declare namespace wabridge {
     readonly id?: string;
     readonly from?: string;
     readonly forwarded?: boolean;
+    /** It was forwarded many times. */
+    readonly often?: boolean;
+    /** The product of the catalog that they ask about. */
+    readonly product?: Product;
   }
 
   interface Template {

@@ -244,6 +244,10 @@ func policy(t config.Tenant) broker.Policy {
 		Words: t.Policy.Words(), Texts: t.Policy.Texts, DoubleOptIn: t.Policy.DoubleOptIn, ConfirmWithin: t.Policy.ConfirmWithin,
 		NoLoops: !t.Policy.DetectLoops, StopMarketingOnly: t.Policy.Stop == "marketing", MinConfidence: t.Policy.MinConfidence, AfterMessages: t.Escalation.AfterMessages,
 	}
+	for _, r := range t.Policy.Reads {
+		p.Reads = append(p.Reads, broker.Reading(r))
+	}
+	p.KeepRevoked = t.Policy.KeepRevoked
 	// Both were checked when they were read.
 	p.QuietHours, _ = consent.ParseQuietHours(t.Policy.QuietHours)
 	p.Zone, _ = time.LoadLocation(t.Policy.Zone)

@@ -218,6 +218,7 @@ func (b *Broker) place(ctx context.Context, events []placing) ([]placing, []stor
 	placed := events[:0]
 	for _, p := range events {
 		if p.e.Conversation != "" || p.e.Contact == nil {
+			placeGroup(p.e)
 			placed = append(placed, p)
 			continue
 		}
@@ -235,7 +236,7 @@ func (b *Broker) place(ctx context.Context, events []placing) ([]placing, []stor
 			fresh = append(fresh, p)
 		}
 		if p.e.Contact.ID != "" && p.e.Number != "" {
-			p.e.Conversation = core.ConversationID(p.e.Number, p.e.Contact.ID)
+			p.e.Conversation = conversationOf(p.e, p.e.Contact.ID)
 		}
 	}
 	undo := func() {

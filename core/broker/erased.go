@@ -84,7 +84,7 @@ func (t *tenant) erasedAmong(ctx context.Context, keys []store.Key, values [][]b
 // whose record may be about to go.
 func leftOver(e *core.Event, erased time.Time) bool {
 	switch e.Kind {
-	case core.KindMessageStatus:
+	case core.KindMessageStatus, core.KindMessageEdited, core.KindMessageRevoked, core.KindThreadMoved:
 		return true
 	case core.KindContactChanged, core.KindConsentChanged:
 		if !slices.Contains([]string{sourceWhatsApp, "api", sourceFile}, e.Source) {

@@ -26,7 +26,7 @@ const (
 // keywords proposes the hand-over that a message asks for by a keyword of the
 // tenant's rules.
 func (t *tenant) keywords(u *turn) {
-	if u.e.Kind != core.KindMessageReceived || u.e.Message == nil {
+	if !u.talks() {
 		return
 	}
 	if topic, word := t.Plan.Triggered(u.e.Message.Text); topic != "" {

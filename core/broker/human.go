@@ -7,6 +7,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/whatsapp"
 )
 
 // A conversation is the bot's or a person's. It becomes a person's by a hand-over
@@ -36,7 +37,13 @@ func (t *tenant) humanWrote(u *turn) {
 
 // echoed takes note of what somebody of the business wrote with the phone app.
 func (t *tenant) echoed(u *turn) {
-	if !fromPerson(u.e) {
+	switch {
+	case u.e.Source == whatsapp.SourceHistory || u.e.Group != "":
+		return // for the record
+	case u.e.Standby:
+		t.sentByOther(u)
+		return
+	case !fromPerson(u.e):
 		return
 	}
 	u.conv.Out++

@@ -159,6 +159,9 @@ func joinConversations(s, l *conversation, offset int) (c *conversation, ended *
 	a.In, a.Out = s.In+l.In, s.Out+l.Out
 	a.Unattended = s.Unattended + l.Unattended
 	later(&a.LastReply, b.LastReply)
+	if a.Standby, a.ThreadAt = s.Standby, s.ThreadAt; l.ThreadAt.After(s.ThreadAt) {
+		a.Standby, a.ThreadAt = l.Standby, l.ThreadAt
+	}
 	a.LastTimer = max(a.LastTimer, b.LastTimer)
 	a.Escalation = kept
 	return clone(a), ended

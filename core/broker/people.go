@@ -111,6 +111,10 @@ type conversation struct {
 	LastReply time.Time          `json:"last_reply,omitzero"`
 	Answered  time.Time          `json:"answered,omitzero"`
 	Exchanges []consent.Exchange `json:"exchanges,omitempty"`
+	// Standby says that another app has the conversation, ThreadAt when it was last told
+	// whose it is.
+	Standby  bool      `json:"standby,omitempty"`
+	ThreadAt time.Time `json:"thread_at,omitzero"`
 	// Language is what the latest message was in whose language could be told.
 	Language string `json:"language,omitempty"`
 	// Unattended counts the messages since a person last wrote.

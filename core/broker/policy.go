@@ -31,6 +31,10 @@ type Policy struct {
 	// AfterMessages hands a conversation over after so many messages without a
 	// person; 0 never does.
 	AfterMessages int
+	// Reads are what the script is asked about beside messages.
+	Reads []Reading
+	// KeepRevoked leaves the text of a message that was taken back in the CRMs.
+	KeepRevoked bool
 	// MinConfidence is how sure a script must be of a reply that says how sure it
 	// is.
 	MinConfidence float64
@@ -81,6 +85,9 @@ func (t *tenant) refuses(u *turn, p *send, replies int) string {
 	}
 	if m.Type == core.TypeRead {
 		return "" // says nothing to anybody
+	}
+	if u.conv.Standby && (!p.asked || u.e.Source == "script" || u.e.Source == sourcePolicy) {
+		return standsBy
 	}
 	if p.own || p.asked && u.e.Source == sourcePolicy { // put off, if it was asked for
 		if why := u.person.Consent.Suppresses(consent.Outgoing{Marketing: true}); why != "" && !p.stop {

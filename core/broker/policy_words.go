@@ -35,6 +35,10 @@ func (t *tenant) beforeScript(u *turn) {
 	if said.Intent != "" && t.obey(u, said, source) {
 		u.hooks &^= script.OnMessage
 	}
+	if u.conv.Standby {
+		u.request = false // the app that has the conversation gets one
+		return
+	}
 	t.watchLoop(u)
 	t.countUnattended(u)
 }

@@ -147,6 +147,7 @@ func (t *tenant) goes(u *turn, p *send) {
 		u.person.Replies, u.contactChanged = append(u.person.Replies, now), true
 		u.conv.LastReply = now
 	default:
+		t.takesThread(u, p.message, now)
 		t.weWrote(u)
 	}
 	u.conv.Out++

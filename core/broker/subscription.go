@@ -87,7 +87,8 @@ type SubscriptionFilter struct {
 // SubscribedKinds are the kinds that subscriptions are about.
 func SubscribedKinds() []core.Kind {
 	return []core.Kind{
-		core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindContactErased,
+		core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindMessageEdited, core.KindMessageRevoked,
+		core.KindThreadMoved, core.KindGroupChanged, core.KindAccountChanged, core.KindContactChanged, core.KindContactErased,
 		core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,
 	}
 }

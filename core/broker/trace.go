@@ -23,6 +23,8 @@ func record(step *Step, e *core.Event) store.Record {
 	switch {
 	case e.Status != nil && e.Status.MessageID != "":
 		ids = append(ids, e.Status.MessageID)
+	case (e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked) && e.Message != nil && e.Message.ID != "":
+		ids = append(ids, e.Message.ID)
 	case step.Ref != "":
 		ids = append(ids, step.Ref)
 	}

@@ -34,6 +34,7 @@ type turn struct {
 	handOvers []*handOver
 	timers    []script.Action
 	changed   bool        // tags or fields of the contact: the CRMs are told
+	quiet     bool        // of the event itself the CRMs are not told, subscriptions are
 	corrected *core.Event // what the CRMs are told of a correction
 	rang      bool        // the timer is due
 
@@ -80,8 +81,12 @@ func (u *turn) follow(kind core.Kind) *core.Event {
 	u.next++
 	id := core.FollowID(u.e.ID, u.next)
 	u.step.Follows = append(u.step.Follows, id)
+	conversation := u.e.Conversation
+	if u.e.Group != "" && u.contact.ID != "" { // what follows is between the business and the person
+		conversation = core.ConversationID(u.e.Number, u.contact.ID)
+	}
 	return &core.Event{
-		ID: id, Kind: kind, Tenant: u.e.Tenant, Number: u.e.Number, Conversation: u.e.Conversation,
+		ID: id, Kind: kind, Tenant: u.e.Tenant, Number: u.e.Number, Conversation: conversation,
 		Time: u.step.Time, Accepted: u.e.Accepted, Source: "script", Cause: u.e.ID, Contact: u.contact,
 	}
 }
@@ -107,17 +112,13 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		e := *u.e
 		e.Contact = u.contact
 		u.tell, u.data = &e, nil
-		if u.e.Message != nil && u.e.Message.Type == core.TypeSystem {
-			break // WhatsApp's own words: nobody wrote, and nobody is answered
-		}
-		u.hooks = script.OnMessage
-		if len(t.crm) > 0 {
-			u.hooks |= script.MapToCRM
-		}
-		t.received(u)
-		t.beforeScript(u)
+		t.heard(u)
 	case core.KindMessageSent:
 		t.echoed(u)
+	case core.KindMessageEdited, core.KindMessageRevoked:
+		t.amended(u)
+	case core.KindThreadMoved:
+		t.thread(u)
 	case core.KindConsentChanged:
 		t.consentReported(u)
 	case core.KindLimitChanged:
@@ -218,7 +219,7 @@ func (t *tenant) toCRM(s *store.Settlement, e *core.Event) { t.toLanes(s, nil, e
 // nil, is about; a CRM does not get its own change of a contact. data may be nil.
 func (t *tenant) toLanes(s *store.Settlement, u *turn, e *core.Event, data []byte) {
 	for _, l := range t.crm {
-		if !l.wants(e.Kind) || e.Kind == core.KindContactChanged && e.Source == l.crmName() {
+		if !l.wants(e.Kind) || u != nil && u.quiet && e == u.tell || e.Kind == core.KindContactChanged && e.Source == l.crmName() {
 			continue
 		}
 		if own := l.mapped(u, e); own != e {

@@ -340,7 +340,7 @@ func redirect(d store.Delivery, id string, offset int) store.Delivery {
 	person.ID = id
 	e.Contact = &person
 	if e.Number != "" {
-		e.Conversation = core.ConversationID(e.Number, id)
+		e.Conversation = conversationOf(&e, id)
 	}
 	if e.Timer != nil && offset != 0 {
 		timer := *e.Timer

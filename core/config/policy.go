@@ -21,6 +21,11 @@ type Policy struct {
 	// HumanFor is how long the bot keeps silent after a person wrote, or a
 	// hand-over.
 	HumanFor time.Duration `koanf:"human_for"`
+	// Reads are what the script is asked about beside messages: "reactions", "edits",
+	// "revokes", "groups".
+	Reads []string `koanf:"reads"`
+	// KeepRevoked leaves the text of a message that was taken back in the CRMs.
+	KeepRevoked bool `koanf:"keep_revoked"`
 	// MinConfidence is how sure a script must be of a reply that says how sure it
 	// is; what is less sure is handed over.
 	MinConfidence float64 `koanf:"min_confidence"`
@@ -109,6 +114,9 @@ func (d *document) checkPolicy(t *Tenant) {
 	}
 	if _, err := time.LoadLocation(p.Zone); err != nil {
 		d.problem("policy.zone", "%q is no time zone, like Europe/Madrid", p.Zone)
+	}
+	for i, r := range p.Reads {
+		d.oneOf(fmt.Sprintf("policy.reads[%d]", i), r, "reactions", "edits", "revokes", "groups")
 	}
 	d.oneOf("policy.stop", p.Stop, "all", "marketing")
 	for _, w := range []struct {

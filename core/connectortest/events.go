@@ -42,6 +42,10 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 	switch kind {
 	case core.KindMessageSent:
 		e.Message.Direction, e.Message.To, e.Message.Text = core.Outbound, e.Contact.Address(), "It is on its way."
+	case core.KindMessageEdited:
+		e.Message.Text = "Where is my order 1235?"
+	case core.KindMessageRevoked:
+		e.Message.Type, e.Message.Text = core.TypeRevoke, ""
 	case core.KindMessageStatus:
 		e.Status = &core.Status{MessageID: e.Message.ID, Value: core.StatusDelivered, Intent: e.Cause}
 		e.Message = nil
@@ -65,7 +69,7 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 
 // kinds are the events that a CRM gets.
 var kinds = []core.Kind{
-	core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased, core.KindUnknown,
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased, core.KindUnknown,
 }
 
 func (s *session) events(n int) []*core.Event {

@@ -31,6 +31,7 @@ var rules = []rule{
 	{"deliver/one-result", "each event has exactly one result, found by its id", deliverOneResult},
 	{"deliver/full", "a batch of MaxBatch events is taken", deliverFull},
 	{"deliver/kinds", "every kind of event that a CRM gets is done", deliverKinds},
+	{"deliver/amended", "what becomes of a message is written to the record that the message has", deliverAmended},
 	{"deliver/unknown", "kinds and message types that nobody knows yet are done at once", deliverUnknown},
 	{"deliver/bsuid", "people without a phone number are people", deliverBSUID},
 	{"deliver/hostile", "no text harms: an event is done, or refused as invalid, and its neighbours are done", deliverHostile},
@@ -172,6 +173,27 @@ func deliverKinds(ctx context.Context, p *probe) {
 	for part := range slices.Chunk(events, p.max()) {
 		p.mustDeliver(ctx, batch(part...))
 	}
+}
+
+// deliverAmended delivers a message, then that it was changed, then that it was taken
+// back: that is one record, or as many as the message alone has.
+func deliverAmended(ctx context.Context, p *probe) {
+	kinds := p.Connector.Info().Kinds
+	if p.Connector.Info().Idempotency == core.IdempotencySearch || len(kinds) > 0 && !slices.Contains(kinds, core.KindMessageEdited) {
+		p.skip("the connector has no use for edits, or a search sees what it made later only")
+		return
+	}
+	first := p.event()
+	b := batch(first)
+	p.mustDeliver(ctx, b)
+	for n, kind := range []core.Kind{core.KindMessageEdited, core.KindMessageRevoked} {
+		e := *first
+		m := *first.Message
+		e.Message = &m
+		follow(&e, kind).ID = core.FollowID(first.ID, n+1)
+		p.mustDeliver(ctx, batch(&e))
+	}
+	p.wantOnce(b)
 }
 
 func deliverUnknown(ctx context.Context, p *probe) {

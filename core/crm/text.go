@@ -14,6 +14,9 @@ import (
 
 // MessageText says in one text what a person would have seen.
 func MessageText(m *core.Message) string {
+	if m.Type == core.TypeRevoke {
+		return "[taken back by who wrote it]"
+	}
 	var parts []string
 	add := func(s string) {
 		if s != "" {
@@ -24,6 +27,9 @@ func MessageText(m *core.Message) string {
 		label := string(m.Type)
 		if m.Template != nil {
 			label += " " + m.Template.Name
+		}
+		if m.Unsupported != "" {
+			label += ": " + m.Unsupported
 		}
 		add("[" + strings.TrimSpace(label) + "]")
 	}
@@ -44,6 +50,9 @@ func MessageText(m *core.Message) string {
 	}
 	if m.Media != nil {
 		add(m.Media.Filename)
+	}
+	if c := m.Calls; c != nil {
+		add(map[bool]string{true: "[calls allowed]", false: "[calls declined]"}[c.Granted])
 	}
 	if len(parts) == 0 {
 		return "[" + string(m.Type) + "]"

@@ -87,6 +87,8 @@ var fields = []Field{
 	{"ad_source", Text, false, "address of the ad or post that a message came from"},
 	{"ad_id", Text, false, "its id"},
 	{"ad_headline", Text, false, "its headline"},
+	{"ad_type", Text, false, "ad or post"},
+	{"ad_click", Text, false, "WhatsApp's id of the click (ctwa_clid), by which Meta is told of conversions; some ads have none"},
 }
 
 // custom is how fields begin that have no name of ours.

@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -27,8 +26,8 @@ type Known struct {
 	Marketing      string
 	MarketingSince time.Time
 	Suppressed     []string
-	// Referral is the ad that the event's message came from, as WhatsApp writes it.
-	Referral json.RawMessage
+	// Referral is the ad that the event's message came from.
+	Referral *core.Referral
 	// Now is when it is looked at.
 	Now time.Time
 	// Set says when each of the contact's own fields was last set, and by whom.
@@ -172,12 +171,8 @@ func (k *Known) guess(name string) string {
 // ad is what a message says of where it came from. Other messages say nothing,
 // which takes nothing back.
 func (k *Known) ad(name string) value {
-	var ad struct {
-		URL      string `json:"source_url"`
-		ID       string `json:"source_id"`
-		Headline string `json:"headline"`
-	}
-	if len(k.Referral) == 0 || json.Unmarshal(k.Referral, &ad) != nil {
+	ad := k.Referral
+	if ad == nil {
 		return value{}
 	}
 	switch name {
@@ -185,6 +180,10 @@ func (k *Known) ad(name string) value {
 		return some(ad.URL)
 	case "ad_id":
 		return some(ad.ID)
+	case "ad_type":
+		return some(ad.Type)
+	case "ad_click":
+		return some(ad.Click)
 	}
 	return some(ad.Headline)
 }

@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ func ana() *Known {
 		},
 		Number: "106540352242922", LastIn: noon, LastOut: noon.Add(time.Minute), In: 7, Out: 3, Human: true, Language: "es",
 		Assignee: "Mia", Escalation: "a complaint", Since: noon.Add(-48 * time.Hour), Marketing: "granted", MarketingSince: noon.Add(-time.Hour),
-		Suppressed: []string{"request"}, Referral: json.RawMessage(`{"source_url":"https://fb.me/1","source_id":"120","headline":"Sale"}`),
+		Suppressed: []string{"request"}, Referral: &core.Referral{URL: "https://fb.me/1", ID: "120", Type: "ad", Headline: "Sale", Click: "ARx"},
 		Set: map[string]Mark{"city": {At: noon, By: "script"}, "birthday": {At: noon}, "plan": {At: noon}, "email": {At: noon}},
 	}
 }
@@ -54,7 +53,7 @@ func TestTable_WritesAllThatIsKnown(t *testing.T) {
 		"p_assignee": "Mia", "p_escalation": "a complaint", "p_suppressed": "request", "p_may_be_written": false,
 		"p_marketing_consent_since": "2026-11-27T11:00:00Z", "p_first_seen": "2026-11-25T12:00:00Z", "p_last_inbound": "2026-11-27T12:00:00Z",
 		"p_last_outbound": "2026-11-27T12:01:00Z", "p_window_until": "2026-11-28T12:00:00Z", "p_messages_in": 7, "p_messages_out": 3,
-		"p_ad_source": "https://fb.me/1", "p_ad_id": "120", "p_ad_headline": "Sale", "p_plan": "gold",
+		"p_ad_source": "https://fb.me/1", "p_ad_id": "120", "p_ad_headline": "Sale", "p_ad_type": "ad", "p_ad_click": "ARx", "p_plan": "gold",
 	}
 	delete(got.Properties, "p_time_zone") // as many as the number's country has
 	if diff := cmp.Diff(want, got.Properties); diff != "" || got.Changed || len(got.Notes) > 0 {

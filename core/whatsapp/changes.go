@@ -21,7 +21,14 @@ const (
 	fieldTemplateContent  = "message_template_components_update"
 	fieldQuality          = "phone_number_quality_update"
 	fieldCapability       = "business_capability_update"
+	fieldStandby          = "standby"
+	fieldHandovers        = "messaging_handovers"
+	fieldHistory          = "history"
+	fieldUserID           = "user_id_update"
 )
+
+// groupFields are what WhatsApp tells of groups in.
+var groupFields = []string{"group_lifecycle_update", "group_participants_update", "group_settings_update", "group_status_update"}
 
 // parseOther makes the updates of a change that is not of messages; false when it
 // is not understood.
@@ -37,6 +44,20 @@ func (o *origin) parseOther(field string, value []byte, fields map[string]json.R
 		return o.templateStatus(field, value)
 	case fieldQuality, fieldCapability:
 		return o.limits(field, value)
+	case fieldStandby:
+		return o.standby(fields)
+	case fieldHandovers:
+		return o.handover(value)
+	case fieldHistory:
+		return o.history(fields)
+	case fieldUserID:
+		return o.each(fields, fieldUserID, o.userID)
+	}
+	if slices.Contains(groupFields, field) {
+		return o.each(fields, "groups", o.group)
+	}
+	if read := accountFields[field]; read != nil {
+		return o.account(field, value, read)
 	}
 	return nil, false
 }
@@ -78,6 +99,7 @@ func (o *origin) preference(raw []byte) (core.Event, bool) {
 		Detail       string   `json:"detail"`
 		Category     string   `json:"category"`
 		Value        string   `json:"value"`
+		SignUp       flexID   `json:"signup_id"`
 		Timestamp    flexTime `json:"timestamp"`
 	}
 	if json.Unmarshal(raw, &p) != nil || p.Category != "marketing_messages" || p.Timestamp.IsZero() {
@@ -89,6 +111,11 @@ func (o *origin) preference(raw []byte) (core.Event, bool) {
 		c.State = "withdrawn"
 	case "resume":
 		c.State = "granted"
+	case "signup":
+		c.State = "granted"
+		if c.Evidence == "" {
+			c.Evidence = "signed up in WhatsApp: " + string(p.SignUp)
+		}
 	default:
 		return core.Event{}, false
 	}
@@ -117,9 +144,21 @@ func (o *origin) echo(raw []byte) (core.Event, bool) {
 	}
 	e := core.Event{
 		ID: m.ID, Kind: core.KindMessageSent, Time: m.Timestamp.Time, Source: "phone", Author: core.AuthorHuman, Contact: c,
+		Message: m.content(),
 	}
-	e.Message = m.content()
-	e.Message.Direction, e.Message.To = core.Outbound, c.Address()
+	switch of := m.edited(); {
+	case of != nil:
+		e.Kind, e.Message = core.KindMessageEdited, of
+	case m.revoked() != "":
+		e.Kind, e.Message.ID = core.KindMessageRevoked, m.revoked()
+	}
+	if m.GroupID != "" {
+		if !usableID(m.GroupID) {
+			return core.Event{}, false
+		}
+		e.Group = m.GroupID
+	}
+	e.Message.Direction, e.Message.To = core.Outbound, reachedAt(c)
 	if m.kind() != core.TypeText {
 		e.Raw = slices.Clone(raw)
 	}

@@ -10,10 +10,21 @@ import (
 
 // modelled reports whether an event holds all that the message says.
 func (m *message) modelled() bool {
-	if !usableID(m.ID) || m.Timestamp.IsZero() || m.GroupID != "" || len(m.Errors) > 0 || (phone(string(m.From)) == "" && bsuid(m.FromUserID) == "") {
+	if !usableID(m.ID) || m.Timestamp.IsZero() || m.GroupID != "" && !usableID(m.GroupID) || (phone(string(m.From)) == "" && bsuid(m.FromUserID) == "") {
 		return false
 	}
-	if c := m.Context; c != nil && (c.FrequentlyForwarded || len(c.ReferredProduct) > 0) {
+	if c := m.Context; c != nil && c.ReferredProduct != nil && c.ReferredProduct.ID == "" {
+		return false
+	}
+	if m.Type == typeEdit {
+		return m.edited() != nil && m.Edit.Message.contentModelled()
+	}
+	return m.contentModelled()
+}
+
+// contentModelled reports whether an event holds all that the message is made of.
+func (m *message) contentModelled() bool {
+	if (len(m.Errors) > 0) != (m.Type == string(core.TypeUnsupported)) || len(m.Errors) > 1 {
 		return false
 	}
 	switch core.MessageType(m.Type) {
@@ -31,14 +42,33 @@ func (m *message) modelled() bool {
 		return m.Reaction != nil && m.Reaction.MessageID != ""
 	case core.TypeInteractive:
 		i := m.Interactive
-		return i != nil && (i.ButtonReply != nil || i.ListReply != nil || i.FlowReply != nil)
+		return i != nil && (i.ButtonReply != nil || i.ListReply != nil || i.FlowReply != nil || i.Calls != nil)
+	case core.TypeOrder:
+		return m.Order != nil && m.Order.known()
+	case core.TypeSystem:
+		return m.System != nil && m.System.known()
+	case core.TypeRevoke:
+		return m.revoked() != ""
+	case core.TypeUnsupported, core.TypeRequestWelcome:
+		return true
 	}
 	return false
 }
 
 // modelled reports whether an event holds all that the status says.
 func (s *status) modelled() bool {
-	return usableID(s.ID) && !s.Timestamp.IsZero() && s.isStep() && len(s.Conversation) == 0
+	return usableID(s.ID) && usableID(s.eventID()) && !s.Timestamp.IsZero() && s.isStep() && len(s.Conversation) == 0
+}
+
+// participant names the one of a group that it is about, or nobody.
+func (s *status) participant() string { return cmp.Or(string(s.ParticipantID), s.ParticipantUserID) }
+
+// eventID is the ID of its event.
+func (s *status) eventID() string {
+	if p := s.participant(); p != "" {
+		return s.ID + "/" + s.Status + "/" + p
+	}
+	return s.ID + "/" + s.Status
 }
 
 // isStep reports whether it is a step in the life of a message.
@@ -92,15 +122,24 @@ func (o *origin) message(m *message, raw []byte) Update {
 		Contact: o.contact(string(m.From), m.FromUserID, m.FromParentUserID),
 		Message: m.content(),
 	}
+	switch of := m.edited(); {
+	case of != nil:
+		e.Kind, e.Message = core.KindMessageEdited, of
+	case m.revoked() != "":
+		e.Kind, e.Message.ID = core.KindMessageRevoked, m.revoked()
+	}
+	if m.GroupID != "" && usableID(m.GroupID) {
+		e.Group = m.GroupID
+	}
 	if m.System != nil && e.Message.Type == core.TypeSystem {
 		e.Change = m.System.change()
 		if e.Contact == nil {
 			e.Contact = o.contact(cmp.Or(string(m.System.WaID), string(m.System.NewWaID)), m.System.UserID, m.System.ParentUserID)
 		}
 	}
-	if e.Contact == nil || m.GroupID != "" {
-		// From nobody that could be answered, or into a group, which is no
-		// conversation of one person: not for whoever answers messages.
+	if e.Contact == nil || m.GroupID != "" && e.Group == "" {
+		// From nobody that could be answered, or into a group that cannot be told from
+		// others: not for whoever answers messages.
 		e.Kind = core.KindUnknown
 	}
 	if !usableID(m.ID) {
@@ -124,6 +163,15 @@ func (o *origin) contact(waID, userID, parent string) *core.Contact {
 	return &c
 }
 
+// reachedAt is the address of a person; none where it has a form that the bridge could
+// not read again: a user id may be of a new one.
+func reachedAt(c *core.Contact) core.Address {
+	if a := c.Address(); a.Validate() == nil {
+		return a
+	}
+	return core.Address{}
+}
+
 // profileOf finds the profile of the person with these ids.
 func (o *origin) profileOf(waID, userID string) *profile {
 	for i := range o.contacts {
@@ -141,6 +189,11 @@ func (o *origin) profileOf(waID, userID string) *profile {
 		}
 	}
 	return nil
+}
+
+// known reports whether the change is of a type that holds no more than its addresses.
+func (s *msgSystem) known() bool {
+	return s.Type == "user_changed_number" || s.Type == "user_changed_user_id"
 }
 
 // change is what WhatsApp tells of a person's addresses.
@@ -181,9 +234,12 @@ func (m *message) file() *msgMedia {
 
 // content makes the message of an event.
 func (m *message) content() *core.Message {
-	out := &core.Message{ID: m.ID, Direction: core.Inbound, Type: m.kind(), Referral: given(m.Referral)}
+	out := &core.Message{ID: m.ID, Direction: core.Inbound, Type: m.kind(), Referral: m.Referral.event()}
 	if c := m.Context; c != nil {
-		out.Context = &core.MessageContext{ID: c.ID, From: c.From, Forwarded: c.Forwarded || c.FrequentlyForwarded}
+		out.Context = &core.MessageContext{ID: c.ID, From: c.From, Forwarded: c.Forwarded || c.FrequentlyForwarded, Often: c.FrequentlyForwarded}
+		if p := c.ReferredProduct; p != nil && p.ID != "" {
+			out.Context.Product = &core.Product{Catalog: string(p.Catalog), ID: string(p.ID)}
+		}
 	}
 	if f := m.file(); f != nil {
 		out.Text = f.Caption
@@ -204,9 +260,29 @@ func (m *message) content() *core.Message {
 	if b := m.Button; b != nil {
 		out.Reply, out.Text = &core.Reply{Kind: "template_button", ID: b.Payload, Title: b.Text}, b.Text
 	}
-	if m.Interactive != nil {
-		out.Reply = m.Interactive.reply()
-		out.Text = out.Reply.Title
+	if i := m.Interactive; i != nil {
+		if c := i.Calls; c != nil {
+			out.Calls = &core.CallPermission{Granted: c.Response == "accept", Until: c.Until.Time, Permanent: c.Permanent, Source: c.Source}
+		} else {
+			out.Reply = i.reply()
+			out.Text = out.Reply.Title
+		}
+	}
+	if m.Order != nil && out.Type == core.TypeOrder {
+		out.Order = m.Order.event()
+		out.Text = orderText(out.Order)
+	}
+	if m.System != nil && out.Type == core.TypeSystem {
+		out.Text = m.System.Body
+	}
+	if out.Type == core.TypeUnsupported {
+		if m.Unsupported != nil {
+			out.Unsupported = m.Unsupported.Type[:min(len(m.Unsupported.Type), maxTypeName)]
+		}
+		if len(m.Errors) > 0 {
+			why := m.Errors[0].reason()
+			out.Error = &why
+		}
 	}
 	return out
 }
@@ -249,15 +325,14 @@ func (i *msgInteractive) reply() *core.Reply {
 // status makes the update of a status. The raw JSON is kept when it is given.
 func (o *origin) status(s *status, raw []byte) Update {
 	waID, userID, parent := string(s.RecipientID), s.RecipientUserID, cmp.Or(s.RecipientParent, s.RecipientParentOld)
-	participant := cmp.Or(string(s.ParticipantID), s.ParticipantUserID)
-	if participant != "" || s.RecipientType == "group" {
+	if s.participant() != "" || s.RecipientType == "group" {
 		waID, userID, parent = string(s.ParticipantID), s.ParticipantUserID, s.ParticipantParent
 	}
-	e := core.Event{ID: s.ID + "/" + s.Status, Kind: core.KindMessageStatus, Time: s.Timestamp.Time, Raw: raw}
-	if participant != "" {
-		e.ID += "/" + participant
-	}
+	e := core.Event{ID: s.eventID(), Kind: core.KindMessageStatus, Time: s.Timestamp.Time, Raw: raw}
 	e.Contact = o.contact(waID, userID, parent)
+	if s.RecipientType == "group" && usableID(string(s.RecipientID)) {
+		e.Group = string(s.RecipientID)
+	}
 	if !s.isStep() || !usableID(s.ID) || !usableID(e.ID) {
 		if !usableID(e.ID) || s.Type != "" {
 			e.ID = hashID(o.waba(), "statuses", raw, o.entry.Time)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"math/big"
 	"strconv"
 	"time"
 )
@@ -36,6 +37,25 @@ type flexInt int
 func (n *flexInt) UnmarshalJSON(b []byte) error {
 	if v, err := strconv.ParseInt(string(unquoted(b)), 10, 64); err == nil && v >= math.MinInt32 && v <= math.MaxInt32 {
 		*n = flexInt(v)
+	}
+	return nil
+}
+
+// flexNumber is the text of a number, or of a string of one: prices are not to be
+// rounded.
+type flexNumber string
+
+// maxNumber bounds the digits of a number.
+const maxNumber = 24
+
+// UnmarshalJSON implements [encoding/json.Unmarshaler]. It never fails.
+func (n *flexNumber) UnmarshalJSON(b []byte) error {
+	b = unquoted(b)
+	if len(b) > maxNumber || len(bytes.Trim(b, "0123456789.-")) > 0 {
+		return nil // nor 1e999, which is long
+	}
+	if _, ok := new(big.Rat).SetString(string(b)); ok {
+		*n = flexNumber(b)
 	}
 	return nil
 }

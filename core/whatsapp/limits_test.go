@@ -34,7 +34,7 @@ func TestParse_ReadsWhatABusinessMaySend(t *testing.T) {
 		}
 	}
 	// What says nothing that the bridge understands is passed on whole.
-	for _, value := range []string{`{"display_phone_number":"1","event":"FLAGGED","current_limit":"TIER_SOME"}`, `{"max_phone_numbers_per_business":25}`, `{"max_daily_conversations_per_business":{"a":1}}`} {
+	for _, value := range []string{`{"display_phone_number":"1","event":"DOWNGRADE","current_limit":"TIER_SOME"}`, `{"max_phone_numbers_per_business":25}`, `{"max_daily_conversations_per_business":{"a":1}}`} {
 		body := fmt.Sprintf(`{"object":"whatsapp_business_account","entry":[{"id":"102","changes":[{"field":%q,"value":%s}]}]}`, quality, value)
 		updates, err := whatsapp.Parse([]byte(body))
 		if err != nil || len(updates) != 1 || updates[0].Event.Kind != core.KindUnknown || len(updates[0].Event.Raw) == 0 {

@@ -113,6 +113,7 @@ const fieldMessages = "messages"
 type origin struct {
 	entry    *entry
 	number   string
+	display  string
 	contacts []profile
 	only     bool // the value holds one message or status
 }
@@ -223,7 +224,7 @@ func (o *origin) parseChange(updates []Update, raw, alone []byte) []Update {
 	}
 	var m metadata
 	_ = json.Unmarshal(fields["metadata"], &m)
-	o.number = string(m.NumberID)
+	o.number, o.display = string(m.NumberID), m.Display
 	if read, ok := o.parseOther(c.Field, c.Value, fields); ok {
 		return append(updates, read...)
 	}
@@ -264,6 +265,10 @@ func (o *origin) parseValue(updates []Update, fields map[string]json.RawMessage)
 		updates = append(updates, o.status(&s, raw))
 	}
 	for _, raw := range errs {
+		if u, ok := o.valueError(raw); ok {
+			updates = append(updates, u)
+			continue
+		}
 		updates = append(updates, o.unknown("errors", raw, raw))
 	}
 	for _, name := range sortedKeys(fields) {

@@ -73,6 +73,9 @@ func TestParse_Golden(t *testing.T) {
 			for i := range again {
 				if strings.HasPrefix(again[i].Event.ID, "wh-") {
 					again[i].Event.ID = updates[i].Event.ID // a hash of the bytes
+					if m := again[i].Event.Message; m != nil && strings.HasPrefix(m.ID, "wh-") {
+						m.ID = updates[i].Event.ID
+					}
 				}
 			}
 			if diff := cmp.Diff(got, printed(t, again)); diff != "" {
@@ -249,6 +252,11 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, u := range updates {
 			e := u.Event
+			if e.Contact != nil && e.Contact.Phone != "" {
+				if a := (core.Address{Kind: core.AddressPhone, Value: e.Contact.Phone}); a.Validate() != nil {
+					t.Errorf("phone number %q", e.Contact.Phone)
+				}
+			}
 			if e.ID == "" || core.RootID(e.ID) != e.ID || len(e.ID) > 2*maxMessageID {
 				t.Errorf("id %q", e.ID)
 			}
@@ -270,8 +278,35 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("a status that is none: %s", data)
 				}
 			case core.KindMessageSent:
-				if e.Message == nil || e.Contact == nil || e.Author != core.AuthorHuman || e.Source != "phone" || e.Message.Direction != core.Outbound {
+				if e.Message == nil || e.Contact == nil || e.Message.Direction != core.Outbound {
 					t.Errorf("an echo that is nobody's: %s", data)
+				}
+				if human := e.Author == core.AuthorHuman; human != (e.Source == "phone" || e.Source == SourceHistory) || !human && e.Source != SourceStandby {
+					t.Errorf("an echo of source %q by %q", e.Source, e.Author)
+				}
+			case core.KindMessageEdited, core.KindMessageRevoked:
+				if e.Message == nil || e.Contact == nil || !usableID(e.Message.ID) || e.Message.Direction == "" {
+					t.Errorf("a change of no message: %s", data)
+				}
+				if e.Kind == core.KindMessageRevoked && e.Message.Text != "" {
+					t.Errorf("a message that was taken back, with its text: %s", data)
+				}
+			case core.KindThreadMoved:
+				if e.Contact == nil || e.Number == "" {
+					t.Errorf("a thread of nobody: %s", data)
+				}
+			case core.KindGroupChanged:
+				if e.GroupChange == nil || e.Group == "" {
+					t.Errorf("a change of no group: %s", data)
+				}
+			case core.KindAccountChanged:
+				c := e.AccountChange
+				if c == nil || c.Field == "" || c.Text == "" || len(e.Raw) == 0 || (c.Alarm != "" || c.Over || c.Stops != nil) && c.About == "" {
+					t.Errorf("a change of an account that says nothing: %s", data)
+				}
+			case core.KindLimitChanged:
+				if e.LimitChange == nil || e.LimitChange.PeoplePerDay == 0 && e.LimitChange.MessagesPerSecond == 0 {
+					t.Errorf("a limit without one: %s", data)
 				}
 			case core.KindConsentChanged:
 				if e.Consent == nil || e.Contact == nil || e.Consent.State == "" || e.Time.IsZero() {

@@ -58,8 +58,9 @@ type message struct {
 	Type             string          `json:"type"`
 	GroupID          string          `json:"group_id"`
 	Context          *msgContext     `json:"context"`
-	Referral         json.RawMessage `json:"referral"`
-	Errors           json.RawMessage `json:"errors"`
+	Referral         *msgReferral    `json:"referral"`
+	Errors           []statusError   `json:"errors"`
+	Unsupported      *msgUnsupported `json:"unsupported"`
 
 	Text        *msgText        `json:"text"`
 	Image       *msgMedia       `json:"image"`
@@ -73,15 +74,18 @@ type message struct {
 	Interactive *msgInteractive `json:"interactive"`
 	Reaction    *msgReaction    `json:"reaction"`
 	System      *msgSystem      `json:"system"`
+	Order       *msgOrder       `json:"order"`
+	Edit        *msgEdit        `json:"edit"`
+	Revoke      *msgRevoke      `json:"revoke"`
 }
 
 type (
 	msgContext struct {
-		From                string          `json:"from"`
-		ID                  string          `json:"id"`
-		Forwarded           bool            `json:"forwarded"`
-		FrequentlyForwarded bool            `json:"frequently_forwarded"`
-		ReferredProduct     json.RawMessage `json:"referred_product"`
+		From                string      `json:"from"`
+		ID                  string      `json:"id"`
+		Forwarded           bool        `json:"forwarded"`
+		FrequentlyForwarded bool        `json:"frequently_forwarded"`
+		ReferredProduct     *msgProduct `json:"referred_product"`
 	}
 	msgText struct {
 		Body string `json:"body"`
@@ -116,6 +120,12 @@ type (
 			Body     string `json:"body"`
 			Response string `json:"response_json"`
 		} `json:"nfm_reply"`
+		Calls *struct {
+			Response  string   `json:"response"`
+			Until     flexTime `json:"expiration_timestamp"`
+			Permanent bool     `json:"is_permanent"`
+			Source    string   `json:"response_source"`
+		} `json:"call_permission_reply"`
 	}
 	msgReply struct {
 		ID          string `json:"id"`
@@ -130,6 +140,46 @@ type (
 		UserID         string `json:"user_id"`
 		ParentUserID   string `json:"parent_user_id"`
 		PreviousUserID string `json:"previous_user_id"`
+	}
+	msgProduct struct {
+		Catalog flexID `json:"catalog_id"`
+		ID      flexID `json:"product_retailer_id"`
+	}
+	msgOrder struct {
+		Catalog flexID         `json:"catalog_id"`
+		Text    string         `json:"text"`
+		Items   []msgOrderItem `json:"product_items"`
+	}
+	msgOrderItem struct {
+		Product  flexID     `json:"product_retailer_id"`
+		Quantity flexNumber `json:"quantity"`
+		Price    flexNumber `json:"item_price"`
+		Currency string     `json:"currency"`
+	}
+	msgReferral struct {
+		URL       string `json:"source_url"`
+		ID        flexID `json:"source_id"`
+		Type      string `json:"source_type"`
+		Headline  string `json:"headline"`
+		Body      string `json:"body"`
+		MediaType string `json:"media_type"`
+		ImageURL  string `json:"image_url"`
+		VideoURL  string `json:"video_url"`
+		Thumbnail string `json:"thumbnail_url"`
+		Click     string `json:"ctwa_clid"`
+		Welcome   struct {
+			Text string `json:"text"`
+		} `json:"welcome_message"`
+	}
+	msgUnsupported struct {
+		Type string `json:"type"`
+	}
+	msgEdit struct {
+		Of      string   `json:"original_message_id"`
+		Message *message `json:"message"`
+	}
+	msgRevoke struct {
+		Of string `json:"original_message_id"`
 	}
 	msgReaction struct {
 		MessageID string `json:"message_id"`

@@ -117,5 +117,6 @@ var suggested = []core.MapRule{
 	{Field: "whatsapp_link", Property: "wa_link"},
 	{Field: "ad_source", Property: "wa_ad_source"},
 	{Field: "ad_headline", Property: "wa_ad_headline"},
+	{Field: "ad_click", Property: "wa_ad_click"},
 	{Field: "number", Property: "wa_business_number"},
 }

@@ -112,7 +112,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 func (s *settings) lay(p *plan, st *step) {
 	e := st.event
 	switch e.Kind {
-	case core.KindMessageReceived, core.KindMessageSent:
+	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked:
 		if e.Message == nil || e.Message.ID == "" {
 			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return
@@ -213,10 +213,20 @@ func (s *settings) layContact(rs *rows, st *step) bool {
 	return true
 }
 
+// amended reports whether the event says what became of a message that is there.
+func amended(e *core.Event) bool {
+	return e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked
+}
+
+// outbound reports whether the event's message is the business's.
+func outbound(e *core.Event) bool {
+	return e.Kind == core.KindMessageSent || amended(e) && e.Message.Direction == core.Outbound
+}
+
 func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	r := p.messages.of(e.Message.ID, e.ID)
 	prefix, direction := s.InboundPrefix, core.Inbound
-	if e.Kind == core.KindMessageSent {
+	if outbound(e) {
 		prefix, direction = s.OutboundPrefix, core.Outbound
 	}
 	s.layCommunication(r, e, timelineHTML(prefix+crm.MessageText(e.Message)))
@@ -230,10 +240,16 @@ func (s *settings) layCommunication(r *row, e *core.Event, body string) {
 	r.set("hs_communication_channel_type", "WHATS_APP")
 	r.set("hs_communication_logged_from", "CRM")
 	r.set("hs_communication_body", body)
-	if at := timestamp(e); at != "" {
+	r.onCreate = nil
+	switch at := timestamp(e); {
+	case at == "":
+	case amended(e): // the message's own time stays
+		if r.get("hs_timestamp") == "" {
+			r.onCreate = []property{{"hs_timestamp", at}}
+		}
+	default:
 		r.set("hs_timestamp", at)
 	}
-	r.onCreate = nil
 	if s.OwnerID != "" {
 		r.set("hubspot_owner_id", s.OwnerID)
 	}

@@ -105,5 +105,6 @@ var suggested = []core.MapRule{
 	{Field: "whatsapp_link", Property: "WA_Link__c"},
 	{Field: "ad_source", Property: "WA_Ad_Source__c"},
 	{Field: "ad_headline", Property: "WA_Ad_Headline__c"},
+	{Field: "ad_click", Property: "WA_Ad_Click__c"},
 	{Field: "number", Property: "WA_Business_Number__c"},
 }

@@ -94,7 +94,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 func (s *settings) lay(p *plan, st *step) {
 	e := st.event
 	switch e.Kind {
-	case core.KindMessageReceived, core.KindMessageSent:
+	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked:
 		if e.Message == nil || e.Message.ID == "" {
 			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return
@@ -215,10 +215,14 @@ func cut(text string, size int) string {
 func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	r := p.messages.of(e.Message.ID)
 	direction := core.Inbound
-	if e.Kind == core.KindMessageSent {
+	amended := e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked
+	if e.Kind == core.KindMessageSent || amended && e.Message.Direction == core.Outbound {
 		direction = core.Outbound
 	}
-	text := crm.MessageText(e.Message)
+	text, at := crm.MessageText(e.Message), when(e)
+	if amended {
+		at = time.Time{} // the message's own time stays
+	}
 	if s.Mode == "task" {
 		subject := "WhatsApp from "
 		if direction == core.Outbound {
@@ -226,7 +230,7 @@ func (s *settings) layMessage(p *plan, e *core.Event) *row {
 		}
 		r.set("Subject", cut(strings.Join(strings.Fields(subject+crm.Name(e.Contact)), " "), maxSubject))
 		r.set("Status", "Completed")
-		if at := when(e); !at.IsZero() {
+		if !at.IsZero() {
 			r.set("ActivityDate", at.Format(time.DateOnly))
 		}
 		r.set(s.MessageBody, cut(text, maxTask))
@@ -235,7 +239,7 @@ func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	}
 	r.set(s.MessageDirection, string(direction))
 	r.set(s.MessageType, string(e.Message.Type))
-	if at := when(e); !at.IsZero() {
+	if !at.IsZero() {
 		r.set(s.MessageTime, at.Format(stamp))
 	}
 	// No status is written here: when a person replays an old event, the status

@@ -97,5 +97,6 @@ var suggested = []core.MapRule{
 	{Field: "whatsapp_link", Property: "WA_Link"},
 	{Field: "ad_source", Property: "WA_Ad_Source"},
 	{Field: "ad_headline", Property: "WA_Ad_Headline"},
+	{Field: "ad_click", Property: "WA_Ad_Click"},
 	{Field: "number", Property: "WA_Business_Number"},
 }

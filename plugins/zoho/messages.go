@@ -37,6 +37,11 @@ func eventTime(e *core.Event) any {
 	return at.UTC().Truncate(time.Second).Format(time.RFC3339)
 }
 
+// amended reports whether the event says what became of a message that is there.
+func amended(e *core.Event) bool {
+	return e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked
+}
+
 // layMessage writes a message's record. No status is among it: when a person replays
 // an old event, the status that the message has reached since must not fall back.
 func (s *settings) layMessage(p *plan, st *step) {
@@ -44,7 +49,7 @@ func (s *settings) layMessage(p *plan, st *step) {
 	r := p.messages.of(m.ID)
 	st.message = r
 	arrow, direction := inbound, core.Inbound
-	if e.Kind == core.KindMessageSent {
+	if e.Kind == core.KindMessageSent || amended(e) && m.Direction == core.Outbound {
 		arrow, direction = outbound, core.Outbound
 	}
 	body := crm.MessageText(m)
@@ -53,7 +58,9 @@ func (s *settings) layMessage(p *plan, st *step) {
 	r.set(s.DirectionField, string(direction))
 	r.set(s.BodyField, body)
 	r.set(s.TypeField, string(m.Type))
-	r.set(s.TimeField, eventTime(e))
+	if !amended(e) { // else the message's own time stays
+		r.set(s.TimeField, eventTime(e))
+	}
 	if m.Media != nil && m.Media.Link != "" {
 		r.set(s.MediaField, m.Media.Link)
 	}

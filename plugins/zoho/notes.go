@@ -92,8 +92,8 @@ func (x *session) rememberNotes(p *plan) {
 			st.repeated = true
 			continue
 		}
-		if st.event.Kind == core.KindMessageStatus {
-			st.repeated = true // the message was there before its status, as a rule
+		if st.event.Kind == core.KindMessageStatus || amended(st.event) {
+			st.repeated = true // the message was there before, as a rule
 		}
 		marks = append(marks, mark(st.message.key))
 		st.contact.set(x.NotesField, strings.Join(marks[max(0, len(marks)-noteMarks):], " "))

@@ -142,7 +142,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 func (s *settings) lay(p *plan, st *step) {
 	e := st.event
 	switch e.Kind {
-	case core.KindMessageReceived, core.KindMessageSent:
+	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked:
 		if e.Message == nil || e.Message.ID == "" {
 			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return
