@@ -75,7 +75,7 @@ func (b *Broker) accept(ctx context.Context, events []core.Event, with store.Set
 			undo()
 			return store.Outcome{}, core.Errorf(core.CodeInvalid, "accept", "event: %w", err)
 		}
-		s.Add = append(s.Add, store.Item{Queue: p.t.queue, ID: p.e.ID, Once: true, Order: p.e.Conversation, Data: data, Value: p.e})
+		s.Add = append(s.Add, store.Item{Queue: p.t.queue, ID: p.e.ID, Once: true, Order: p.e.Conversation, Class: classOf(p.e), Data: data, Value: p.e})
 	}
 	b.failpoint("accept-before-commit")
 	out, err := b.settle(ctx, s)

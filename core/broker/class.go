@@ -13,3 +13,15 @@ func classAsked(said core.Class, author string) (core.Class, error) {
 	}
 	return core.ClassTransaction, nil
 }
+
+// classOf is the class of an event in a queue. Whoever wrote, or is answered, waits;
+// nobody waits for what is told of a message of ours.
+func classOf(e *core.Event) int {
+	switch {
+	case e.Class == core.ClassCampaign:
+		return 2
+	case e.Class == core.ClassTransaction || e.Kind == core.KindMessageStatus:
+		return 1
+	}
+	return 0
+}

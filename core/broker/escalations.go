@@ -276,5 +276,5 @@ func (l *lane) tookOver(s *store.Settlement, e *core.Event, at time.Time) {
 		Contact: &core.Contact{ID: e.Contact.ID}, Escalation: &core.Escalation{ID: e.Escalation.ID},
 	}
 	l.t.depth.Add(1)
-	s.Add = append(s.Add, store.Item{Queue: l.t.queue, ID: handed.ID, Order: handed.Conversation, Data: mustJSON(handed), Value: handed})
+	s.Add = append(s.Add, store.Item{Queue: l.t.queue, ID: handed.ID, Order: handed.Conversation, Class: classOf(handed), Data: mustJSON(handed), Value: handed})
 }

@@ -306,7 +306,7 @@ func (t *tenant) tellTargets(s *store.Settlement, u *turn, e *core.Event, of *Es
 	}
 	for _, name := range told {
 		if l := t.targets[name]; l != nil {
-			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
+			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: data, Value: e})
 		}
 	}
 }

@@ -37,6 +37,7 @@ func (t *tenant) humanWrote(u *turn) {
 
 // echoed takes note of what somebody of the business wrote with the phone app.
 func (t *tenant) echoed(u *turn) {
+	t.onThePhone(u)
 	switch {
 	case u.e.Source == whatsapp.SourceHistory || u.e.Group != "":
 		return // for the record

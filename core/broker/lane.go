@@ -91,9 +91,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 	l := &lane{
 		t: t, b: t.b, name: numberQueue(n.ID), sinkName: "whatsapp", sink: n.Sink,
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
-		// A few milliseconds' worth may go at once, so that the rate is kept
-		// although timers are late.
-		limiter: limit.New(n.Rate, max(1, int(n.Rate/200))),
+		limiter: limit.New(n.Rate, burstOf(n.Rate)),
 		display: n.Display, pairs: limit.NewPairs(pairPeriod, pairBurst),
 		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
 	}

@@ -170,7 +170,7 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 			continue
 		}
 		own := withFields(e, l.mapping.To(k, nil, nil).Properties)
-		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: mustJSON(own), Value: own})
+		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: mustJSON(own), Value: own})
 	}
 }
 
@@ -241,7 +241,7 @@ func (t *tenant) writesBack(u *turn) {
 		}
 		e := u.follow(core.KindContactChanged)
 		e.Source, e.Fields = sourceMapping, back
-		s := store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: mustJSON(e), Value: e}
+		s := store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: mustJSON(e), Value: e}
 		u.s.Add = append(u.s.Add, s)
 	}
 }

@@ -30,9 +30,16 @@ const (
 	bucketLimits  = "limits"  // "people" or a number's id → what WhatsApp said
 	keyPeople     = "people"
 
-	// defaultRate is a number's throughput unless it was upgraded, messages a second.
-	defaultRate = 80
+	// A number's throughput, messages a second, unless it was upgraded; and that of one
+	// which is used with the phone app as well.
+	// https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput
+	defaultRate     = 80
+	coexistenceRate = 20
 )
+
+// burstOf is how many may go at once at a rate: a few milliseconds' worth, so that the
+// rate is kept although timers are late.
+func burstOf(rate float64) int { return max(1, int(rate/200)) }
 
 // Limits bound what a tenant sends, all its numbers together; 0 is no limit.
 type Limits struct {
@@ -92,6 +99,22 @@ func (t *tenant) limitChanged(u *turn) {
 	}
 }
 
+// onThePhone takes note that a number is used with the phone app, too, as what somebody
+// wrote there shows: WhatsApp takes less from it then.
+func (t *tenant) onThePhone(u *turn) {
+	l := t.numbers[u.e.Number]
+	if u.e.Source != "phone" || l == nil || l.rate != defaultRate || l.limiter.Rate() == coexistenceRate {
+		return
+	}
+	u.s.Put = append(u.s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketLimits, Key: u.e.Number}, Value: mustJSON(coexistenceRate)})
+	u.note(fmt.Sprintf("the number is used with the phone app, too: WhatsApp takes %d messages a second from it", coexistenceRate))
+	u.afterwards(func(stored bool) {
+		if stored {
+			t.told(u.e.Number, coexistenceRate)
+		}
+	})
+}
+
 func inWords(n int) string {
 	if n < 0 {
 		return "any number of"
@@ -114,7 +137,7 @@ func (t *tenant) told(key string, n float64) {
 	case key == keyPeople && t.Limits.PeoplePerDay == 0:
 		t.pace.people.SetMost(max(0, int(n)))
 	case l != nil && l.rate == defaultRate:
-		l.limiter.SetRate(time.Now(), n)
+		l.limiter.SetRate(time.Now(), n, burstOf(n))
 	}
 }
 

@@ -81,7 +81,7 @@ func (l *lane) stopped(s *store.Settlement, send *core.Event, err *core.Error, n
 		ID: core.FollowID(send.ID, codeStopped), Kind: core.KindConsentChanged, Tenant: send.Tenant, Number: send.Number, Conversation: send.Conversation,
 		Time: now, Accepted: send.Accepted, Source: "whatsapp", Cause: send.ID, Contact: send.Contact, Consent: stoppedAtMeta(),
 	}
-	s.Add = append(s.Add, store.Item{Queue: l.t.queue, ID: e.ID, Once: true, Order: e.Conversation, Data: mustJSON(e), Value: e})
+	s.Add = append(s.Add, store.Item{Queue: l.t.queue, ID: e.ID, Once: true, Order: e.Conversation, Class: classOf(e), Data: mustJSON(e), Value: e})
 	return true
 }
 

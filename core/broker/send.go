@@ -16,17 +16,21 @@ const sendFetch = 64
 // runSends runs a number's lane: each send is its own call, marked before it is
 // made, and never made again while its outcome is unknown.
 func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
-	// No more is marked than can be sent at once: what is marked and not sent
-	// when the process dies is a case for a person.
-	most := min(sendFetch, max(1, int(l.rate/50)))
 	for ctx.Err() == nil {
-		n, err := l.gate.enter(ctx, most)
+		// No more is marked than can be sent at once: what is marked and not sent
+		// when the process dies is a case for a person.
+		n, err := l.gate.enter(ctx, l.together())
 		if err != nil {
 			return
 		}
 		if state, paused := l.gate.paused(); paused && !l.probe(ctx, state) {
 			l.gate.leave(n)
 			continue
+		}
+		// What goes is chosen when something may go, so that the most urgent does.
+		if l.t.pace.plan.Ready(ctx) != nil || l.limiter.Ready(ctx) != nil {
+			l.gate.leave(n)
+			return
 		}
 		ds, err := l.b.o.Store.Fetch(ctx, l.queue, n, l.sendLease())
 		if err != nil {
@@ -44,6 +48,16 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			calls.Go(func() { l.sendOne(ctx, d, calls) })
 		}
 	}
+}
+
+// together is how many sends are taken at once: a fiftieth of a second's, since what
+// is urgent waits for those that were taken before it.
+func (l *lane) together() int {
+	rate := l.limiter.Rate()
+	if plan := l.t.pace.plan.Rate(); plan > 0 {
+		rate = min(rate, plan)
+	}
+	return min(sendFetch, max(1, int(rate/50)))
 }
 
 func (l *lane) sendLease() time.Duration { return laneLease + l.b.o.UnknownWait }

@@ -321,7 +321,7 @@ func (t *tenant) release(ctx context.Context, keys map[string]bool) {
 				continue
 			}
 			s.Drop = append(s.Drop, d)
-			s.Add = append(s.Add, store.Item{Queue: t.queue, ID: d.ID, Order: e.Conversation, Data: d.Data, Value: e})
+			s.Add = append(s.Add, store.Item{Queue: t.queue, ID: d.ID, Order: e.Conversation, Class: classOf(e), Data: d.Data, Value: e})
 		}
 		if len(s.Add) == 0 {
 			return nil

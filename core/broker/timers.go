@@ -129,7 +129,7 @@ func (t *tenant) timersLoop(ctx context.Context) {
 		s := store.Settlement{Ack: ds}
 		for _, d := range ds {
 			e := eventOf(d)
-			s.Add = append(s.Add, store.Item{Queue: t.queue, ID: d.ID, Order: e.Conversation, Data: d.Data, Value: e})
+			s.Add = append(s.Add, store.Item{Queue: t.queue, ID: d.ID, Order: e.Conversation, Class: classOf(e), Data: d.Data, Value: e})
 		}
 		t.b.failpoint("timers-before-commit")
 		if _, err := t.b.settle(ctx, s); err != nil {

@@ -223,19 +223,19 @@ func (t *tenant) toLanes(s *store.Settlement, u *turn, e *core.Event, data []byt
 			continue
 		}
 		if own := l.mapped(u, e); own != e {
-			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: mustJSON(own), Value: own})
+			s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: mustJSON(own), Value: own})
 			continue
 		}
 		if data == nil {
 			data = mustJSON(e)
 		}
-		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Data: data, Value: e})
+		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: data, Value: e})
 	}
 	for _, sub := range t.subscribersOf(e) {
 		if data == nil {
 			data = mustJSON(e)
 		}
-		s.Add = append(s.Add, store.Item{Queue: sub.queue(), ID: e.ID, Order: e.Conversation, Data: data, Value: e})
+		s.Add = append(s.Add, store.Item{Queue: sub.queue(), ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: data, Value: e})
 	}
 }
 
@@ -245,7 +245,7 @@ func (t *tenant) toNumber(s *store.Settlement, e *core.Event, data []byte) {
 		data = mustJSON(e)
 	}
 	s.Add = append(s.Add, store.Item{
-		Queue: queueOf(t.ID, numberQueue(e.Number)), ID: e.ID, Order: e.Conversation, Data: data, Value: e,
+		Queue: queueOf(t.ID, numberQueue(e.Number)), ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: data, Value: e,
 	})
 }
 

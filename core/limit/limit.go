@@ -31,7 +31,7 @@ type Limiter struct {
 
 	mu    sync.Mutex
 	rate  float64   // per second; 0 is no limit
-	burst int       // never changes
+	burst int
 	full  time.Time // when the whole burst is free again: GCRA's TAT
 }
 
@@ -104,7 +104,9 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	}
 	defer func() { <-l.turn }()
 	for n > 0 {
+		l.mu.Lock()
 		part := min(n, l.burst)
+		l.mu.Unlock()
 		if err := l.waitTurn(ctx, part); err != nil {
 			return err
 		}
@@ -119,14 +121,39 @@ func (l *Limiter) waitTurn(ctx context.Context, n int) error {
 		if wait == 0 {
 			return nil
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-l.changed:
-			timer.Stop()
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := l.sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits so long, or until the rate changes.
+func (l *Limiter) sleep(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.changed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Ready returns when one may go, or with ctx's error when it ends first. It takes
+// nothing: who alone takes from a limiter can choose what goes when something may.
+func (l *Limiter) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil || l == nil {
+		return err
+	}
+	for {
+		now := time.Now()
+		wait := l.Next(now).Sub(now)
+		if wait <= 0 {
+			return nil
+		}
+		if err := l.sleep(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
@@ -164,11 +191,12 @@ func (l *Limiter) Rate() float64 {
 	return l.rate
 }
 
-// SetRate changes the rate, also for those who wait. What was used of the
+// SetRate changes rate and burst, also for those who wait. What was used of the
 // burst stays used, counted in calls and not in time.
-func (l *Limiter) SetRate(now time.Time, rate float64) {
+func (l *Limiter) SetRate(now time.Time, rate float64, burst int) {
 	rate = clean(rate)
 	l.mu.Lock()
+	l.burst = max(burst, 1)
 	if ahead := l.full.Sub(now); ahead > 0 && l.rate > 0 && rate > 0 {
 		l.full = now.Add(time.Duration(min(float64(ahead)*(l.rate/rate), maxCost)))
 	} else if ahead > 0 {

@@ -260,7 +260,7 @@ func TestSetRate_ReachesThoseWhoWait(t *testing.T) {
 			done <- time.Since(start)
 		}()
 		<-time.After(5 * time.Second) // half of it is paid
-		l.SetRate(time.Now(), 1)
+		l.SetRate(time.Now(), 1, 1)
 		if got, want := <-done, 5500*time.Millisecond; got != want {
 			t.Errorf("went after %v, want %v", got, want)
 		}
@@ -272,11 +272,11 @@ func TestSetRate_SlowerHoldsBackThoseWhoWait(t *testing.T) {
 		start := time.Now()
 		l := limit.New(1, 1)
 		l.Reserve(start, 1)
-		l.SetRate(start, 0.5)
+		l.SetRate(start, 0.5, 1)
 		if got, want := l.Next(start), start.Add(2*time.Second); !got.Equal(want) {
 			t.Errorf("next in %v, want 2s", got.Sub(start))
 		}
-		l.SetRate(start, 0)
+		l.SetRate(start, 0, 1)
 		if got := l.Next(start); !got.Equal(start) {
 			t.Errorf("without a limit, next in %v", got.Sub(start))
 		}

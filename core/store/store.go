@@ -44,6 +44,13 @@ type Key struct {
 	Key    string
 }
 
+// Classes is how many classes of urgency there are, and Share of how many items that
+// are handed out at least one is of each class in which something waits.
+const (
+	Classes = 3
+	Share   = 10
+)
+
 // Item is what goes into a queue.
 type Item struct {
 	Queue QueueID
@@ -56,6 +63,11 @@ type Item struct {
 	// at a time, in the order in which they were added; an item that waits for
 	// its next attempt holds back only later items of its Order. Empty: none.
 	Order string
+	// Class is how urgent it is, 0 the most, Classes-1 the least: of what is due, the most
+	// urgent is handed out first, but to every class in which something waits goes at
+	// least one of Share. An item that holds back a more urgent one of its Order is
+	// as urgent as that.
+	Class int
 	// Due is the earliest time to hand it out; zero is now.
 	Due time.Time
 	// Data is stored. The caller must not change it afterwards.
@@ -191,6 +203,7 @@ type DeadLetter struct {
 	Queue    QueueID `json:"queue"`
 	Item     string  `json:"item"` // the item's ID
 	Order    string  `json:"order,omitempty"`
+	Class    int     `json:"class,omitempty"`
 	Data     []byte  `json:"data"`
 	Reason   []byte  `json:"reason"`
 	Attempts int     `json:"attempts"`
@@ -204,12 +217,13 @@ type DeadLetter struct {
 // QueueStats describes a queue at one moment.
 type QueueStats struct {
 	Queue    QueueID
-	Depth    int       // items in the queue, leased ones included
-	Leased   int       // handed out
-	Waiting  int       // not due yet, or held back by such an item's order
-	Oldest   time.Time // when the oldest item was added; zero when empty
-	NextDue  time.Time // when the next waiting item is due; zero when none
-	DataSize int64     // bytes of Data
+	Depth    int          // items in the queue, leased ones included
+	Leased   int          // handed out
+	Waiting  int          // not due yet, or held back by such an item's order
+	ByClass  [Classes]int // items of each class
+	Oldest   time.Time    // when the oldest item was added; zero when empty
+	NextDue  time.Time    // when the next waiting item is due; zero when none
+	DataSize int64        // bytes of Data
 }
 
 // Stats describes a store at one moment.

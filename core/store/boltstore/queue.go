@@ -15,6 +15,7 @@ type item struct {
 	seq   uint64
 	id    string
 	order string
+	class int
 	mark  []byte
 	data  []byte // nil when it did not fit into memory
 	value any
@@ -30,6 +31,8 @@ type item struct {
 	held     bool // of one that is dropped: it was the first of its order
 
 	at         int   // index in the heap that it is in, -1 for none
+	in         *fifo // the list of what is ready that it is in, nil for none
+	fore, aft  *item // in that list
 	behind     *item // the next of its order
 	prev, next *item // by sequence number
 }
@@ -41,9 +44,21 @@ func (it *item) delivery() store.Delivery {
 	}
 }
 
-// order is the line of items of one conversation; only the first may be handed
-// out.
-type line struct{ first, last *item }
+// line is the line of items of one conversation; only the first may be handed out. It
+// is as urgent as the most urgent in it.
+type line struct {
+	first, last *item
+	classes     [store.Classes]int // how many there are of each
+}
+
+func (l *line) class() int {
+	for c, n := range l.classes {
+		if n > 0 {
+			return c
+		}
+	}
+	return store.Classes - 1
+}
 
 // queue is the index of one queue. The store's mutex guards it.
 type queue struct {
@@ -51,9 +66,11 @@ type queue struct {
 	key         []byte
 	items       map[uint64]*item
 	lines       map[string]*line
-	ready       ring
-	due         itemHeap // by due time
-	first, last *item    // by sequence number
+	ready       [store.Classes]fifo
+	passed      [store.Classes]int // how many of others were taken while some of the class were ready
+	classes     [store.Classes]int // how many items of each
+	due         itemHeap           // by due time
+	first, last *item              // by sequence number
 	leased      int
 	size        int64
 	seq         uint64        // the last sequence number given out
@@ -77,6 +94,7 @@ func (q *queue) insert(it *item, now time.Time) {
 	it.q, it.at = q, -1
 	q.items[it.seq] = it
 	q.size += int64(it.size)
+	q.classes[it.class]++
 	if q.last == nil {
 		q.first = it
 	} else {
@@ -89,11 +107,18 @@ func (q *queue) insert(it *item, now time.Time) {
 	}
 	l := q.lines[it.order]
 	if l == nil {
-		q.lines[it.order] = &line{it, it}
+		l = &line{first: it, last: it}
+		q.lines[it.order] = l
+		l.classes[it.class]++
 		q.release(it, now)
 		return
 	}
 	l.last.behind, l.last = it, it
+	l.classes[it.class]++
+	if f, to := l.first, &q.ready[l.class()]; f.in != nil && f.in != to { // somebody more urgent is behind it now
+		f.in.take(f)
+		to.push(f)
+	}
 }
 
 // release lets an item be handed out when it is due. What was due some time ago
@@ -107,8 +132,44 @@ func (q *queue) release(it *item, now time.Time) {
 		}
 		return
 	}
-	q.ready.push(it)
+	q.ripe(it)
+}
+
+// ripe puts an item among those that are ready.
+func (q *queue) ripe(it *item) {
+	class := it.class
+	if it.order != "" {
+		class = q.lines[it.order].class()
+	}
+	q.ready[class].push(it)
 	q.wakeUp()
+}
+
+// readied is how many are ready.
+func (q *queue) readied() int {
+	n := 0
+	for c := range q.ready {
+		n += q.ready[c].n
+	}
+	return n
+}
+
+// next takes the item that goes next of those that are ready, of which there are some:
+// the most urgent, unless others were taken before another class as often as may be.
+func (q *queue) next() *item {
+	const often = store.Share - (store.Classes - 1) // all others of the class may be late at once
+	class := -1
+	for c := range q.ready {
+		if q.ready[c].n > 0 && (class < 0 || q.passed[c] >= often && q.passed[c] > q.passed[class]) {
+			class = c
+		}
+	}
+	for c := range q.ready {
+		if q.passed[c]++; c == class || q.ready[c].n == 0 {
+			q.passed[c] = 0
+		}
+	}
+	return q.ready[class].pop()
 }
 
 func (q *queue) wakeUp() {
@@ -127,8 +188,7 @@ func (q *queue) ripen(now time.Time) time.Time {
 			return it.due
 		}
 		heap.Pop(&q.due)
-		q.ready.push(it)
-		q.wakeUp()
+		q.ripe(it)
 	}
 	return time.Time{}
 }
@@ -140,13 +200,18 @@ func (q *queue) withdraw(it *item) bool {
 		q.due.remove(it)
 		return true
 	}
-	return q.ready.take(it)
+	if it.in == nil {
+		return false
+	}
+	it.in.take(it)
+	return true
 }
 
 // remove takes a handed-out or withdrawn item away and releases the next of its order.
 func (q *queue) remove(it *item, now time.Time) {
 	delete(q.items, it.seq)
 	q.size -= int64(it.size)
+	q.classes[it.class]--
 	if it.prev != nil {
 		it.prev.next = it.next
 	} else {
@@ -162,6 +227,7 @@ func (q *queue) remove(it *item, now time.Time) {
 		return
 	}
 	l := q.lines[it.order]
+	l.classes[it.class]--
 	if l.first != it { // dropped, out of the middle
 		p := l.first
 		for p.behind != it {
@@ -181,8 +247,8 @@ func (q *queue) remove(it *item, now time.Time) {
 }
 
 func (q *queue) stats(now time.Time) store.QueueStats {
-	s := store.QueueStats{Queue: q.id, Depth: len(q.items), Leased: q.leased, DataSize: q.size}
-	s.Waiting = len(q.items) - q.leased - q.ready.n
+	s := store.QueueStats{Queue: q.id, Depth: len(q.items), Leased: q.leased, DataSize: q.size, ByClass: q.classes}
+	s.Waiting = len(q.items) - q.leased - q.readied()
 	if q.first != nil {
 		s.Oldest = q.first.added
 	}
@@ -192,46 +258,42 @@ func (q *queue) stats(now time.Time) store.QueueStats {
 	return s
 }
 
-// ring is a first-in first-out list that reuses its memory.
-type ring struct {
-	buf     []*item
-	head, n int
+// fifo is a first-in first-out list, out of the middle of which items can be taken.
+type fifo struct {
+	first, last *item
+	n           int
 }
 
-func (r *ring) push(it *item) {
-	if r.n == len(r.buf) {
-		grown := make([]*item, max(16, 2*len(r.buf)))
-		for i := range r.n {
-			grown[i] = r.buf[(r.head+i)%len(r.buf)]
-		}
-		r.buf, r.head = grown, 0
+func (f *fifo) push(it *item) {
+	it.in, it.fore, it.aft = f, f.last, nil
+	if f.last == nil {
+		f.first = it
+	} else {
+		f.last.aft = it
 	}
-	r.buf[(r.head+r.n)%len(r.buf)] = it
-	r.n++
+	f.last = it
+	f.n++
 }
 
-func (r *ring) pop() *item {
-	it := r.buf[r.head]
-	r.buf[r.head] = nil
-	r.head = (r.head + 1) % len(r.buf)
-	r.n--
-	if r.n == 0 && len(r.buf) > 4096 {
-		r.buf, r.head = nil, 0
-	}
+func (f *fifo) pop() *item {
+	it := f.first
+	f.take(it)
 	return it
 }
 
-// take takes an item out, and reports whether it was there.
-func (r *ring) take(it *item) bool {
-	found := false
-	for n := r.n; n > 0; n-- {
-		if other := r.pop(); other == it {
-			found = true
-		} else {
-			r.push(other)
-		}
+func (f *fifo) take(it *item) {
+	if it.fore != nil {
+		it.fore.aft = it.aft
+	} else {
+		f.first = it.aft
 	}
-	return found
+	if it.aft != nil {
+		it.aft.fore = it.fore
+	} else {
+		f.last = it.fore
+	}
+	it.in, it.fore, it.aft = nil, nil, nil
+	f.n--
 }
 
 // itemHeap is a heap of items by some time.

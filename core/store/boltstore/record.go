@@ -116,6 +116,9 @@ func encodeItem(it *item, data []byte) []byte {
 	b = appendString(b, it.order)
 	b = appendBytes(b, it.mark)
 	b = appendBytes(b, data)
+	if it.class > 0 { // the most urgent are written as before there were classes
+		b = binary.AppendUvarint(b, uint64(it.class))
+	}
 	return sealed(b)
 }
 
@@ -134,6 +137,9 @@ func decodeItem(b []byte) (*item, []byte, error) {
 		it.mark = append([]byte(nil), m...)
 	}
 	data := r.bytes()
+	if len(r.b) > 0 {
+		it.class = int(min(r.uvarint(), store.Classes-1))
+	}
 	if r.bad || len(r.b) != 0 {
 		return nil, nil, errDamaged
 	}

@@ -117,6 +117,9 @@ func validate(st *store.Settlement) error {
 		if it.ID == "" || len(it.ID) > maxKey || len(it.Order) > maxKey || len(it.Queue.Tenant)+len(it.Queue.Name) > maxKey || it.Queue.Name == "" {
 			return fmt.Errorf("store: item %.40q for queue %q: ids are 1 to %d bytes", it.ID, it.Queue.Name, maxKey)
 		}
+		if it.Class < 0 || it.Class >= store.Classes {
+			return fmt.Errorf("store: item %.40q for queue %q: there is no class %d", it.ID, it.Queue.Name, it.Class)
+		}
 	}
 	for i := range st.Put {
 		k := &st.Put[i].Key
@@ -323,7 +326,7 @@ func (s *Store) add(w *work, in *store.Item, now time.Time) *item {
 	q := s.queue(in.Queue)
 	q.seq++
 	it := &item{
-		q: q, seq: q.seq, id: in.ID, order: in.Order, added: now.UTC(), due: in.Due,
+		q: q, seq: q.seq, id: in.ID, order: in.Order, class: in.Class, added: now.UTC(), due: in.Due,
 		size: len(in.Data), at: -1,
 	}
 	if s.cached+int64(len(in.Data)) <= s.o.DataCache && len(in.Data) > 0 {

@@ -155,10 +155,10 @@ func (s *Store) Fetch(ctx context.Context, id store.QueueID, limit int, lease ti
 		q := s.queue(id)
 		now := time.Now()
 		q.ripen(now)
-		if q.ready.n > 0 {
-			out := make([]store.Delivery, 0, min(limit, q.ready.n))
-			for len(out) < limit && q.ready.n > 0 {
-				out = append(out, s.handOut(q, q.ready.pop(), now.Add(lease)))
+		if n := min(limit, q.readied()); n > 0 {
+			out := make([]store.Delivery, 0, n)
+			for len(out) < n {
+				out = append(out, s.handOut(q, q.next(), now.Add(lease)))
 			}
 			sooner := s.sooner(now.Add(lease))
 			s.mu.Unlock()

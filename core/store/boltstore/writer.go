@@ -359,7 +359,7 @@ func valuesKey(tenant, bucket string) []byte { return []byte(tenant + "\x00" + b
 func bury(it *item, t *store.Term, now time.Time, n int) (op, error) {
 	d := store.DeadLetter{
 		ID:    fmt.Sprintf("%016x-%08x", now.UnixNano()+int64(n), it.seq),
-		Queue: it.q.id, Item: it.id, Order: it.order, Data: t.Delivery.Data, Reason: t.Reason, Attempts: it.attempt + 1,
+		Queue: it.q.id, Item: it.id, Order: it.order, Class: it.class, Data: t.Delivery.Data, Reason: t.Reason, Attempts: it.attempt + 1,
 		Mark: it.mark, Added: it.added, Died: now.UTC(), Deadline: t.Deadline.UTC(),
 	}
 	if it.data != nil {
@@ -395,7 +395,7 @@ func (s *Store) exhume(w *txWriter, r *request, now time.Time) error {
 			return err
 		}
 		s.mu.Lock()
-		it := s.add(&r.work, &store.Item{Queue: d.Queue, ID: d.Item, Order: d.Order, Data: d.Data}, now)
+		it := s.add(&r.work, &store.Item{Queue: d.Queue, ID: d.Item, Order: d.Order, Class: d.Class, Data: d.Data}, now)
 		s.mu.Unlock()
 		if err := w.write([]op{{bucket: bucketQueues, sub: it.q.key, key: key64(it.seq), value: encodeItem(it, d.Data)}}); err != nil {
 			return err

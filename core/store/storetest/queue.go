@@ -3,10 +3,17 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/wabridge/wabridge/core/store"
 )
+
+func classed(id, order string, class int) store.Item {
+	it := item(id, order)
+	it.Class = class
+	return it
+}
 
 var queueCases = []testCase{
 	{"KeepsItems", "what Settle returned for is there after opening again, whole and in order", func(b *bench) {
@@ -44,6 +51,48 @@ var queueCases = []testCase{
 		b.want("while they are out", ids(b.fetch(10)), []string{})
 		b.settle(store.Settlement{Ack: first[:1]})
 		b.want("after the ack", ids(b.fetch(10)), []string{"a2"})
+	}},
+	{"UrgentGoesFirst", "of what is due the most urgent is handed out first, after opening again too, and in order within a class", func(b *bench) {
+		b.start()
+		b.add(classed("c1", "", 2), classed("b1", "", 1), classed("c2", "", 2), classed("a1", "", 0), classed("b2", "", 1))
+		b.want("first", ids(b.fetch(2)), []string{"a1", "b1"})
+		b.restart()
+		b.add(classed("a2", "", 0))
+		b.want("all", ids(b.fetch(10)), []string{"a1", "a2", "b1", "b2", "c1", "c2"})
+	}},
+	{"EveryClassHasItsShare", "while more urgent items never end, each class gets one of Share", func(b *bench) {
+		b.start()
+		const rounds = 5
+		for i := range rounds * store.Share {
+			b.add(classed(fmt.Sprint("a", i), "", 0), classed(fmt.Sprint("b", i), "", 1), classed(fmt.Sprint("c", i), "", 2))
+		}
+		for range rounds {
+			n := map[byte]int{}
+			for range store.Share {
+				n[b.fetch(1)[0].ID[0]]++
+			}
+			b.want("of Share", n, map[byte]int{'a': store.Share - 2, 'b': 1, 'c': 1})
+		}
+	}},
+	{"WhatHoldsBackTheUrgentIsAsUrgent", "an item before a more urgent one of its order goes as that one would, and no other does", func(b *bench) {
+		b.start()
+		b.add(classed("x1", "x", 2), classed("y1", "y", 2), classed("z1", "z", 1), classed("y2", "y", 0))
+		b.want("first", ids(b.fetch(1)), []string{"y1"})
+		b.restart()
+		ds := b.fetch(1)
+		b.want("after opening again", ids(ds), []string{"y1"})
+		b.settle(store.Settlement{Ack: ds})
+		b.want("then", ids(b.fetch(10)), []string{"y2", "z1", "x1"})
+	}},
+	{"WhatIsReplayedKeepsItsClass", "a dead letter goes back as urgent as it was", func(b *bench) {
+		b.start()
+		b.add(classed("c1", "", 2))
+		b.settle(store.Settlement{Term: []store.Term{{Delivery: b.fetch(1)[0], Reason: []byte("{}")}}})
+		dead, err := b.Dead(context.Background(), "", "", 10)
+		b.want("dead", []any{len(dead), err}, []any{1, nil})
+		b.settle(store.Settlement{Replay: []string{dead[0].ID}})
+		b.add(classed("b1", "", 1))
+		b.want("then", ids(b.fetch(10)), []string{"b1", "c1"})
 	}},
 	{"RetryHoldsBackItsConversationOnly", "a nak'ed item holds back later items of its order, and no others", func(b *bench) {
 		b.start()
