@@ -184,10 +184,11 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	}
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
-			ID: n.ID, Display: n.Display, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
+			ID: n.ID, Account: n.WABA, Display: n.Display, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
 			Sink: client.Sink(whatsapp.Number{Tenant: t.ID, ID: n.ID, AccessToken: func() core.Secret { return n.AccessToken }}),
 		})
 	}
+	out.Accounts = a.templates(t, client)
 	for _, l := range t.Lanes {
 		launcher, ok := a.launcher(l.Connector)
 		if !ok {
@@ -248,15 +249,33 @@ func policy(t config.Tenant) broker.Policy {
 		p.Reads = append(p.Reads, broker.Reading(r))
 	}
 	p.KeepRevoked = t.Policy.KeepRevoked
+	p.Sender = t.Sender()
 	// Both were checked when they were read.
 	p.QuietHours, _ = consent.ParseQuietHours(t.Policy.QuietHours)
 	p.Zone, _ = time.LoadLocation(t.Policy.Zone)
 	for _, tpl := range t.Templates {
 		p.Templates = append(p.Templates, broker.Template{
-			Name: tpl.Name, Language: tpl.Language, Category: consent.ParseCategory(tpl.Category), Topics: tpl.Topics,
+			Name: tpl.Name, Language: tpl.Language, Category: consent.ParseCategory(tpl.Category), Topics: tpl.Topics, Params: tpl.Params,
 		})
 	}
 	return p
+}
+
+// templates are the business accounts of a tenant's numbers, asked for their templates
+// with the token of the first number of each.
+func (a *App) templates(t config.Tenant, client *whatsapp.Client) []broker.Account {
+	var out []broker.Account
+	for _, n := range t.Numbers {
+		if n.WABA == "" || slices.ContainsFunc(out, func(a broker.Account) bool { return a.ID == n.WABA }) {
+			continue
+		}
+		w := &a.o.Config.WhatsApp
+		out = append(out, broker.Account{ID: n.WABA, Every: w.TemplateSync, Templates: client.Templates(whatsapp.Account{
+			ID: n.WABA, AccessToken: func() core.Secret { return n.AccessToken },
+			CallsPerHour: w.ManagementCallsPerHour, CreationsPerHour: w.TemplateCreationsPerHour,
+		})})
+	}
+	return out
 }
 
 func accounts(tenants []config.Tenant) map[string][]string {

@@ -17,6 +17,8 @@ type Policy struct {
 	QuietHours consent.QuietHours
 	Zone       *time.Location
 	Templates  []Template
+	// Sender are the names by which marketing templates say who writes.
+	Sender []string
 	// Words are whole messages that mean something; Texts what is said about it.
 	Words consent.Words
 	Texts map[string]consent.Texts

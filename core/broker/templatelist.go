@@ -234,9 +234,11 @@ func (b *Broker) SyncTemplates(ctx context.Context, tenant string) ([]TemplateSy
 	if len(t.templates.syncs) == 0 {
 		return nil, t.noAccount("template sync")
 	}
+	ctx, cancel := context.WithTimeout(ctx, templateAnswer)
+	defer cancel()
 	out := []TemplateSync{}
 	for _, a := range t.Accounts {
-		s, err := t.templates.syncs[a.ID].sync(ctx)
+		s, err := t.templates.syncs[a.ID].ask(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -51,16 +51,21 @@ type templateSync struct {
 	id   string
 	each time.Duration
 	want chan struct{} // asks for a sync soon
+	now  chan struct{} // asks for one now
 
-	busy sync.Mutex // held by who asks WhatsApp
+	busy chan struct{} // has a place for the one who asks WhatsApp
 
-	mu   sync.Mutex
-	last TemplateSync
+	mu    sync.Mutex
+	last  TemplateSync
+	begun time.Time     // the last one that is over
+	over  chan struct{} // closed, and replaced, when one is
+	err   error         // what came of it
 }
 
 func newTemplateSync(t *tenant, a Account) *templateSync {
 	setDefault(&a.Every, defaultTemplateSync)
-	return &templateSync{t: t, api: a.Templates, id: a.ID, each: a.Every, want: make(chan struct{}, 1), last: TemplateSync{Tenant: t.ID, Account: a.ID}}
+	return &templateSync{t: t, api: a.Templates, id: a.ID, each: a.Every, want: make(chan struct{}, 1), now: make(chan struct{}, 1),
+		busy: make(chan struct{}, 1), over: make(chan struct{}), last: TemplateSync{Tenant: t.ID, Account: a.ID}}
 }
 
 // TemplateSync is how far the bridge knows the templates of an account.
@@ -114,17 +119,21 @@ func (s *templateSync) run(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-timer.C:
+		case <-s.now:
+			timer.Stop()
 		case <-s.want:
 			timer.Stop()
 			if !pause(ctx, templateSettle) {
 				return
 			}
 		}
-		select { // what was asked for meanwhile is part of this one
-		case <-s.want:
-		default:
+		for _, asked := range []chan struct{}{s.want, s.now} { // what was asked for meanwhile is part of this one
+			select {
+			case <-asked:
+			default:
+			}
 		}
-		_, err := s.sync(ctx)
+		err := s.sync(ctx)
 		switch e := core.AsError(err); {
 		case ctx.Err() != nil:
 			return
@@ -162,10 +171,26 @@ func (r *templates) kick(account string) {
 	}
 }
 
+// enter waits until nobody else asks WhatsApp about the account.
+func (s *templateSync) enter(ctx context.Context) error {
+	select {
+	case s.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		e := core.Errorf(core.CodeUnavailable, "templates", "WhatsApp is being asked about the templates of account %s", s.id)
+		e.Hint = "try again in a minute"
+		return e
+	}
+}
+
+func (s *templateSync) leave() { <-s.busy }
+
 // sync asks for all templates of the account, and takes them over.
-func (s *templateSync) sync(ctx context.Context) (TemplateSync, error) {
-	s.busy.Lock()
-	defer s.busy.Unlock()
+func (s *templateSync) sync(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
 	asked := time.Now().UTC()
 	all, err := s.api.List(ctx)
 	if err == nil {
@@ -173,11 +198,37 @@ func (s *templateSync) sync(ctx context.Context) (TemplateSync, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last.Error = ""
+	s.last.Error, s.err, s.begun = "", err, asked
 	if err != nil {
 		s.last.Error = core.AsError(err).Error()
 	}
-	return s.last, err
+	close(s.over)
+	s.over = make(chan struct{})
+	return err
+}
+
+// ask has the templates asked for now, and waits for what comes of it.
+func (s *templateSync) ask(ctx context.Context) (TemplateSync, error) {
+	since := time.Now().UTC()
+	for {
+		s.mu.Lock()
+		last, begun, over, err := s.last, s.begun, s.over, s.err
+		s.mu.Unlock()
+		if !begun.Before(since) {
+			return last, err
+		}
+		select {
+		case s.now <- struct{}{}:
+		default:
+		}
+		select {
+		case <-over:
+		case <-ctx.Done():
+			e := core.Errorf(core.CodeUnavailable, "template sync", "WhatsApp's list of account %s takes long", s.id)
+			e.Hint = "it goes on: see `wabridge template list`"
+			return last, e
+		}
+	}
 }
 
 // takeOver takes over what WhatsApp listed, whole or not: of a whole list, what is not

@@ -126,6 +126,11 @@ func (d *document) checkWhatsApp(w *WhatsApp) {
 	}
 	d.positive("whatsapp.timeout", w.Timeout, 10*time.Minute)
 	d.positive("whatsapp.unknown_wait", w.UnknownWait, 24*time.Hour)
+	if w.TemplateSync < 5*time.Minute || w.TemplateSync > 7*24*time.Hour {
+		d.problem("whatsapp.template_sync", "%v is not between 5m and 168h", w.TemplateSync)
+	}
+	d.between("whatsapp.management_calls_per_hour", w.ManagementCallsPerHour, 10, 1_000_000)
+	d.between("whatsapp.template_creations_per_hour", w.TemplateCreationsPerHour, 1, 10_000)
 }
 
 func (d *document) checkScript(s Script) {

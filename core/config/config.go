@@ -109,6 +109,13 @@ type WhatsApp struct {
 	// UnknownWait is how long a message with an unknown outcome waits for its
 	// status webhook before a person is asked.
 	UnknownWait time.Duration `koanf:"unknown_wait"`
+	// TemplateSync is how often each business account is asked for its templates, beside
+	// when Meta says that one has changed.
+	TemplateSync time.Duration `koanf:"template_sync"`
+	// ManagementCallsPerHour is how many calls about its templates an account may make
+	// in an hour, TemplateCreationsPerHour how many new ones there may be.
+	ManagementCallsPerHour   int `koanf:"management_calls_per_hour"`
+	TemplateCreationsPerHour int `koanf:"template_creations_per_hour"`
 }
 
 // Script bounds what a tenant's script may use for one event.
@@ -187,7 +194,8 @@ type Names struct {
 
 // Number is a business phone number at WhatsApp.
 type Number struct {
-	// ID is the phone_number_id, WABA the business account's id.
+	// ID is the phone_number_id, WABA the business account's id: with it, its templates
+	// are asked for, by the number's AccessToken.
 	ID   string `koanf:"id"`
 	WABA string `koanf:"waba"`
 	// Display is the number as people write it.
@@ -262,7 +270,8 @@ func Default() *Config {
 		Store: Store{MaxSize: 8 * GiB, BallastSize: 64 * MiB, MinFree: 256 * MiB,
 			SeenDays: 8, HistoryDays: 90},
 		WhatsApp: WhatsApp{BaseURL: "https://graph.facebook.com", APIVersion: "v25.0",
-			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second},
+			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second,
+			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
 		Script: Script{Soft: 50 * time.Millisecond, Hard: 250 * time.Millisecond, Memory: 128 * MiB},
 	}
 }

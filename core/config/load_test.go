@@ -193,7 +193,8 @@ secrets = { password = "file:password" }
 		Store: config.Store{MaxSize: config.GiB, BallastSize: 8e6, MinFree: 1024,
 			SeenDays: 9, HistoryDays: 30},
 		WhatsApp: config.WhatsApp{BaseURL: "http://127.0.0.1:9000", APIVersion: "v24.0", VerifyToken: "v",
-			AppSecrets: []core.Secret{"new secret", "old secret"}, Timeout: 5 * time.Second, UnknownWait: time.Minute},
+			AppSecrets: []core.Secret{"new secret", "old secret"}, Timeout: 5 * time.Second, UnknownWait: time.Minute,
+			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
 		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
 		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
 		Tenants: []config.Tenant{

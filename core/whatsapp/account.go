@@ -33,8 +33,13 @@ type Account struct {
 //
 // https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates
 type Templates struct {
-	c         *Client
-	a         Account
+	c *Client
+	a Account
+	*hourly
+}
+
+// hourly counts what an account may do in an hour, whoever does it.
+type hourly struct {
 	calls     *limit.Pairs
 	creations *limit.Pairs
 }
@@ -46,8 +51,8 @@ const (
 	DefaultCreationsPerHour = 100
 )
 
-// Templates returns an account's templates. One per account: what it may ask is
-// counted here.
+// Templates returns an account's templates. What the account may ask is counted for all
+// that have the same ID; the first says how much that is.
 func (c *Client) Templates(a Account) *Templates {
 	if a.CallsPerHour <= 0 {
 		a.CallsPerHour = DefaultCallsPerHour
@@ -55,7 +60,15 @@ func (c *Client) Templates(a Account) *Templates {
 	if a.CreationsPerHour <= 0 {
 		a.CreationsPerHour = DefaultCreationsPerHour
 	}
-	return &Templates{c: c, a: a, calls: perHour(a.CallsPerHour), creations: perHour(a.CreationsPerHour)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hourly == nil {
+		c.hourly = map[string]*hourly{}
+	}
+	if c.hourly[a.ID] == nil {
+		c.hourly[a.ID] = &hourly{calls: perHour(a.CallsPerHour), creations: perHour(a.CreationsPerHour)}
+	}
+	return &Templates{c: c, a: a, hourly: c.hourly[a.ID]}
 }
 
 // perHour lets n through in any hour: half of them at once after a rest, and the other

@@ -169,7 +169,7 @@ func TestTemplates_KeepWithinTheCallsOfAnHour(t *testing.T) {
 			t.Errorf("%d calls in five hours, the last wait %s", n, told)
 		}
 		// Who has used them up elsewhere is told by Meta.
-		other := r.templates(whatsapp.Account{CallsPerHour: 1000})
+		other := newRig(t, sim).templates(whatsapp.Account{CallsPerHour: 1000})
 		var err error
 		for range 40 {
 			if _, err = other.List(t.Context()); err != nil {

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,9 @@ type Client struct {
 	o    ClientOptions
 	http *http.Client
 	m    *clientMetrics
+
+	mu     sync.Mutex
+	hourly map[string]*hourly // by business account
 }
 
 var apiVersion = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
