@@ -161,7 +161,8 @@ type ConnectorInfo struct {
 	// Kinds are the events the connector wants; empty means every kind a CRM
 	// gets: message.received, message.sent, message.status, contact.changed,
 	// escalation.opened and unknown. A connector is asked to erase people only when
-	// it names contact.erased; for others a person is.
+	// it names contact.erased, and to make one record of two only when it names
+	// contact.merged; for others a person is.
 	Kinds []Kind `json:"kinds,omitempty"`
 	// CallsPerSecond is how often Deliver may be called for one account; 0 is
 	// no limit. The owner can set it lower.

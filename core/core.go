@@ -107,6 +107,8 @@ type Event struct {
 	// Change is set with a system message that tells of new addresses.
 	Change  *IdentityChange `json:"identity_change,omitempty"`
 	Consent *Consent        `json:"consent,omitempty"`
+	// Merge is set on KindContactMerged.
+	Merge *ContactMerge `json:"merge,omitempty"`
 	// LimitChange is set on KindLimitChanged.
 	LimitChange *LimitChange `json:"limit_change,omitempty"`
 	// TemplateChange is set on KindTemplateChanged.

@@ -1,5 +1,7 @@
 package core
 
+import "time"
+
 // KindContactErased asks a CRM to erase what it has of a contact: the person, or
 // the law, wants it. Contact has the ID and the addresses by which a CRM may
 // know the contact, and nothing else.
@@ -10,6 +12,25 @@ const KindContactErased Kind = "contact.erased"
 // to a new record, or to the one that was kept. A record that the bridge knows
 // nothing of is no news.
 const KindContactGone Kind = "contact.gone"
+
+// KindContactMerged says that two contacts turned out to be one person (Merge is set):
+// Contact is the one that stays, Merge.Contact the one that went. Where a CRM has a
+// record of each, it is to end with one. What is written afterwards is of the one that
+// stays; what was on its way of the other is delivered before.
+const KindContactMerged Kind = "contact.merged"
+
+// ContactMerge says which contact became another.
+type ContactMerge struct {
+	// Contact is the one that went, as it was: a CRM may have a record under its ID.
+	Contact Contact `json:"contact"`
+	// Ref is what the CRM calls its record of that contact, where the bridge knows.
+	Ref string `json:"ref,omitempty"`
+	// Since is when the bridge came to know the contact that went, KeptSince the one that
+	// stays. The record of a contact that was there before the bridge knew of them is
+	// not of its making.
+	Since     time.Time `json:"since,omitzero"`
+	KeptSince time.Time `json:"kept_since,omitzero"`
+}
 
 // IdentityChange says that a person is reached otherwise than before. It comes
 // with a message of type "system" that WhatsApp writes itself.

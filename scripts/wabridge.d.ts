@@ -287,6 +287,7 @@ declare namespace wabridge {
     readonly escalation?: Escalation;
     readonly timer?: Timer;
     readonly consent?: Consent;
+    readonly merge?: any;
     readonly template_change?: TemplateChange;
     readonly identity_change?: any;
     /** What WhatsApp says of the business's account or number. */

@@ -55,7 +55,7 @@ func (l *lane) whose(ctx context.Context, events []core.Event) (map[string]*core
 			if err != nil {
 				return nil, err
 			}
-			if c != nil {
+			if c != nil && c.ID == id { // that of one who was merged is gone, as it should be
 				out[r.Ref] = c
 			}
 		}
@@ -68,14 +68,26 @@ func (l *lane) whose(ctx context.Context, events []core.Event) (map[string]*core
 // contactNow returns by what a contact is known now, or the one that it was merged
 // into; nil when there is none.
 func (t *tenant) contactNow(ctx context.Context, id string) (*core.Contact, error) {
-	for range 2 {
+	p, err := t.personNow(ctx, id)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	return &core.Contact{ID: p.ID, Phone: p.Phone, BSUID: p.BSUID}, nil
+}
+
+// maxMerged is how often in a row a contact may have been merged into another.
+const maxMerged = 20
+
+// personNow is contactNow with all that is known.
+func (t *tenant) personNow(ctx context.Context, id string) (*person, error) {
+	for range maxMerged {
 		values, err := t.b.o.Store.Get(ctx, contactKey(t.ID, id))
 		if err != nil || values[0] == nil {
 			return nil, err
 		}
 		p := personOf(values[0])
 		if p.MergedInto == "" {
-			return &core.Contact{ID: id, Phone: p.Phone, BSUID: p.BSUID}, nil
+			return p, nil
 		}
 		id = p.MergedInto
 	}

@@ -144,6 +144,7 @@ func (l *lane) remember(s *store.Settlement, e *core.Event, r core.Result) {
 	if e.Contact == nil || e.Contact.ID == "" {
 		return
 	}
+	l.mergeEnds(s, e)
 	switch {
 	case e.Kind == core.KindContactErased:
 		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID)})

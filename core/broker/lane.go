@@ -104,10 +104,11 @@ func targetQueue(name string) string   { return "notify/" + name }
 func numberQueue(number string) string { return "wa/" + number }
 
 // wants reports whether the connector wants events of a kind. Until it has said
-// so, they are all queued for it. To erase is wanted by those only that say so.
+// so, they are all queued for it. To erase, and to make one record of two, is wanted by
+// those only that say so.
 func (l *lane) wants(k core.Kind) bool {
 	kinds := l.kinds.Load()
-	return kinds == nil || (*kinds)[k] || len(*kinds) == 0 && k != core.KindContactErased
+	return kinds == nil || (*kinds)[k] || len(*kinds) == 0 && k != core.KindContactErased && k != core.KindContactMerged
 }
 
 // run runs the lane until ctx ends and its last call has been settled.
@@ -277,7 +278,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 // in the gate, which is given back when the sink has answered; where it looks before
 // it writes, when what came of the last call is stored.
 func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
-	ds = l.wanted(ctx, ds)
+	ds = l.afterMerges(ctx, l.wanted(ctx, ds))
 	var calls [][]store.Delivery
 	var together []store.Delivery
 	for _, d := range ds {
@@ -312,8 +313,8 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 }
 
 // wanted drops the deliveries that were queued before the connector said that it
-// does not want their kind: for it they are done, but for erasures, which then are
-// a person's to do.
+// does not want their kind: for it they are done, but for erasures and merges, which
+// then are a person's to do.
 func (l *lane) wanted(ctx context.Context, ds []store.Delivery) []store.Delivery {
 	var s store.Settlement
 	keep := ds[:0:0]
@@ -323,6 +324,8 @@ func (l *lane) wanted(ctx context.Context, ds []store.Delivery) []store.Delivery
 			keep = append(keep, d)
 		case e.Kind == core.KindContactErased:
 			l.cannotErase(&s, d, e)
+		case e.Kind == core.KindContactMerged:
+			l.cannotMerge(&s, d, e)
 		default:
 			s.Ack = append(s.Ack, d)
 		}

@@ -238,6 +238,9 @@ func (r *reunion) mergeInto(ctx context.Context, a, b *person, why string) (*per
 	r.dirty[a.ID], r.dirty[b.ID] = true, true
 	r.joinDesk(m, one, a)
 	r.record("merged", fmt.Sprintf("%s is %s: %s", b.ID, a.ID, why), a.ID, b.ID)
+	if err := r.tellMerged(ctx, m, a, one.Conversations); err != nil {
+		return nil, err
+	}
 	r.tell(a, m.Was.Survivor.Person.Consent, one.Conversations)
 	return a, nil
 }
@@ -359,28 +362,35 @@ func (r *reunion) setTimer(a setAgain) {
 // another. It is ordered with what was said in the latest of the conversations, so
 // that what is newer is not overwritten.
 func (r *reunion) tell(p *person, knew consent.Summary, talks map[string]*conversation) {
-	number := ""
-	for _, n := range slices.Sorted(maps.Keys(talks)) {
-		if number == "" || talks[n].LastIn.After(talks[number].LastIn) {
-			number = n
-		}
-	}
 	say := func(kind core.Kind, c *core.Consent) {
-		who := p.Contact
-		r.follow++
-		e := &core.Event{
-			ID: core.FollowID(r.cause+"#identity", r.follow), Kind: kind, Tenant: r.t.ID, Number: number, Time: r.at, Accepted: r.at,
-			Source: "bridge", Cause: r.cause, Contact: &who, Consent: c,
-		}
-		if number != "" {
-			e.Conversation = core.ConversationID(number, p.ID)
-		}
+		e := r.event(kind, p, talks)
+		e.Consent = c
 		r.t.toCRM(&r.s, e)
 	}
 	say(core.KindContactChanged, nil)
 	if c := r.consentOf(p, knew); c != nil {
 		say(core.KindConsentChanged, c)
 	}
+}
+
+// event starts one about a person, in the latest of their conversations.
+func (r *reunion) event(kind core.Kind, p *person, talks map[string]*conversation) *core.Event {
+	number := ""
+	for _, n := range slices.Sorted(maps.Keys(talks)) {
+		if number == "" || talks[n].LastIn.After(talks[number].LastIn) {
+			number = n
+		}
+	}
+	who := p.Contact
+	r.follow++
+	e := &core.Event{
+		ID: core.FollowID(r.cause+"#identity", r.follow), Kind: kind, Tenant: r.t.ID, Number: number, Time: r.at, Accepted: r.at,
+		Source: "bridge", Cause: r.cause, Contact: &who,
+	}
+	if number != "" {
+		e.Conversation = core.ConversationID(number, p.ID)
+	}
+	return e
 }
 
 // record writes into the trace what was done, where it is found by the event

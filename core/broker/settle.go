@@ -43,6 +43,7 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 			l.b.m.latency.WithLabelValues(l.t.ID, l.name).Observe(now.Sub(e.Accepted).Seconds())
 			l.tookOver(&s, e, now)
 			l.remember(&s, e, r)
+			l.partedMeanwhile(ctx, &s, e)
 		case verdictWaits:
 			l.sawError(d.ID, r.Err)
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: l.cleared()})
@@ -126,6 +127,7 @@ func (l *lane) giveUp(s *store.Settlement, d store.Delivery, err *core.Error, he
 	s.Term = append(s.Term, store.Term{
 		Delivery: d, Reason: mustJSON(reason{Error: *err, Held: held}), Deadline: time.Now().Add(l.t.DeadAfter),
 	})
+	l.mergeEnds(s, eventOf(d))
 	l.dead.Add(1)
 	l.b.totals.dead.Add(1)
 	l.b.m.dead.WithLabelValues(l.t.ID, l.name, string(err.Code)).Inc()

@@ -88,7 +88,8 @@ type SubscriptionFilter struct {
 func SubscribedKinds() []core.Kind {
 	return []core.Kind{
 		core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindMessageEdited, core.KindMessageRevoked,
-		core.KindThreadMoved, core.KindGroupChanged, core.KindAccountChanged, core.KindContactChanged, core.KindContactErased,
+		core.KindThreadMoved, core.KindGroupChanged, core.KindAccountChanged, core.KindContactChanged, core.KindContactMerged,
+		core.KindContactErased,
 		core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,
 	}
 }

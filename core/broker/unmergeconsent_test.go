@@ -125,9 +125,9 @@ func TestMerge_TellsTheCRMWhereBothStand(t *testing.T) {
 	})
 }
 
-// A CRM has a message where it was written when it was sent: its statuses go there,
-// one after the other, whoever the contact is by then.
-func TestMerge_LeavesStatusesWithTheirMessages(t *testing.T) {
+// A CRM has the messages of both with the contact that stayed: the statuses go there,
+// too, behind what was on its way before.
+func TestMerge_HasStatusesFollowTheirMessages(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.scripts = busy
 		b.start()
@@ -145,8 +145,8 @@ func TestMerge_LeavesStatusesWithTheirMessages(t *testing.T) {
 			Status:  &core.Status{MessageID: sent[0].Message.ID, Value: core.StatusRead, Opaque: whatsapp.Opaque(testKey, sends[0].event.ID, 1)}})
 		settled(time.Second)
 		statuses := b.ofKind(b.crm, core.KindMessageStatus)
-		if len(statuses) != 1 || statuses[0].Contact.ID != o || statuses[0].Conversation != sent[0].Conversation || statuses[0].Status.Intent != sends[0].event.ID {
-			t.Errorf("the status is told as %+v, its message was of %s in %s", statuses, o, sent[0].Conversation)
+		if len(statuses) != 1 || statuses[0].Contact.ID != a || statuses[0].Conversation != core.ConversationID(number, a) || statuses[0].Status.Intent != sends[0].event.ID {
+			t.Errorf("the status is told as %+v, and %s is %s now", statuses, o, a)
 		}
 	})
 }

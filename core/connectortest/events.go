@@ -58,6 +58,9 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 		e.Message, e.Conversation, e.Number, e.Source = nil, "", "", "bridge"
 		e.Contact = &core.Contact{ID: e.Contact.ID, Phone: e.Contact.Phone, BSUID: e.Contact.BSUID}
 		e.Fields = map[string]any{"records": []string{"1001"}}
+	case core.KindContactMerged:
+		e.Message, e.Source = nil, "bridge"
+		e.Merge = &core.ContactMerge{Contact: core.Contact{ID: e.Contact.ID + "-went", Name: "Conformance Test", BSUID: sampleBSUID + "7"}, Since: e.Time, KeptSince: e.Time}
 	case core.KindEscalation:
 		e.Escalation = &core.Escalation{Reason: "complaint", Team: "support", Note: "asks for a person", Priority: "high"}
 		e.Message = nil
@@ -69,7 +72,8 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 
 // kinds are the events that a CRM gets.
 var kinds = []core.Kind{
-	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased, core.KindUnknown,
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased,
+	core.KindContactMerged, core.KindUnknown,
 }
 
 func (s *session) events(n int) []*core.Event {

@@ -143,7 +143,7 @@ func deliverFull(ctx context.Context, p *probe) {
 func deliverKinds(ctx context.Context, p *probe) {
 	var events []*core.Event
 	for _, k := range kinds {
-		if k == core.KindContactErased && !slices.Contains(p.Connector.Info().Kinds, k) {
+		if (k == core.KindContactErased || k == core.KindContactMerged) && !slices.Contains(p.Connector.Info().Kinds, k) {
 			continue // asked of those only that say so
 		}
 		e := p.event()

@@ -77,13 +77,10 @@ func (x *session) deliver(ctx context.Context, items []*item) {
 			continue
 		}
 		op := x.operationFor(it.kind)
+		why := x.forPerson(it.kind)
 		switch {
-		case x.cannotErase(it.kind):
-			it.settle(verdict{err: &core.Error{
-				Code: core.CodeUndeliverable, Op: "erase", Source: core.SourcePlugin, Message: "the settings do not say how a contact is erased",
-				Hint: `erase by hand, at the API, what is kept under the contact's id and addresses (see the event), then resolve this; ` +
-					`or set operations."contact.erased" and replay it`,
-			}})
+		case why != nil:
+			it.settle(verdict{err: why})
 		case op == nil:
 			it.settle(verdict{})
 		case op.batch != nil:

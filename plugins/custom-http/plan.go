@@ -82,16 +82,29 @@ type batch struct {
 // kinds are the events that there can be operations for.
 var kinds = []core.Kind{
 	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged,
-	core.KindContactErased, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,
+	core.KindContactErased, core.KindContactMerged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,
 }
 
-// cannotErase reports whether the settings say nothing of how a contact is erased.
-// An operation for all kinds is told of it like of everything else.
-func (p *plan) cannotErase(kind core.Kind) bool {
-	if kind != core.KindContactErased {
-		return false
+// forPerson returns why a person has to do what the settings say nothing of, nil when
+// they do: a contact is not erased, and of two records not made one, by silence. An
+// operation for all kinds is told of it like of everything else.
+func (p *plan) forPerson(kind core.Kind) *core.Error {
+	err := &core.Error{Code: core.CodeUndeliverable, Source: core.SourcePlugin}
+	switch {
+	case p.operations[kind] != nil || p.operations["*"] != nil:
+		return nil
+	case kind == core.KindContactErased:
+		err.Op, err.Message = "erase", "the settings do not say how a contact is erased"
+		err.Hint = `erase by hand, at the API, what is kept under the contact's id and addresses (see the event), then resolve this; ` +
+			`or set operations."contact.erased" and replay it`
+	case kind == core.KindContactMerged:
+		err.Op, err.Message = "merge", "the settings do not say how two contacts are made one"
+		err.Hint = `make one, at the API, of what is kept under the ids of both contacts (see the event), then resolve this; ` +
+			`or set operations."contact.merged", with skip = true where two do no harm, and replay it`
+	default:
+		return nil
 	}
-	return p.operations[kind] == nil && p.operations["*"] == nil
+	return err
 }
 
 // operationFor returns nil when there is nothing to do.

@@ -9,7 +9,8 @@ import (
 
 // Deliver implements [core.Connector]. First the contacts, then the communications
 // of those whose contact is written, then the associations between them. A row that
-// fails ends only the events that share it. Erasures are done last, one by one.
+// fails ends only the events that share it. Erasures and merges are done last, one by
+// one.
 func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []core.Delivery) []core.Result {
 	x, err := c.open(account)
 	if err != nil {
@@ -21,8 +22,14 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.link(ctx, p)
 	x.writeTickets(ctx, p)
 	for i := range p.steps {
-		if st := &p.steps[i]; st.err == nil && st.event.Kind == core.KindContactErased {
+		switch st := &p.steps[i]; {
+		case st.err != nil:
+		case st.event.Kind == core.KindContactErased:
 			x.erase(ctx, st)
+		case st.event.Kind == core.KindContactMerged:
+			var err *core.Error
+			st.merged, err = x.merge(ctx, st.event)
+			st.err = crm.NotAllowed(err)
 		}
 	}
 
@@ -131,6 +138,8 @@ func (st *step) result() core.Result {
 		r.ContactRef = c.id // so that it means something when the record is gone
 	}
 	switch {
+	case st.merged != "":
+		r.Ref, r.ContactRef = st.merged, st.merged
 	case st.ticket != nil:
 		r.Ref = st.ticket.id
 	case st.message != nil:

@@ -62,7 +62,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Kinds: []core.Kind{
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus,
 			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
-			core.KindContactErased,
+			core.KindContactErased, core.KindContactMerged,
 		},
 		Secrets: []string{"token"},
 		// The least that an account has, of an app; see "API usage guidelines" in

@@ -82,10 +82,11 @@ func (rs *rows) of(key, eventID string) *row {
 // step is what one event needs: the rows that must be written before it is done.
 type step struct {
 	event   *core.Event
-	contact *row // nil when the event writes nothing to its contact
-	message *row // nil when the event is no message
-	link    bool // message belongs on the contact's timeline
-	ticket  *row // nil when the event is about no ticket
+	contact *row   // nil when the event writes nothing to its contact
+	message *row   // nil when the event is no message
+	link    bool   // message belongs on the contact's timeline
+	ticket  *row   // nil when the event is about no ticket
+	merged  string // the record that stays of two
 	err     *core.Error
 }
 

@@ -63,6 +63,8 @@ type settings struct {
 	// archives the communications logged for it; "archive" archives both, to be
 	// restored for 90 days; "keep" leaves HubSpot as it is.
 	Erase string `json:"erase"`
+	// OnMerge says what to do when two contacts became one: see [crm.OnMerge].
+	OnMerge string `json:"on_merge"`
 
 	// LogMessages is "communications" or "none".
 	LogMessages string `json:"log_messages"`
@@ -107,6 +109,7 @@ func defaultSettings() *settings {
 		EscalationProperty:  "wabridge_escalation",
 		OnConflict:          "adopt",
 		Erase:               "gdpr",
+		OnMerge:             crm.OnMerge[0],
 		LogMessages:         "communications",
 		MessageKey:          "wa_message_id",
 		DirectionProperty:   "wa_direction",
@@ -160,6 +163,9 @@ func (s *settings) check() *core.Error {
 	}
 	if !slices.Contains([]string{"gdpr", "archive", "keep"}, s.Erase) {
 		return crm.BadSetting(settingsOp, "erase", `want "gdpr", "archive" or "keep"`)
+	}
+	if err := crm.CheckOnMerge(settingsOp, s.OnMerge); err != nil {
+		return err
 	}
 	if err := s.checkTickets(); err != nil {
 		return err

@@ -28,6 +28,13 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.writeMessages(ctx, p)
 	x.linkStubs(ctx, p)
 	x.writeEscalations(ctx, p)
+	for i := range p.steps {
+		if st := &p.steps[i]; st.err == nil && st.event.Kind == core.KindContactMerged {
+			var err *core.Error
+			st.merged, err = x.merge(ctx, st.event)
+			st.err = crm.NotAllowed(err)
+		}
+	}
 
 	results := make([]core.Result, len(batch))
 	for i := range p.steps {
@@ -261,6 +268,10 @@ func (x *session) writeEscalations(ctx context.Context, p *plan) {
 func (st *step) result() core.Result {
 	r := core.Result{ID: st.event.ID, Err: st.err}
 	if st.err != nil {
+		return r
+	}
+	if st.merged != "" {
+		r.Ref, r.ContactRef = st.merged, st.merged
 		return r
 	}
 	for _, row := range []*row{st.escalation, st.message, st.contact} {

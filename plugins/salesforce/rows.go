@@ -62,6 +62,7 @@ type step struct {
 	contact    *row // nil when the event writes nothing to its contact
 	message    *row
 	escalation *row
+	merged     string // the record that stays of two
 	err        *core.Error
 }
 

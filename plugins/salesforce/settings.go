@@ -52,6 +52,9 @@ type settings struct {
 	AdoptBy         []string `json:"adopt_by"`
 	AllowDuplicates bool     `json:"allow_duplicates"`
 
+	// OnMerge says what to do when two contacts became one: see [crm.OnMerge].
+	OnMerge string `json:"on_merge"`
+
 	// Mode is "object", "task" or "none".
 	Mode             string `json:"mode"`
 	MessageObject    string `json:"message_object"`
@@ -89,6 +92,7 @@ func (s *settings) defaults() {
 		Namespace: s.Namespace, Mode: s.Mode, Escalations: s.Escalations,
 		ContactObject: cmp.Or(s.ContactObject, "Contact"), ContactKey: own("WA_Contact_Id__c"), NameField: "LastName", PhoneField: "MobilePhone",
 		BSUIDField: own("WA_BSUID__c"), UsernameField: own("WA_Username__c"), TagsField: own("WA_Tags__c"),
+		OnMerge:       crm.OnMerge[0],
 		AdoptBy:       []string{"MobilePhone", "Phone"},
 		EscalationKey: own("WA_Escalation_Id__c"),
 	}
@@ -167,6 +171,9 @@ func (s *settings) check() *core.Error {
 		if s.Audience, err = crm.BaseURL(settingsOp, "audience", s.Audience, "https://acme.my.site.com/help"); err != nil {
 			return err
 		}
+	}
+	if err := crm.CheckOnMerge(settingsOp, s.OnMerge); err != nil {
+		return err
 	}
 	if err := s.checkNames(); err != nil {
 		return err

@@ -22,7 +22,7 @@ type outcome struct {
 // upsert writes rows by the object's external id field; each ends with an id or an
 // error.
 func (x *session) upsert(ctx context.Context, object, key string, rs []*row) {
-	x.collect(ctx, object+" upsert", http.MethodPatch, "composite/sobjects/"+object+"/"+key, rs, func(r *row) map[string]any {
+	x.collect(ctx, object+" upsert", "composite/sobjects/"+object+"/"+key, rs, func(r *row) map[string]any {
 		return x.record(object, key, r.key, r)
 	})
 }
@@ -33,7 +33,7 @@ func (x *session) update(ctx context.Context, object, key string, rs []*row) {
 	for _, r := range rs {
 		ids[r] = r.id
 	}
-	x.collect(ctx, object+" update", http.MethodPatch, "composite/sobjects", rs, func(r *row) map[string]any {
+	x.collect(ctx, object+" update", "composite/sobjects", rs, func(r *row) map[string]any {
 		record := x.record(object, "id", ids[r], r)
 		record[key] = r.key
 		return record
@@ -48,12 +48,12 @@ func (x *session) record(object, key, value string, r *row) map[string]any {
 }
 
 // collect writes rows, and once more those with a text that was too long.
-func (x *session) collect(ctx context.Context, op, method, path string, rs []*row, record func(*row) map[string]any) {
+func (x *session) collect(ctx context.Context, op, path string, rs []*row, record func(*row) map[string]any) {
 	calls := crm.MaxTries
 	send := func(rs []*row) {
 		for part := range slices.Chunk(rs, maxBatch) {
 			crm.Isolate(part, &calls,
-				func(rs []*row) ([]*row, *core.Error) { return x.collectOnce(ctx, op, method, path, rs, record) },
+				func(rs []*row) ([]*row, *core.Error) { return x.collectOnce(ctx, op, path, rs, record) },
 				func(r *row, err *core.Error) { r.err = err })
 		}
 	}
@@ -81,7 +81,7 @@ func (x *session) shorten(r *row) bool {
 }
 
 // collectOnce makes one request. It returns the rows that the answer did not decide.
-func (x *session) collectOnce(ctx context.Context, op, method, path string, rs []*row, record func(*row) map[string]any) ([]*row, *core.Error) {
+func (x *session) collectOnce(ctx context.Context, op, path string, rs []*row, record func(*row) map[string]any) ([]*row, *core.Error) {
 	records := make([]map[string]any, len(rs))
 	for i, r := range rs {
 		r.err, r.refused = nil, apiError{}
@@ -92,7 +92,7 @@ func (x *session) collectOnce(ctx context.Context, op, method, path string, rs [
 		return rs, crm.Failure(core.CodeInvalid, op, "the fields cannot be written: %v", err)
 	}
 	var outcomes []outcome
-	refused := x.call(ctx, op, method, path, body, func(b []byte) error { return crm.Decode(b, &outcomes) })
+	refused := x.call(ctx, op, http.MethodPatch, path, body, func(b []byte) error { return crm.Decode(b, &outcomes) })
 	if refused != nil {
 		if len(rs) == 1 {
 			rs[0].refused = refused.answer

@@ -31,8 +31,13 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 	}
 	x.writeEscalations(ctx, p)
 	for _, st := range p.steps {
-		if st.err == nil && st.event.Kind == core.KindContactErased {
+		switch {
+		case st.err != nil:
+		case st.event.Kind == core.KindContactErased:
 			st.err = x.erase(ctx, st.event)
+		case st.event.Kind == core.KindContactMerged:
+			st.merged, err = x.merge(ctx, st.event)
+			st.err = crm.NotAllowed(err)
 		}
 	}
 	results := make([]core.Result, len(p.steps))
@@ -40,6 +45,9 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 		results[i] = core.Result{ID: st.event.ID, Err: st.err}
 		if r := st.contact; st.err == nil && r != nil && r.id != "" && (r.have == nil || r.adopted || batch[i].Attempt > 1) {
 			results[i].ContactRef = r.id // so that it means something when the record is gone
+		}
+		if st.err == nil && st.merged != "" {
+			results[i].Ref, results[i].ContactRef = st.merged, st.merged
 		}
 		for _, r := range []*row{st.contact, st.message, st.escalation} {
 			if st.err == nil && r != nil && r.id != "" {

@@ -113,8 +113,9 @@ type step struct {
 	contact    *row // nil when the event writes nothing to its contact
 	message    *row // nil when the event is no message
 	escalation *row
-	tags       bool // the contact's tags are told by this event
-	repeated   bool // an attempt was made before
+	merged     string // the record that stays of two
+	tags       bool   // the contact's tags are told by this event
+	repeated   bool   // an attempt was made before
 	err        *core.Error
 }
 

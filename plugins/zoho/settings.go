@@ -59,6 +59,8 @@ type settings struct {
 	OnConflict string `json:"on_conflict"`
 	// Erase says what contact.erased does: "delete" or "keep".
 	Erase string `json:"erase"`
+	// OnMerge says what to do when two contacts became one: see [crm.OnMerge].
+	OnMerge string `json:"on_merge"`
 
 	// Mode is "module", "notes" or "none".
 	Mode             string `json:"mode"`
@@ -94,7 +96,7 @@ func defaultSettings() *settings {
 		DataCentre: "com", Timeout: crm.Duration(20 * time.Second), Concurrency: 8, CreditsReserve: 100, CreateFields: true,
 		ContactModule: "Contacts", ContactKey: "WA_Contact_ID", PhoneField: "Phone", NameField: "Last_Name", KeepNames: true,
 		BSUIDField: "WA_BSUID", UsernameField: "WA_Username", TagsField: "WA_Tags", NativeTags: true,
-		Adopt: true, AdoptFields: []string{"Phone", "Mobile"}, OnConflict: "adopt", Erase: "delete",
+		Adopt: true, AdoptFields: []string{"Phone", "Mobile"}, OnConflict: "adopt", Erase: "delete", OnMerge: crm.OnMerge[0],
 		Mode: "module", MessageModule: "WhatsApp_Messages", MessageKey: "WA_Message_ID", MessageName: "Name", MessageContact: "Contact",
 		DirectionField: "Direction", BodyField: "Body", TypeField: "Type", MediaField: "Media_URL", TimeField: "Message_Time",
 		StatusField: "Status", StatusTimeField: "Status_Time", StatusErrorField: "Status_Error", NotesField: "WA_Notes",
@@ -143,7 +145,7 @@ func (s *settings) check() *core.Error {
 		of             []string
 	}{
 		{"mode", s.Mode, []string{"module", "notes", "none"}}, {"on_conflict", s.OnConflict, []string{"adopt", "refuse"}},
-		{"erase", s.Erase, []string{"delete", "keep"}}, {"escalations", s.Escalations, []string{"tasks", "cases", "none"}},
+		{"on_merge", s.OnMerge, crm.OnMerge}, {"erase", s.Erase, []string{"delete", "keep"}}, {"escalations", s.Escalations, []string{"tasks", "cases", "none"}},
 	} {
 		if !slices.Contains(choice.of, choice.value) {
 			return crm.BadSetting(settingsOp, choice.setting, "want one of %s", strings.Join(choice.of, ", "))

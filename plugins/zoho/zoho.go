@@ -75,7 +75,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Budgets: []core.Budget{{Name: budgetCredits, Calls: 50_000, Per: 24 * time.Hour}},
 		Kinds: []core.Kind{
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus,
-			core.KindContactChanged, core.KindConsentChanged, core.KindContactErased,
+			core.KindContactChanged, core.KindConsentChanged, core.KindContactErased, core.KindContactMerged,
 			core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
 		},
 		Secrets: []string{"client_id", "client_secret", "refresh_token"},

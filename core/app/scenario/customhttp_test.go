@@ -61,7 +61,7 @@ func (c customCRM) read() state {
 		person
 		id string
 	}
-	people := map[string]*told{}
+	people, became := map[string]*told{}, map[string]string{}
 	know := func(id, name, phone string) *told {
 		p := people[id]
 		if p == nil {
@@ -108,6 +108,8 @@ func (c customCRM) read() state {
 			}
 		}
 		switch e.Kind {
+		case core.KindContactMerged: // as whoever takes the events would
+			became[e.Merge.Contact.ID] = e.Contact.ID
 		case core.KindMessageSent:
 			m := message{Contact: e.Contact.ID, Direction: core.Outbound, Type: string(e.Message.Type), Text: e.Message.Text, bare: e.Message.Text}
 			s.message(e.Message.ID, m)
@@ -123,8 +125,24 @@ func (c customCRM) read() state {
 			}
 		}
 	}
+	is := func(id string) string {
+		for became[id] != "" {
+			id = became[id]
+		}
+		return id
+	}
 	for id, p := range people {
-		s.contact(id, p.person)
+		if is(id) == id {
+			s.contact(id, p.person)
+		}
+	}
+	for id, m := range s.messages {
+		m.Contact = is(m.Contact)
+		s.messages[id] = m
+	}
+	for id, e := range s.escalations {
+		e.Contact = is(e.Contact)
+		s.escalations[id] = e
 	}
 	for id, list := range s.history {
 		m := s.messages[id]

@@ -68,6 +68,9 @@ func (h hubspotCRM) read() state {
 	s, who := newState(), map[string]string{}
 	for _, r := range h.Records("contacts") {
 		p := r.Properties
+		if r.Archived {
+			continue
+		}
 		who[r.ID] = p["wabridge_contact_id"]
 		s.contact(p["wabridge_contact_id"], person{
 			Name: p["firstname"], Phone: p["phone"], BSUID: p["wa_bsuid"], Tags: p["wabridge_tags"], Order: p["wa_order"],

@@ -92,7 +92,7 @@ func (w *world) people(tn *tenant) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	w.say(whatsappsim.Inbound{Number: tn.number, From: "34600111003", BSUID: "ES.7003", Type: "system", Object: object, ID: fmt.Sprintf("wamid.scen.%s.p%d", tn.id, n)})
+	w.say(whatsappsim.Inbound{Number: tn.number, From: "34600111003", BSUID: "ES.7003", Type: "system", Object: object, Text: "Pat changed from A to B", ID: fmt.Sprintf("wamid.scen.%s.p%d", tn.id, n)})
 	decided()
 	write("34600111004", "ES.7003", "Ask 4")
 	decided()

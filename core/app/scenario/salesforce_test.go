@@ -73,6 +73,9 @@ func (c salesforceCRM) read() state {
 	get := func(r salesforcesim.Record, name string) string { v, _ := r.Fields[name].(string); return v }
 	for _, r := range c.Records("Contact") {
 		id := get(r, "WA_Contact_Id__c")
+		if r.Fields["IsDeleted"] == true {
+			continue
+		}
 		who[r.ID] = id
 		name := get(r, "LastName")
 		if strings.HasPrefix(name, "+") { // whoever is known by a number first keeps it as the name

@@ -72,6 +72,9 @@ func (c zohoCRM) read() state {
 	s, who := newState(), map[string]string{}
 	for _, r := range c.Records("Contacts") {
 		v := r.Values
+		if r.Deleted {
+			continue
+		}
 		who[r.ID] = v["WA_Contact_ID"]
 		tags := slices.Sorted(slices.Values(r.Tags))
 		if want := v["WA_Tags"]; strings.Join(tags, ";") != want {
@@ -84,6 +87,9 @@ func (c zohoCRM) read() state {
 	}
 	if c.mode == "notes" {
 		for _, r := range c.Records("Notes") {
+			if r.Deleted {
+				continue
+			}
 			c.note(&s, r, who)
 		}
 	}

@@ -281,6 +281,44 @@ func (s *Sim) eraseContact(_ *call, id string) (int, any, *refusal) {
 	return http.StatusOK, map[string]any{"ok": true, "id": id, "erased": n - len(s.ledger)}, nil
 }
 
+// mergeContacts gives the messages of a contact to another, which it then is.
+func (s *Sim) mergeContacts(c *call, _ string) (int, any, *refusal) {
+	var m struct {
+		From string `json:"from"`
+		Into string `json:"into"`
+	}
+	if err := read(c, &m); err != nil {
+		return 0, nil, err
+	}
+	if m.From == "" || m.Into == "" || m.From == m.Into {
+		return 0, nil, refuse(http.StatusUnprocessableEntity, "required", "from and into are required, and differ")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.once(c, func() (int, any, *refusal) {
+		moved := 0
+		for _, r := range s.ledger {
+			if contact, _ := r.Fields["contact"].(map[string]any); r.Object == "message" && contact["external_id"] == m.From {
+				contact["external_id"] = m.Into
+				moved++
+			}
+		}
+		contacts := s.records["contact"]
+		switch from := contacts[m.From]; {
+		case from == nil && moved == 0:
+			return 0, nil, refuse(http.StatusNotFound, "not_found", "there is no contact with the external_id from")
+		case from == nil:
+		case contacts[m.Into] == nil:
+			from.ExternalID, contacts[m.Into] = m.Into, from
+			from.Fields["external_id"] = m.Into
+		default:
+			s.ledger = slices.DeleteFunc(s.ledger, func(r *Record) bool { return r == from })
+		}
+		delete(contacts, m.From)
+		return http.StatusOK, map[string]any{"ok": true, "id": m.Into, "moved": moved}, nil
+	})
+}
+
 func (s *Sim) createNote(c *call, _ string) (int, any, *refusal) {
 	var n note
 	if err := read(c, &n); err != nil {

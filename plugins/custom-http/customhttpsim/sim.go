@@ -9,6 +9,7 @@
 //	POST  /v1/messages/bulk           {"items":[…]}, makes or changes messages, a result for each
 //	PUT   /v1/contacts/{external_id}  makes or changes a contact
 //	DELETE /v1/contacts/{external_id} erases a contact and its messages; 404 when it has neither
+//	POST  /v1/contacts/merge          {"from","into"}: one contact of two, with the messages of both; 404 when there is nothing of the first
 //	GET   /v1/changes                 what people at the CRM changed: updated_after, limit, and page, offset or cursor
 //	POST  /v1/notes                   makes a note, each time
 //	POST  /v1/events                  takes any event with an id, and drops it when it has it
@@ -229,6 +230,7 @@ var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
 	"POST /v1/messages/bulk":   (*Sim).bulkMessages,
 	"PUT /v1/contacts/{id}":    (*Sim).putContact,
 	"DELETE /v1/contacts/{id}": (*Sim).eraseContact,
+	"POST /v1/contacts/merge":  (*Sim).mergeContacts,
 	"GET /v1/changes":          (*Sim).changes,
 	"POST /v1/notes":           (*Sim).createNote,
 	"POST /v1/rpc":             (*Sim).rpc,

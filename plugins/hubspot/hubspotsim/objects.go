@@ -68,6 +68,13 @@ func (s *Sim) objects(c *call) {
 			s.gdprDelete(c, t)
 		}
 		return
+	case "POST merge":
+		if t.name != "contacts" {
+			c.notFound()
+		} else if s.may(c, ScopeWrite) {
+			s.merge(c, t)
+		}
+		return
 	case "POST ":
 		if s.may(c, ScopeWrite) {
 			s.single(c, t, "", "create")

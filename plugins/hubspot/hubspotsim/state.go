@@ -45,7 +45,8 @@ type record struct {
 	history          []Write
 	associated       map[string][]string
 	archived         bool
-	erased           bool // for good
+	erased           bool   // for good
+	merged           string // the record that it is now, unless empty
 	// indexed is what search sees until the lag after stale has passed.
 	indexed []value
 	stale   time.Time

@@ -94,6 +94,9 @@ func (s *Sim) removeMany(c *call) {
 			answer[i] = outcome{ID: id, Errors: []rowError{{StatusCode: "ENTITY_IS_DELETED", Message: "entity is deleted", Fields: []string{}}}}
 		case failed && q.Get("allOrNone") == "true":
 			answer[i] = outcome{ID: id, Errors: []rowError{*rolledBack()}}
+		case s.hasCases(t, rec):
+			answer[i] = outcome{ID: id, Errors: []rowError{{StatusCode: "DELETE_FAILED", Fields: []string{},
+				Message: "Your attempt to delete the contact could not be completed because it is associated with the following cases."}}}
 		default:
 			s.remove(t, rec)
 			answer[i] = outcome{ID: id, Success: true, Errors: []rowError{}}

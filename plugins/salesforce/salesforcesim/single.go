@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -186,9 +187,30 @@ func (s *Sim) remove(t *table, rec *record) {
 		}
 	}
 	delete(t.byID, rec.id)
+	for _, other := range s.tables { // what pointed to it points nowhere
+		for name, f := range other.fields {
+			if f.Type != "reference" {
+				continue
+			}
+			for _, r := range other.records {
+				if r.values[name] == rec.id {
+					r.values[name] = nil
+				}
+			}
+		}
+	}
 	rec.values["isdeleted"] = true
 	s.changed(t, rec, "DELETE")
 	s.touch(rec)
+}
+
+// hasCases reports whether a record is a contact of which there are cases: Salesforce
+// deletes none of those. The caller holds the lock.
+func (s *Sim) hasCases(t *table, rec *record) bool {
+	cases := s.tables["case"]
+	return t.name == "Contact" && cases != nil && slices.ContainsFunc(cases.records, func(r *record) bool {
+		return r.values["contactid"] == rec.id && r.values["isdeleted"] != true
+	})
 }
 
 // summary is what the list of all objects says of one.

@@ -159,6 +159,20 @@ func (s *state) delete(m *module, r *record, now time.Time, by Editor) {
 		}
 	}
 	s.notify(m, r, "delete", nil)
+	for _, other := range s.modules { // its notes go with it; what else pointed to it points nowhere
+		for _, o := range other.records {
+			for name, v := range o.values {
+				if id, _ := v.(map[string]any); o.deleted || id == nil || id["id"] != r.id {
+					continue
+				}
+				if other.name == "Notes" && name == "Parent_Id" {
+					s.delete(other, o, now, by)
+					break
+				}
+				o.values[name] = nil
+			}
+		}
+	}
 }
 
 // users serves the user whose token it is.
