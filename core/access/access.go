@@ -48,6 +48,10 @@ const (
 	ReadDeliveries Scope = "deliveries:read"
 	// WriteDeliveries is to replay and resolve dead letters.
 	WriteDeliveries Scope = "deliveries:write"
+	// ReadTemplates is to see WhatsApp's templates, and what became of them.
+	ReadTemplates Scope = "templates:read"
+	// WriteTemplates is to make, edit and delete them.
+	WriteTemplates Scope = "templates:write"
 	// ReadSubscriptions is to see who is told of what, and to look into mailboxes:
 	// messages' texts, too.
 	ReadSubscriptions Scope = "subscriptions:read"
@@ -66,7 +70,7 @@ const (
 func Scopes() []Scope {
 	return []Scope{
 		SendMessages, ReadContacts, WriteContacts, EraseContacts, ReadConsent, WriteConsent, ReadEscalations, WriteEscalations, ReadEvents,
-		ReadDeliveries, WriteDeliveries, ReadSubscriptions, WriteSubscriptions, ReadCosts, ReadStatus, Admin,
+		ReadDeliveries, WriteDeliveries, ReadTemplates, WriteTemplates, ReadSubscriptions, WriteSubscriptions, ReadCosts, ReadStatus, Admin,
 	}
 }
 

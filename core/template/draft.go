@@ -34,7 +34,7 @@ type Draft struct {
 
 // DraftHeader is a header: a text alone, or an object.
 type DraftHeader struct {
-	Format  string `json:"format"` // "text" when it has one
+	Format  string `json:"format,omitempty"` // "text" when it has one
 	Text    string `json:"text,omitempty"`
 	Example string `json:"example,omitempty"`
 }
@@ -50,7 +50,7 @@ func (h *DraftHeader) UnmarshalJSON(b []byte) error {
 
 // DraftButton is a button: the label of a quick reply, or an object.
 type DraftButton struct {
-	Type    string `json:"type"` // "quick_reply" when it has none
+	Type    string `json:"type,omitempty"` // "quick_reply" when it has none
 	Text    string `json:"text,omitempty"`
 	URL     string `json:"url,omitempty"`
 	Phone   string `json:"phone,omitempty"`

@@ -19,6 +19,7 @@ import (
 	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/hook"
+	"github.com/wabridge/wabridge/core/template"
 )
 
 // object is a JSON object.
@@ -50,7 +51,7 @@ var commentLink = regexp.MustCompile(`\[([A-Za-z.]+)\]`)
 func newDescriber(t *testing.T) *describer {
 	t.Helper()
 	d := &describer{schemas: object{}, names: map[reflect.Type]string{}, docs: map[string]string{}, read: map[reflect.Type]bool{}}
-	for _, dir := range []string{"..", "../access", "../broker", "../consent", "../hook", "../roster", "../script", "."} {
+	for _, dir := range []string{"..", "../access", "../broker", "../consent", "../hook", "../roster", "../script", "../template", "."} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v", dir, err)
@@ -119,6 +120,11 @@ func (d *describer) schema(t reflect.Type) object {
 		return object{}
 	case t == reflect.TypeFor[time.Duration]():
 		return object{"type": "integer", "description": "Nanoseconds."}
+	case t == reflect.TypeFor[template.Examples]():
+		texts := object{"type": "string"}
+		return object{"oneOf": []any{object{"type": "array", "items": texts}, object{"type": "object", "additionalProperties": texts}}}
+	case t == reflect.TypeFor[template.DraftHeader](), t == reflect.TypeFor[template.DraftButton](): // a text alone, or more
+		return object{"oneOf": []any{object{"type": "string"}, d.ref(t)}}
 	case t == reflect.TypeFor[access.Scope]():
 		return object{"type": "string", "enum": access.Scopes()}
 	case t == reflect.TypeFor[core.Code]():
@@ -351,8 +357,15 @@ var tags = map[string]string{
 	"messages": "To people.", "contacts": "The people whom the bridge knows.", "contact-export": "All that is held of one person.",
 	"contact-records": "People, as lists have them.", "erasures": "How far the erasing of people is.", "corrections": "What a version of a script wrote wrongly.",
 	"consent": "Who agreed to what.", "escalations": "Who waits for a person.", "conversations": "Bot or person.", "why": "What happened, and why.",
+	"templates": "What the business may begin with.", "template-sync": "Asking WhatsApp for them.", "template-lint": "What WhatsApp would refuse.",
 	"decisions": "What scripts were asked and answered.", "queues": "What waits.", "dead": "What could not be delivered.",
 	"subscriptions": "Who is told of what happens.", "tokens": "Who may ask for what.", "status": "How the bridge is.",
+}
+
+var exampleTemplate = object{
+	"name": "order_shipped", "language": "en_US", "category": "utility", "body": "Hello {{name}}, your order {{order}} is on its way to you.",
+	"examples": object{"name": "Ana", "order": "A-17"},
+	"buttons":  []any{"Help", object{"text": "Track", "url": "https://example.com/o/{{1}}", "example": "https://example.com/o/7"}},
 }
 
 // examples are of bodies, by the id of the operation.
@@ -375,6 +388,9 @@ var examples = map[string]any{
 		"name": "orders", "url": "https://hooks.example.com/whatsapp", "kinds": []core.Kind{core.KindMessageReceived, core.KindMessageStatus},
 		"filter": broker.SubscriptionFilter{Statuses: []core.StatusValue{core.StatusDelivered, core.StatusFailed}},
 	},
+	"createTemplate":     object{"template": exampleTemplate},
+	"editTemplate":       object{"template": exampleTemplate},
+	"lintTemplate":       object{"template": exampleTemplate},
 	"changeSubscription": object{"state": broker.SubscriptionPaused},
 	"rotateSubscription": object{"overlap": "24h"},
 	"makeToken":          object{"name": "zapier", "scopes": []access.Scope{access.SendMessages, access.WriteSubscriptions}, "expires": "2027-11-27T00:00:00Z"},

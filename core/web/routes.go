@@ -3,6 +3,7 @@ package web
 import (
 	_ "embed"
 	"net/http"
+	"slices"
 
 	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
@@ -68,7 +69,7 @@ func (s *Server) routes() []route {
 			id: what + "Escalation", says: says, query: tenant, body: settleRequest{}, answers: ok(broker.Escalation{}),
 		}
 	}
-	return []route{
+	return slices.Concat([]route{
 		{
 			method: "POST", path: "/api/v1/messages", scope: access.SendMessages, serve: s.send, id: "sendMessage",
 			says: "Sends a message to a person. The answer says that it is stored; what becomes of it, GET /why says, and message.status events tell.",
@@ -260,7 +261,7 @@ func (s *Server) routes() []route {
 			method: "GET", path: "/api/v1/status", scope: access.ReadStatus, look: true, serve: s.status, id: "getStatus",
 			says: "How the bridge is: queues, lanes, figures. Who is on the bridge's machine needs no token, when it listens on loopback only.", answers: ok(broker.Snapshot{}),
 		},
-	}
+	}, s.templateRoutes())
 }
 
 const (

@@ -62,7 +62,7 @@ func pathOf(r route) string {
 	case strings.Contains(r.path, "/subscriptions/"):
 		id = "sub-1"
 	}
-	return strings.NewReplacer("{id...}", id, "{id}", id, "{who}", "c1").Replace(r.path)
+	return strings.NewReplacer("{id...}", id, "{id}", id, "{who}", "c1", "{name}", "info").Replace(r.path)
 }
 
 func TestRoutes_AreOpenToTokensWithTheirScopeOnly(t *testing.T) {

@@ -55,6 +55,7 @@ type Bridge interface {
 	ReleaseEscalation(ctx context.Context, tenant, id, by, note string) (broker.Escalation, error)
 	Peek(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
 	Subscriptions
+	Templates
 	Costs(ctx context.Context, q broker.CostQuery) (broker.CostPage, error)
 }
 
