@@ -94,7 +94,7 @@ type Event struct {
 	// Accepted is when the bridge took responsibility for the root event.
 	Accepted time.Time `json:"accepted"`
 	// Source says where the root event came from: "whatsapp", "phone" (the
-	// business's own app), "api", "script" or a connector's name.
+	// business's own app), "api", "script", "campaign" or a connector's name.
 	Source string `json:"source"`
 	// Cause is the ID of the event that this one follows from, if any.
 	Cause string `json:"cause,omitempty"`
@@ -124,6 +124,8 @@ type Event struct {
 	// over.
 	Standby    bool        `json:"standby,omitempty"`
 	Correction *Correction `json:"correction,omitempty"`
+	// Campaign is the campaign that a message of ours, or a status of one, is part of.
+	Campaign string `json:"campaign,omitempty"`
 	// Author is AuthorHuman on a message of ours that a person wrote: the bot keeps
 	// silent then. By says who, if known.
 	Author string `json:"author,omitempty"`
@@ -376,31 +378,6 @@ type Escalation struct {
 
 // AuthorHuman is the [Event.Author] of what a person wrote.
 const AuthorHuman = "human"
-
-// Consent is a change of what a person agreed to, or of why nothing may be sent
-// to them.
-type Consent struct {
-	// Level is "transactional" or "marketing", and State "asked", "granted" or
-	// "withdrawn"; both are empty when the change is of a suppression.
-	Level string `json:"level,omitempty"`
-	State string `json:"state,omitempty"`
-	// Suppression is why nothing may be sent: "stop", "complaint", "blocked",
-	// "wrong_number", "deceased", "legal_hold" or "request". Scope is "all",
-	// "marketing" or "topic:<name>"; Lifted says that the reason is gone.
-	Suppression string `json:"suppression,omitempty"`
-	Scope       string `json:"scope,omitempty"`
-	Lifted      bool   `json:"lifted,omitempty"`
-	// Source is where it comes from: "word", "button", "meta", "api", "script",
-	// "crm", "file", "person" or "first contact". Evidence shows it, By is who recorded it.
-	Source   string `json:"source,omitempty"`
-	Evidence string `json:"evidence,omitempty"`
-	By       string `json:"by,omitempty"`
-	// Marketing is where marketing consent stands after the change ("" when it was
-	// never spoken of), Suppressed the reasons that hold. They are set on what CRMs
-	// get.
-	Marketing  string   `json:"marketing,omitempty"`
-	Suppressed []string `json:"suppressed,omitempty"`
-}
 
 // LimitChange is what WhatsApp says of what a business may send.
 type LimitChange struct {

@@ -40,6 +40,8 @@ var rooms = []room{
 		why: "arithmetic of rates: knows nothing of what it limits"},
 	{packages: []string{"core/rate"}, only: []string{"core"},
 		why: "prices as arithmetic: which country and category a message is of, others tell it"},
+	{packages: []string{"core/campaign"}, only: []string{"core", "core/rate"},
+		why: "how far a campaign has come, and when it must stop, as arithmetic: it stores nothing and sends nothing"},
 	{packages: []string{"core/spelling"}, std: true, only: []string{},
 		why: "letters: knows no words of ours but those it is given"},
 	{packages: []string{"scripts"}, std: true, only: []string{},

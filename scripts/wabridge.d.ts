@@ -304,6 +304,8 @@ declare namespace wabridge {
     /** "human" on a message of ours that a person wrote; by says who, if known. */
     readonly author?: string;
     readonly by?: string;
+    /** The campaign that a message of ours, or a status of one, is part of. */
+    readonly campaign?: string;
     /** How urgent a message to send is. */
     readonly class?: "reply" | "transaction" | "campaign";
     readonly fields?: Readonly<Record<string, string | number | boolean | null>>;

@@ -58,6 +58,10 @@ const (
 	// WriteSubscriptions is to say who is told of what: who may that, gets to see
 	// everything that happens.
 	WriteSubscriptions Scope = "subscriptions:write"
+	// ReadCampaigns is to see campaigns and who is in them, WriteCampaigns to make, start
+	// and stop them: its bearer can write to everybody.
+	ReadCampaigns  Scope = "campaigns:read"
+	WriteCampaigns Scope = "campaigns:write"
 	// ReadCosts is to see what messages cost.
 	ReadCosts Scope = "costs:read"
 	// ReadStatus is to see how the bridge is, all tenants included.
@@ -70,7 +74,8 @@ const (
 func Scopes() []Scope {
 	return []Scope{
 		SendMessages, ReadContacts, WriteContacts, EraseContacts, ReadConsent, WriteConsent, ReadEscalations, WriteEscalations, ReadEvents,
-		ReadDeliveries, WriteDeliveries, ReadTemplates, WriteTemplates, ReadSubscriptions, WriteSubscriptions, ReadCosts, ReadStatus, Admin,
+		ReadDeliveries, WriteDeliveries, ReadTemplates, WriteTemplates, ReadSubscriptions, WriteSubscriptions,
+		ReadCampaigns, WriteCampaigns, ReadCosts, ReadStatus, Admin,
 	}
 }
 

@@ -218,6 +218,7 @@ type tenant struct {
 	maps      bool             // a lane has a mapping
 
 	subscriptions subscriptions
+	campaigns     campaigns
 	pace          pace
 }
 
@@ -309,6 +310,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.timersLoop)
 		run(t.eraseLoop)
 		run(t.tallyLoop)
+		run(t.campaignsLoop)
 		run(t.subscriptionsLoop)
 		run(t.templatesLoop)
 		for _, l := range t.lanes() {
@@ -340,6 +342,9 @@ func (t *tenant) restore() error {
 		return err
 	}
 	if err := t.restoreSubscriptions(context.Background()); err != nil {
+		return err
+	}
+	if err := t.restoreCampaigns(context.Background()); err != nil {
 		return err
 	}
 	if err := t.desk.restore(context.Background(), t.b.o.Store, t.ID); err != nil {

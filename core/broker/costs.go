@@ -138,7 +138,7 @@ func (t *tenant) priced(u *turn) bool {
 	}
 	price := t.Rates.Charged(charge, contact.Country(to), u.e.Time)
 	l := &booking{
-		Day: u.e.Time.In(t.zone()).Format(time.DateOnly), Category: string(charge.Category), Market: price.Market, Currency: price.Currency,
+		Campaign: campaignOf(m.intent), Day: u.e.Time.In(t.zone()).Format(time.DateOnly), Category: string(charge.Category), Market: price.Market, Currency: price.Currency,
 		Cost: Cost{Messages: 1},
 	}
 	switch {
@@ -153,6 +153,13 @@ func (t *tenant) priced(u *turn) bool {
 	m.status.Booked = l
 	t.tally(&u.s, u.e.ID, tallied{Cost: l})
 	return true
+}
+
+func campaignOf(in *intent) string {
+	if in == nil {
+		return ""
+	}
+	return in.Campaign
 }
 
 // zone is the tenant's own time.

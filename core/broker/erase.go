@@ -450,6 +450,9 @@ func (t *tenant) drainPerson(ctx context.Context, e *erasure) error {
 			return err
 		}
 	}
+	if err := t.forgetRows(ctx, e.Contacts); err != nil {
+		return err
+	}
 	n, err := t.b.o.Store.Forget(ctx, t.ID, e.Contacts...)
 	if e.Held.Records += n; err != nil {
 		return err
@@ -554,9 +557,9 @@ const forPerson = "a person: "
 
 // String counts in words.
 func (h Held) String() string {
-	return fmt.Sprintf("%d contacts, %d identities, %d conversations, %d merges, %d escalations, %d consents' details, %d waiting events, "+
+	return fmt.Sprintf("%d contacts, %d identities, %d conversations, %d merges, %d escalations, %d consents' details, %d rows of campaigns, %d waiting events, "+
 		"%d dead letters, %d records of the history", h.Contacts, h.Identities, h.Conversations, h.Merges, h.Escalations, h.Consents,
-		h.Waiting, h.DeadLetters, h.Records)
+		h.Rows, h.Waiting, h.DeadLetters, h.Records)
 }
 
 // cannotErase gives an erasure that the lane's connector knows nothing of to a

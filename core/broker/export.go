@@ -24,6 +24,8 @@ type ContactExport struct {
 	Conversations []ExportedEntry   `json:"conversations"`
 	Merges        []json.RawMessage `json:"merges"`
 	Escalations   []json.RawMessage `json:"escalations"`
+	// Rows are those of campaigns.
+	Rows []ExportedEntry `json:"campaign_rows"`
 	// Consent are the entries about the person in the ledgers.
 	Consent     []ProofEntry    `json:"consent"`
 	Messages    []ExportedEvent `json:"messages"`
@@ -82,7 +84,7 @@ func ExportOf(ctx context.Context, s store.Store, key []byte, tenant, who, regio
 	}
 	out := ContactExport{
 		Tenant: tenant, Exported: time.Now().UTC(), Contacts: []json.RawMessage{}, Conversations: []ExportedEntry{}, Merges: []json.RawMessage{},
-		Escalations: []json.RawMessage{}, Messages: []ExportedEvent{}, Waiting: []ExportedEvent{}, DeadLetters: []DeadLetter{},
+		Escalations: []json.RawMessage{}, Rows: []ExportedEntry{}, Messages: []ExportedEvent{}, Waiting: []ExportedEvent{}, DeadLetters: []DeadLetter{},
 		Records: []CRMRecord{}, History: []json.RawMessage{},
 	}
 	if out.Contact, err = ContactOf(ctx, s, tenant, p.ID, region); err != nil {
@@ -103,6 +105,9 @@ func ExportOf(ctx context.Context, s store.Store, key []byte, tenant, who, regio
 	}
 	for _, e := range slices.Concat(h.open, h.closed) {
 		out.Escalations = append(out.Escalations, e.Value)
+	}
+	for _, e := range h.rows {
+		out.Rows = append(out.Rows, ExportedEntry{e.Key, e.Value})
 	}
 	for _, d := range h.items {
 		out.Waiting = append(out.Waiting, ExportedEvent{ID: d.ID, Queue: d.Queue.Name, Time: d.Added, Event: d.Data})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
@@ -21,6 +22,7 @@ type holding struct {
 	merges        []store.Entry
 	open, closed  []store.Entry // escalations
 	details       []store.Entry // of entries in the consent ledgers
+	rows          []store.Entry // of campaigns
 	items         []store.Delivery
 	dead          []store.DeadLetter
 }
@@ -33,6 +35,7 @@ type Held struct {
 	Merges        int `json:"merges,omitempty"`
 	Escalations   int `json:"escalations,omitempty"`
 	Consents      int `json:"consents,omitempty"` // entries' details; the entries name nobody
+	Rows          int `json:"rows,omitempty"`     // of campaigns
 	Waiting       int `json:"waiting,omitempty"`  // events in queues
 	DeadLetters   int `json:"dead_letters,omitempty"`
 	Records       int `json:"records"` // of the history
@@ -103,6 +106,9 @@ func hold(ctx context.Context, s store.Store, tenant, id string) (*holding, erro
 		if err == nil {
 			err = eachOf(ctx, s, tenant, bucketConsent, id, func(e store.Entry) { h.details = append(h.details, e) })
 		}
+		if err == nil {
+			err = h.campaigns(ctx, s, tenant, id)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -119,6 +125,25 @@ func hold(ctx context.Context, s store.Store, tenant, id string) (*holding, erro
 		}
 	}
 	return h, h.underWay(ctx, s, tenant)
+}
+
+// campaigns finds a contact's rows of campaigns.
+func (h *holding) campaigns(ctx context.Context, s store.Store, tenant, id string) error {
+	var keys []store.Key
+	err := eachOf(ctx, s, tenant, bucketRowOf, id, func(e store.Entry) {
+		n, _ := strconv.Atoi(string(e.Value))
+		keys = append(keys, rowKey(tenant, strings.TrimPrefix(e.Key, id+"/"), n))
+	})
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	values, err := s.Get(ctx, keys...)
+	for i, v := range values {
+		if v != nil {
+			h.rows = append(h.rows, store.Entry{Key: keys[i].Key, Value: v})
+		}
+	}
+	return err
 }
 
 // underWay finds what is in queues and what was given up on.
@@ -203,7 +228,7 @@ func (h *holding) identities() []identity {
 func (h *holding) counts() Held {
 	return Held{
 		Contacts: len(h.ids), Identities: len(h.identities()), Conversations: len(h.conversations), Merges: len(h.merges),
-		Escalations: len(h.open) + len(h.closed), Consents: len(h.details), Waiting: len(h.items), DeadLetters: len(h.dead),
+		Escalations: len(h.open) + len(h.closed), Consents: len(h.details), Rows: len(h.rows), Waiting: len(h.items), DeadLetters: len(h.dead),
 	}
 }
 

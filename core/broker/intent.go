@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/campaign"
 	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 	"github.com/wabridge/wabridge/core/whatsapp"
@@ -38,6 +39,7 @@ type intent struct {
 	State        intentState `json:"state"`
 	MessageID    string      `json:"message_id,omitempty"` // wamid
 	Attempt      int         `json:"attempt"`
+	Campaign     string      `json:"campaign,omitempty"`
 	At           time.Time   `json:"at"`
 }
 
@@ -162,6 +164,7 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		}
 		u.tell, u.data = &e, nil
 	}
+	t.rowStatus(u, m.intent)
 	return true
 }
 
@@ -193,6 +196,8 @@ func (t *tenant) settleHeld(ctx context.Context, u *turn, in *intent) {
 // sent adds what follows from a send that WhatsApp accepted: the intent's end
 // and the message for the CRMs.
 func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
+	in.Campaign = send.Campaign
+	t.rowBecame(s, send, rowNews{State: campaign.RowSent, Message: in.MessageID})
 	s.Put = append(s.Put, store.Put{
 		Key: intentKey(t.ID, whatsapp.IntentHash(in.ID)), Value: mustJSON(in), Expires: in.At.Add(t.b.o.IntentRetention),
 	})
@@ -204,7 +209,7 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	e := &core.Event{
 		ID: core.FollowID(send.ID, 1), Kind: core.KindMessageSent, Tenant: send.Tenant, Number: send.Number,
 		Conversation: send.Conversation, Time: in.At, Accepted: send.Accepted, Source: send.Source, Cause: send.ID,
-		Class: send.Class, Contact: send.Contact, Message: &m,
+		Class: send.Class, Campaign: send.Campaign, Contact: send.Contact, Message: &m,
 	}
 	t.tellSent(s, e)
 }

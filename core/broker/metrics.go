@@ -12,7 +12,7 @@ type metrics struct {
 	dead, errors                                             *prometheus.CounterVec // by tenant, lane and code
 	calls, latency                                           *prometheus.HistogramVec
 	told                                                     *prometheus.CounterVec   // by tenant, lane and result
-	overdue, moved                                           *prometheus.CounterVec   // by tenant
+	overdue, moved, campaignsStopped                         *prometheus.CounterVec   // by tenant
 	handOver, answer                                         *prometheus.HistogramVec // by tenant and topic
 	priced, cost                                             *prometheus.CounterVec   // by tenant and category; cost by currency, too
 }
@@ -62,24 +62,25 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		return float64(n)
 	}))
 	return &metrics{
-		decided:      counter("decided_total", "Events decided.", "tenant"),
-		scriptErrors: counter("script_errors_total", "Decisions that fell back because the script failed.", "tenant"),
-		refused:      counter("replies_refused_total", "Replies that a script asked for and the policy refused.", "tenant"),
-		escalations:  counter("escalations_total", "Conversations handed to a person.", "tenant"),
-		overdue:      counter("escalations_overdue_total", "Escalations that nobody answered, whatever the level.", "tenant"),
-		moved:        counter("escalations_moved_total", "Escalations that went to the next level, unanswered.", "tenant"),
-		handOver:     histogram("escalation_handover_seconds", "From accepting a message to a target having its escalation.", "tenant", "topic"),
-		answer:       histogram("escalation_answer_seconds", "From accepting a message to a person's answer.", "tenant", "topic"),
-		doubleSends:  counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
-		delivered:    counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
-		paced:        counter("sends_paced_total", "Sends that were put off for a limit of WhatsApp's.", "tenant", "lane"),
-		told:         counter("crm_told_total", "Events that CRMs told, paced of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
-		held:         counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
-		dead:         counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
-		errors:       counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
-		priced:       counter("priced_total", "Messages that WhatsApp told the pricing of.", "tenant", "category"),
-		cost:         counter("cost_total", "What they cost at list price, in the currency's unit; what failed later is not taken back here.", "tenant", "category", "currency"),
-		calls:        histogram("call_seconds", "Duration of one call of a sink.", "tenant", "lane"),
-		latency:      histogram("latency_seconds", "From accepting an event to its sink having it.", "tenant", "lane"),
+		decided:          counter("decided_total", "Events decided.", "tenant"),
+		scriptErrors:     counter("script_errors_total", "Decisions that fell back because the script failed.", "tenant"),
+		refused:          counter("replies_refused_total", "Replies that a script asked for and the policy refused.", "tenant"),
+		escalations:      counter("escalations_total", "Conversations handed to a person.", "tenant"),
+		overdue:          counter("escalations_overdue_total", "Escalations that nobody answered, whatever the level.", "tenant"),
+		moved:            counter("escalations_moved_total", "Escalations that went to the next level, unanswered.", "tenant"),
+		handOver:         histogram("escalation_handover_seconds", "From accepting a message to a target having its escalation.", "tenant", "topic"),
+		answer:           histogram("escalation_answer_seconds", "From accepting a message to a person's answer.", "tenant", "topic"),
+		doubleSends:      counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
+		delivered:        counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
+		paced:            counter("sends_paced_total", "Sends that were put off for a limit of WhatsApp's.", "tenant", "lane"),
+		told:             counter("crm_told_total", "Events that CRMs told, paced of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
+		held:             counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
+		dead:             counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
+		errors:           counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
+		campaignsStopped: counter("campaigns_stopped_total", "Campaigns that stopped by themselves.", "tenant"),
+		priced:           counter("priced_total", "Messages that WhatsApp told the pricing of.", "tenant", "category"),
+		cost:             counter("cost_total", "What they cost at list price, in the currency's unit; what failed later is not taken back here.", "tenant", "category", "currency"),
+		calls:            histogram("call_seconds", "Duration of one call of a sink.", "tenant", "lane"),
+		latency:          histogram("latency_seconds", "From accepting an event to its sink having it.", "tenant", "lane"),
 	}
 }

@@ -87,6 +87,10 @@ func (t *tenant) limitChanged(u *turn) {
 		})
 	}
 	for id, l := range t.numbers {
+		if why := inTrouble[c.Event]; why != "" && c.Display != "" && digits(l.display) == digits(c.Display) {
+			t.numberInTrouble(&u.s, u.e.ID, id, why)
+			u.note(why + ": campaigns from the number stop")
+		}
 		if c.MessagesPerSecond > 0 && c.Display != "" && digits(l.display) == digits(c.Display) {
 			keep(id, c.MessagesPerSecond)
 			u.note(fmt.Sprintf("WhatsApp takes %v messages a second from %s", c.MessagesPerSecond, c.Display))
@@ -113,6 +117,13 @@ func (t *tenant) onThePhone(u *turn) {
 			t.told(u.e.Number, coexistenceRate)
 		}
 	})
+}
+
+// inTrouble are WhatsApp's words for a number that people complain about.
+var inTrouble = map[string]string{
+	"FLAGGED":    "WhatsApp has flagged the number for its quality",
+	"DOWNGRADE":  "WhatsApp has lowered the number's limit for its quality",
+	"RESTRICTED": "WhatsApp has restricted the number",
 }
 
 func inWords(n int) string {

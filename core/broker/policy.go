@@ -55,6 +55,11 @@ func (t *tenant) policy(u *turn) {
 			continue
 		}
 		why := t.refuses(u, p, replies)
+		if why == "" && p.asked {
+			if p.until, why = t.campaignHolds(u.e, u.step.Time); !p.until.IsZero() {
+				continue
+			}
+		}
 		if why != "" {
 			t.refuse(u, p, why)
 			continue

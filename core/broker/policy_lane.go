@@ -18,6 +18,7 @@ const staleAfter = 2 * time.Second
 // and ends it like what the policy refuses when it decides.
 func (l *lane) stillAllowed(ctx context.Context, ds []store.Delivery) []store.Delivery {
 	now := time.Now().UTC()
+	ds = l.heldByCampaign(ctx, ds, now)
 	var keys []store.Key
 	var of []int
 	for i, d := range ds {

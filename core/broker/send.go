@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/campaign"
 	"github.com/wabridge/wabridge/core/store"
 	"github.com/wabridge/wabridge/core/whatsapp"
 )
@@ -109,7 +110,7 @@ func (l *lane) begin(d store.Delivery, e *core.Event, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.started[whatsapp.IntentHash(d.ID)] = &intent{
-		ID: d.ID, Conversation: e.Conversation, Number: e.Number, State: intentStarted, Attempt: d.Attempt, At: at,
+		ID: d.ID, Conversation: e.Conversation, Number: e.Number, State: intentStarted, Attempt: d.Attempt, At: at, Campaign: e.Campaign,
 	}
 }
 
@@ -181,6 +182,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	step.Took = float64(now.Sub(began).Microseconds()) / 1000
 	var s store.Settlement
 	stopped := false
+	l.t.rowMet(&s, e, r.Err)
 	switch v {
 	case verdictUnknown:
 		l.hold(ctx, d, now, r.Err, calls)
@@ -203,7 +205,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 			break
 		}
 		l.giveUp(&s, d, r.Err, false, &step)
-		in.State = intentRefused
+		in.State, in.Campaign = intentRefused, e.Campaign
 		s.Put = append(s.Put, l.putIntent(in))
 		l.t.failed(&s, e, r.Err)
 		stopped = l.stopped(&s, e, r.Err, now)
@@ -306,6 +308,8 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 		step.Notes = []string{"no status came within " + l.b.o.UnknownWait.String() + ": a person decides"}
 		l.giveUp(&s, d, why, true, &step)
 		in.State, in.At = intentHeld, since
+		in.Campaign = e.Campaign
+		l.t.rowBecame(&s, e, rowNews{State: campaign.RowUnknown, Why: why.Message})
 		s.Put = append(s.Put, l.putIntent(in))
 	}
 	s.Record = append(s.Record, record(&step, e))

@@ -22,6 +22,7 @@ const (
 // tallied is one thing to be counted.
 type tallied struct {
 	Cost *booking `json:"cost,omitempty"`
+	Row  *rowNews `json:"row,omitempty"`
 }
 
 // tally has something counted. id is for people.
@@ -48,6 +49,7 @@ func (t *tenant) tallyLoop(ctx context.Context) {
 // addUp adds a batch.
 func (t *tenant) addUp(ctx context.Context, ds []store.Delivery) error {
 	var costs []booking
+	var news []rowNews
 	for _, d := range ds {
 		v, ok := d.Value.(tallied)
 		if !ok {
@@ -57,9 +59,22 @@ func (t *tenant) addUp(ctx context.Context, ds []store.Delivery) error {
 		if v.Cost != nil {
 			costs = append(costs, *v.Cost)
 		}
+		if v.Row != nil {
+			news = append(news, *v.Row)
+		}
 	}
 	s := store.Settlement{Ack: ds}
 	if err := t.addCosts(ctx, &s, costs); err != nil {
+		return err
+	}
+	if len(news) > 0 {
+		if err := t.campaigns.take(ctx); err != nil {
+			return err
+		}
+		defer t.campaigns.give()
+	}
+	changed, err := t.addRows(ctx, &s, news)
+	if err != nil {
 		return err
 	}
 	t.b.failpoint("tally-before-commit")
@@ -67,6 +82,9 @@ func (t *tenant) addUp(ctx context.Context, ds []store.Delivery) error {
 		return err
 	}
 	t.b.failpoint("tally-after-commit")
+	if len(changed) > 0 {
+		t.took(changed...)
+	}
 	t.b.countCosts(t.ID, costs)
 	return nil
 }

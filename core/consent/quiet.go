@@ -31,6 +31,14 @@ func sinceMidnight(t time.Time) time.Duration {
 	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
 }
 
+// Length is how long they last on a day without a change of the clocks.
+func (q QuietHours) Length() time.Duration {
+	if q.to < q.from {
+		return q.to + 24*time.Hour - q.from
+	}
+	return q.to - q.from
+}
+
 // Until returns when the quiet hours that hold at now are over in all of the
 // zones, or the zero time when it is quiet in none of them. A country with
 // several zones has several: none of its people is woken.

@@ -51,7 +51,7 @@ var commentLink = regexp.MustCompile(`\[([A-Za-z.]+)\]`)
 func newDescriber(t *testing.T) *describer {
 	t.Helper()
 	d := &describer{schemas: object{}, names: map[reflect.Type]string{}, docs: map[string]string{}, read: map[reflect.Type]bool{}}
-	for _, dir := range []string{"..", "../access", "../broker", "../consent", "../hook", "../roster", "../script", "../template", "."} {
+	for _, dir := range []string{"..", "../access", "../broker", "../campaign", "../consent", "../hook", "../roster", "../script", "../template", "."} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v", dir, err)

@@ -69,6 +69,12 @@ func (s *Server) routes() []route {
 			id: what + "Escalation", says: says, query: tenant, body: settleRequest{}, answers: ok(broker.Escalation{}),
 		}
 	}
+	campaignStep := func(what, says string) route {
+		return route{
+			method: "POST", path: campaignsPath + "/{name}/" + what, scope: access.WriteCampaigns, serve: s.setCampaign(what),
+			id: what + "Campaign", says: says, query: tenant, body: campaignSet{}, answers: ok(broker.Campaign{}),
+		}
+	}
 	return slices.Concat([]route{
 		{
 			method: "POST", path: "/api/v1/messages", scope: access.SendMessages, serve: s.send, id: "sendMessage",
@@ -236,6 +242,36 @@ func (s *Server) routes() []route {
 		},
 
 		{
+			method: "POST", path: campaignsPath, scope: access.WriteCampaigns, serve: s.newCampaign, id: "newCampaign",
+			says: "Makes a campaign: a template to many people. Nothing is sent before it is planned and started.",
+			body: broker.CampaignRequest{}, answers: map[int]any{http.StatusCreated: broker.Campaign{}},
+		},
+		{
+			method: "GET", path: campaignsPath, scope: access.ReadCampaigns, serve: s.campaigns, id: "listCampaigns",
+			says: "The campaigns, the latest first.", query: tenant, answers: ok([]broker.Campaign{}),
+		},
+		{
+			method: "GET", path: campaignsPath + "/{name}", scope: access.ReadCampaigns, serve: s.campaign, id: "getCampaign",
+			says: "One campaign, with what its dry run found and how far it has come.", query: tenant, answers: ok(broker.Campaign{}),
+		},
+		{
+			method: "POST", path: campaignsPath + "/{name}/people", scope: access.WriteCampaigns, serve: s.addToCampaign, id: "addToCampaign",
+			says: "Adds rows of a list to a campaign that is a draft, at most 100 at once.", body: broker.CampaignEntries{}, answers: ok(broker.CampaignListed{}),
+		},
+		{
+			method: "GET", path: campaignsPath + "/{name}/rows", scope: access.ReadCampaigns, serve: s.campaignRows, id: "listCampaignRows",
+			says: "Who is in a campaign, and what became of each.",
+			query: append(append(tenant, param{name: "state", says: "Only rows in this state, such as failed."}),
+				pageParams("The next of the page before.", "500")...),
+			answers: ok(broker.CampaignRowPage{}),
+		},
+		campaignStep(broker.CampaignPlan, "Finds out who gets it and who does not and why, what it costs and how long it takes: the state is planning, then planned. Sends nothing."),
+		campaignStep(broker.CampaignStart, "Starts it, as it was planned within the last week."),
+		campaignStep(broker.CampaignPause, "Sends no more until it is resumed."),
+		campaignStep(broker.CampaignResume, "Goes on, also with one that stopped by itself."),
+		campaignStep(broker.CampaignStop, "Ends it for good."),
+
+		{
 			method: "GET", path: "/api/v1/costs", scope: access.ReadCosts, serve: s.costs, id: "listCosts",
 			says: "What messages cost, by day, campaign, category and market, as WhatsApp's statuses and the rate cards say.",
 			query: append(append(tenant, param{name: "from", says: "The first day, such as 2026-11-01.", needed: true},
@@ -265,8 +301,9 @@ func (s *Server) routes() []route {
 }
 
 const (
-	contactsPath = "/api/v1/contacts"
-	openAPIPath  = "/api/v1/openapi.json"
+	contactsPath  = "/api/v1/contacts"
+	campaignsPath = "/api/v1/campaigns"
+	openAPIPath   = "/api/v1/openapi.json"
 )
 
 // openAPI is the description of the API, made from the routes and from what the

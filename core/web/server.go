@@ -56,6 +56,7 @@ type Bridge interface {
 	Peek(ctx context.Context, tenant, queue string, after uint64, limit int) ([]broker.QueueItem, error)
 	Subscriptions
 	Templates
+	Campaigns
 	Costs(ctx context.Context, q broker.CostQuery) (broker.CostPage, error)
 }
 
