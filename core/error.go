@@ -55,6 +55,8 @@ const (
 	ScopeEvent        Scope = "event"
 	ScopeConversation Scope = "conversation"
 	ScopeLane         Scope = "lane"
+	// ScopeAccount: the numbers of one business account at WhatsApp.
+	ScopeAccount Scope = "account"
 )
 
 // Source says whose error it is.

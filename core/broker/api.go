@@ -211,7 +211,7 @@ type Step struct {
 	Kind         core.Kind `json:"kind"`
 	Tenant       string    `json:"tenant"`
 	Conversation string    `json:"conversation,omitempty"`
-	// Step is "accepted", "decided", "delivered", "retry", "held", "dead",
+	// Step is "accepted", "decided", "delivered", "waits", "retry", "held", "dead",
 	// "settled", "resolved" or "dropped".
 	Step string `json:"step"`
 	Lane string `json:"lane,omitempty"`
@@ -234,6 +234,8 @@ type Step struct {
 	// Ref is what the sink calls what it made.
 	Ref   string      `json:"ref,omitempty"`
 	Error *core.Error `json:"error,omitempty"`
+	// Until is when something that waits is due.
+	Until time.Time `json:"until,omitzero"`
 	// Took is how long the step took, in milliseconds.
 	Took float64 `json:"took_ms,omitempty"`
 	// Recorded is what the script was asked and answered, of a step in which it

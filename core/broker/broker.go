@@ -20,6 +20,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/escalation"
+	"github.com/wabridge/wabridge/core/limit"
 	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/rate"
 	"github.com/wabridge/wabridge/core/script"
@@ -193,11 +194,13 @@ type Broker struct {
 	m       *metrics
 	tenants map[string]*tenant
 	numbers map[string]*tenant // by phone_number_id
-	started time.Time
-	rate    minute
-	totals  totals
-	ready   atomic.Bool
-	overdue atomic.Int64
+	// portfolios are the people that each has written to, by name.
+	portfolios map[string]*limit.People
+	started    time.Time
+	rate       minute
+	totals     totals
+	ready      atomic.Bool
+	overdue    atomic.Int64
 }
 
 type tenant struct {
@@ -235,7 +238,7 @@ func New(o Options) (*Broker, error) {
 	setDefault(&o.IntentRetention, 30*24*time.Hour)
 	b := &Broker{
 		o: o, log: o.Log, started: time.Now(),
-		tenants: map[string]*tenant{}, numbers: map[string]*tenant{},
+		tenants: map[string]*tenant{}, numbers: map[string]*tenant{}, portfolios: map[string]*limit.People{},
 	}
 	for _, cfg := range o.Tenants {
 		if err := b.addTenant(cfg); err != nil {
@@ -247,6 +250,9 @@ func New(o Options) (*Broker, error) {
 		if err := t.restore(); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.restorePeople(context.Background()); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
@@ -260,7 +266,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	if b.tenants[cfg.ID] != nil || !core.TenantPattern.MatchString(cfg.ID) {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}
-	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: newPace(cfg.Limits)}
+	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: b.newPace(cfg.ID, cfg.Limits)}
 	t.erasures.begun = make(chan struct{}, 1)
 	t.templates.init(t)
 	b.tenants[cfg.ID] = t

@@ -349,7 +349,10 @@ func (t *tenant) removePerson(ctx context.Context, e *erasure) error {
 	gone := tombstone{At: now, Erasure: e.ID}
 	for _, id := range h.ids {
 		s.Put = append(s.Put, store.Put{Key: t.erasedID(id), Value: mustJSON(gone)},
-			store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketReached, Key: id}})
+			store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketReached, Key: id}}, store.Put{Key: t.withheldKey(id)})
+		for number := range t.numbers {
+			s.Put = append(s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketPairs, Key: number + ":" + id}})
+		}
 	}
 	for _, en := range h.people {
 		p := personOf(en.Value)

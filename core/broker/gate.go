@@ -100,6 +100,13 @@ func (g *gate) enter(ctx context.Context, n int) (int, error) {
 	}
 }
 
+// shut reports whether the gate was closed since somebody came in.
+func (g *gate) shut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == LaneStarting || g.state != LaneRunning && time.Now().Before(g.until)
+}
+
 // leave gives back places that were not used for a call, or whose outcome was
 // reported.
 func (g *gate) leave(n int) {
@@ -164,7 +171,7 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 		out[i] = verdictOf(results[i].Err, safe)
 		if err := results[i].Err; err == nil || out[i] == verdictGivenUp {
 			done++ // the sink answered for this event
-		} else if err.Holds() == core.ScopeLane && lane == nil {
+		} else if holdsLane(err) && lane == nil {
 			lane = err
 		}
 	}
@@ -205,6 +212,12 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 	return out
 }
 
+// holdsLane reports whether an error is the lane's, not an event's.
+func holdsLane(err *core.Error) bool {
+	s := err.Holds()
+	return s == core.ScopeLane || s == core.ScopeAccount
+}
+
 func verdictOf(err *core.Error, safe bool) verdict {
 	if err == nil {
 		return verdictDone
@@ -230,6 +243,9 @@ func (g *gate) pause(err *core.Error, now time.Time) {
 	case core.CodeRateLimited:
 		wait := err.RetryAfter
 		if wait <= 0 {
+			if g.state == LaneWaiting && now.Before(g.until) {
+				return // of those that were in flight with the one that said so
+			}
 			wait = min(time.Second<<min(g.waits, 8), 5*time.Minute)
 		}
 		g.waits++

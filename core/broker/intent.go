@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,6 +150,10 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 	}
 	if saysStopped(st) {
 		t.enter(u, consent.Entry{Source: consent.Meta, Level: consent.Marketing, State: consent.Withdrawn}, consent.Details{Evidence: stoppedAtMeta().Evidence})
+	}
+	if slices.ContainsFunc(st.Errors, func(e core.StatusError) bool { return e.Code == codeWithheld }) && st.Value == core.StatusFailed && u.contact.ID != "" {
+		until := t.withholds(&u.s, u.contact.ID, "", u.step.Time)
+		u.note(whyWithheld + ": none is sent to them until " + until.Format(time.RFC3339))
 	}
 	u.reached(st)
 	m.status.Value, m.status.At = st.Value, u.e.Time

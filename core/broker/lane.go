@@ -38,6 +38,7 @@ type lane struct {
 	rate       float64
 	limiter    *limit.Limiter
 	display    string       // of a number, as people write it
+	account    string       // of a number: the business account that it is in, "" when it is not known
 	pairs      *limit.Pairs // of a number, by contact
 	ownBudgets []core.Budget
 	budgets    *budgets      // set when the lane has started
@@ -92,7 +93,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		t: t, b: t.b, name: numberQueue(n.ID), sinkName: "whatsapp", sink: n.Sink,
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
 		limiter: limit.New(n.Rate, burstOf(n.Rate)),
-		display: n.Display, pairs: limit.NewPairs(pairPeriod, pairBurst),
+		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
 		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
 	}
 	l.queue = queueOf(t.ID, l.name)

@@ -15,8 +15,8 @@ import (
 )
 
 // What WhatsApp lets a business send, beside a number's messages per second: so many
-// to one person, and so many people a day who have not written. What would be too much
-// waits, with the reason in its trace, and is no failed attempt.
+// to one person, and so many people a day who have not written. What of it an account has
+// used is kept over restarts.
 //
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/about-the-platform
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/messaging-limits
@@ -26,7 +26,8 @@ const (
 	pairBurst  = 45
 	aDay       = 24 * time.Hour
 
-	bucketReached = "reached" // contact → when the business last began with them
+	bucketReached = "reached" // contact → when the business last began with them, and by a campaign if it did
+	bucketPairs   = "pairs"   // <number>:<contact> → until when too much was borrowed: see limit.Pairs
 	bucketLimits  = "limits"  // "people" or a number's id → what WhatsApp said
 	keyPeople     = "people"
 
@@ -46,18 +47,33 @@ type Limits struct {
 	// PeoplePerDay is how many different people may be written to in a moving day
 	// outside of their service windows: WhatsApp's messaging limit of the portfolio.
 	PeoplePerDay int
+	// Portfolio names the portfolio at Meta, for tenants that share one: they share its
+	// people a day, too. Empty is one of the tenant's own.
+	Portfolio string
 	// MessagesPerMinute is the tenant's plan.
 	MessagesPerMinute int
 }
 
 // pace is a tenant's side of the limits; what is a number's own is in its lane.
 type pace struct {
-	people *limit.People
+	people *limit.People // the portfolio's
 	plan   *limit.Limiter
 }
 
-func newPace(l Limits) pace {
-	p := pace{people: limit.NewPeople(l.PeoplePerDay, aDay)}
+// newPace makes a tenant's side of the limits. Tenants of the same portfolio share its
+// people: the least that one of their owners says.
+func (b *Broker) newPace(tenant string, l Limits) pace {
+	p := pace{people: b.portfolios[l.Portfolio]}
+	if p.people == nil {
+		p.people = limit.NewPeople(0, aDay)
+		if l.Portfolio != "" {
+			b.portfolios[l.Portfolio] = p.people
+		}
+	}
+	p.people.Join(tenant)
+	if n, most := l.PeoplePerDay, p.people.Most(); n > 0 && (most == 0 || n < most) {
+		p.people.SetMost(n)
+	}
 	if n := l.MessagesPerMinute; n > 0 {
 		burst := max(1, n/10)
 		p.plan = limit.New(float64(max(1, n-burst))/60, burst)
@@ -145,15 +161,24 @@ func digits(s string) string {
 // told takes up what WhatsApp said, where the owner says nothing.
 func (t *tenant) told(key string, n float64) {
 	switch l := t.numbers[key]; {
-	case key == keyPeople && t.Limits.PeoplePerDay == 0:
+	case key == keyPeople && !t.b.limitsPeople(t.pace.people):
 		t.pace.people.SetMost(max(0, int(n)))
 	case l != nil && l.rate == defaultRate:
 		l.limiter.SetRate(time.Now(), n, burstOf(n))
 	}
 }
 
-// restoreLimits remembers what WhatsApp said, and who was written to within the last
-// day.
+// limitsPeople reports whether an owner has set how many.
+func (b *Broker) limitsPeople(people *limit.People) bool {
+	for _, t := range b.tenants {
+		if t.pace.people == people && t.Limits.PeoplePerDay > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// restoreLimits remembers what WhatsApp said, and to whom much was sent.
 func (t *tenant) restoreLimits(ctx context.Context) error {
 	entries, err := t.b.o.Store.Range(ctx, t.ID, bucketLimits, "", 1000)
 	if err != nil {
@@ -165,110 +190,90 @@ func (t *tenant) restoreLimits(ctx context.Context) error {
 			t.told(e.Key, n)
 		}
 	}
-	type one struct {
-		contact string
-		at      time.Time
+	if sent, err := t.b.o.Store.Range(ctx, t.ID, bucketIntents, "", 1); err != nil || len(sent) == 0 {
+		return err // nothing was ever sent
 	}
-	var all []one
+	now := time.Now()
+	for _, l := range t.numbers {
+		l.pairs.Restart(now)
+	}
+	return t.eachEntry(ctx, bucketPairs, func(e store.Entry) {
+		number, contact, _ := strings.Cut(e.Key, ":")
+		if at, err := time.Parse(time.RFC3339Nano, string(e.Value)); err == nil && t.numbers[number] != nil {
+			t.numbers[number].pairs.Restore(contact, at)
+		}
+	})
+}
+
+// eachEntry calls f with every value of a bucket.
+func (t *tenant) eachEntry(ctx context.Context, bucket string, f func(store.Entry)) error {
 	const page = 1000
 	for after := ""; ; {
-		entries, err := t.b.o.Store.Range(ctx, t.ID, bucketReached, after, page)
+		entries, err := t.b.o.Store.Range(ctx, t.ID, bucket, after, page)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			if at, err := time.Parse(time.RFC3339Nano, string(e.Value)); err == nil {
-				all = append(all, one{e.Key, at})
-			}
+			f(e)
 			after = e.Key
 		}
 		if len(entries) < page {
-			break
+			return nil
+		}
+	}
+}
+
+// restorePeople remembers who was written to within the last day.
+func (b *Broker) restorePeople(ctx context.Context) error {
+	type one struct {
+		t        *tenant
+		contact  string
+		at       time.Time
+		campaign bool
+	}
+	var all []one
+	for _, t := range b.tenants {
+		err := t.eachEntry(ctx, bucketReached, func(e store.Entry) {
+			text, campaign := strings.CutSuffix(string(e.Value), byCampaign)
+			if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+				all = append(all, one{t, e.Key, at, campaign})
+			}
+		})
+		if err == nil && t.Limits.Portfolio != "" {
+			err = t.restoreWaiting(ctx)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	slices.SortFunc(all, func(a, b one) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.contact, b.contact)) })
 	for _, o := range all {
-		t.pace.people.Restore(o.at, o.contact)
+		o.t.pace.people.Restore(o.at, limit.Person{Tenant: o.t.ID, Key: o.contact}, o.campaign)
 	}
 	return nil
 }
 
-// paced takes out of a batch of sends what must wait for a limit of the person's or
-// of the day's, and puts it off until then.
-func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery {
-	now := time.Now().UTC()
-	begins, err := l.begins(ctx, ds, now)
-	if err != nil {
-		l.t.giveBack(ctx, ds)
-		return nil
-	}
-	var s store.Settlement
-	may := ds[:0:0]
-	for i, d := range ds {
-		e := eventOf(d)
-		if len(d.Mark) > 0 || repeatable(e) || e.Contact == nil || e.Contact.ID == "" {
-			may = append(may, d)
-			continue
+// restoreWaiting says so when there is a template that was put off: whether it waits for a
+// part of the portfolio's people is known when it is due.
+func (t *tenant) restoreWaiting(ctx context.Context) error {
+	const page, most = 1000, 20_000
+	q := queueOf(t.ID, queueTimers)
+	var after uint64
+	for seen := 0; seen < most; seen += page {
+		ds, err := t.b.o.Store.Peek(ctx, q, after, page)
+		if err != nil || len(ds) == 0 {
+			return err
 		}
-		var wait time.Duration
-		var why string
-		if begins[i] {
-			if wait = l.t.pace.people.Take(now, e.Contact.ID); wait > 0 {
-				why = fmt.Sprintf("%d people were written to within a day who had not written: as many as WhatsApp allows", l.t.pace.people.Most())
-			} else {
-				s.Put = append(s.Put, store.Put{
-					Key:   store.Key{Tenant: l.t.ID, Bucket: bucketReached, Key: e.Contact.ID},
-					Value: []byte(now.Format(time.RFC3339Nano)), Expires: now.Add(aDay),
-				})
+		for _, d := range ds {
+			if e := eventOf(d); e.Message != nil && e.Message.Type == core.TypeTemplate {
+				t.pace.people.Waits(t.ID, time.Now().Add(aDay))
+				return nil
 			}
 		}
-		if wait == 0 {
-			if wait = l.pairs.Take(now, e.Contact.ID); wait > 0 {
-				why = fmt.Sprintf("WhatsApp takes a message in %v to one person, and %d at once", pairPeriod, pairBurst)
-			}
-		}
-		if wait == 0 {
-			may = append(may, d)
-			continue
-		}
-		due := now.Add(wait)
-		step := l.step(d, e, now)
-		step.Step, step.Notes = "waits", []string{why + ": until " + due.Format(time.RFC3339)}
-		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due})
-		s.Record = append(s.Record, record(&step, e))
+		after = ds[len(ds)-1].Seq
 	}
-	if len(s.Nak)+len(s.Put) == 0 {
-		return ds
-	}
-	if _, err := l.b.settle(ctx, s); err != nil {
-		l.t.giveBack(ctx, ds)
-		return nil
-	}
-	l.b.m.paced.WithLabelValues(l.t.ID, l.name).Add(float64(len(s.Nak)))
-	return may
+	return nil
 }
 
-// begins says of each send whether the business begins with it: it goes to somebody
-// whose service window is closed. Only a template can.
-func (l *lane) begins(ctx context.Context, ds []store.Delivery, now time.Time) ([]bool, error) {
-	out := make([]bool, len(ds))
-	var keys []store.Key
-	var of []int
-	for i, d := range ds {
-		if e := eventOf(d); e.Message != nil && e.Message.Type == core.TypeTemplate && e.Contact != nil && e.Contact.ID != "" {
-			keys, of = append(keys, conversationKey(l.t.ID, e.Contact.ID, e.Number)), append(of, i)
-		}
-	}
-	if len(keys) == 0 {
-		return out, nil
-	}
-	values, err := l.b.o.Store.Get(ctx, keys...)
-	if err != nil {
-		return nil, err
-	}
-	for j, v := range values {
-		conv, known := decode[conversation](v)
-		out[of[j]] = !known || now.Sub(conv.LastIn) >= window
-	}
-	return out, nil
-}
+// byCampaign follows the time at which a campaign began with somebody.
+const byCampaign = " campaign"

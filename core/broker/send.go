@@ -38,6 +38,11 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			l.gate.leave(n)
 			continue
 		}
+		if l.gate.shut() { // while nothing was there to send
+			l.t.giveBack(ctx, ds)
+			l.gate.leave(n)
+			continue
+		}
 		ds = l.paced(ctx, ds)
 		if l.t.pace.plan.Wait(ctx, len(ds)) != nil || l.limiter.Wait(ctx, len(ds)) != nil {
 			l.gate.leave(n)
@@ -171,6 +176,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	safe := repeatable(e)
 	v := l.gate.learn(results, safe)[0]
 	l.gate.leave(1)
+	l.b.pauseAccount(l, r.Err)
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
 	if v != verdictDone {
 		l.sawError(d.ID, r.Err)
@@ -191,7 +197,9 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		l.done(&s, d, e, in, &step)
 	case verdictWaits:
 		// Not sent: the mark is taken back, so that nobody takes it for unknown.
-		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: []byte{}})
+		due := l.dueAfter(r.Err, now)
+		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Mark: []byte{}})
+		l.waits(&s, d, e, now, due.UTC(), r.Err.Error())
 	case verdictCounts:
 		if due, ok := l.again(d.Attempt, now); ok {
 			step.Step = "retry"
@@ -201,6 +209,10 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		}
 		fallthrough
 	default:
+		if l.marketingRefused(cctx, &s, d, e, r.Err, now) {
+			v = verdictWaits
+			break
+		}
 		if l.templateRefused(&s, d, e, r.Err, now, &step) {
 			break
 		}

@@ -108,10 +108,10 @@ func (l *lane) again(attempt int, now time.Time) (time.Time, bool) {
 // dueAfter is when a delivery that waits without counting is due: when the lane
 // is expected back, or when the error says so for the one conversation.
 func (l *lane) dueAfter(err *core.Error, now time.Time) time.Time {
-	if err.Holds() != core.ScopeLane && err.RetryAfter > 0 {
+	if !holdsLane(err) && err.RetryAfter > 0 {
 		return now.Add(err.RetryAfter)
 	}
-	if err.Code == core.CodeRateLimited && err.Holds() != core.ScopeLane {
+	if err.Code == core.CodeRateLimited && !holdsLane(err) {
 		return now.Add(6 * time.Second) // the pair rate: one message in six seconds
 	}
 	return l.gate.retryAt(now)

@@ -197,6 +197,9 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 	}
 	d.checkPolicy(t)
 	d.between("limits.people_per_day", t.Limits.PeoplePerDay, 0, 100_000_000)
+	if p := t.Limits.Portfolio; p != "" && !core.TenantPattern.MatchString(p) {
+		d.problem("limits.portfolio", "%.40q is no name: want lower-case letters, digits and -", p)
+	}
 	d.between("limits.messages_per_minute", t.Limits.MessagesPerMinute, 0, 60_000)
 	for i, n := range t.Numbers {
 		key := fmt.Sprintf("numbers[%d]", i)

@@ -215,6 +215,9 @@ type Limits struct {
 	// written to in a moving day who have not written within theirs. 0 is what WhatsApp
 	// says by webhook.
 	PeoplePerDay int `koanf:"people_per_day"`
+	// Portfolio names the portfolio at Meta, for tenants that share one: what is said of its
+	// people a day then counts for all of them.
+	Portfolio string `koanf:"portfolio"`
 	// MessagesPerMinute is the tenant's plan.
 	MessagesPerMinute int `koanf:"messages_per_minute"`
 }

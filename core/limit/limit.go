@@ -30,7 +30,7 @@ type Limiter struct {
 	changed chan struct{} // wakes that caller when the rate changes
 
 	mu    sync.Mutex
-	rate  float64   // per second; 0 is no limit
+	rate  float64 // per second; 0 is no limit
 	burst int
 	full  time.Time // when the whole burst is free again: GCRA's TAT
 }

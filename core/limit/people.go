@@ -6,68 +6,66 @@ import (
 	"time"
 )
 
-// Pairs paces what goes to each of many: one in a period, with a burst that borrows
-// from the time to come. It forgets those that have paid it back. Its methods may be
-// called concurrently; a nil one limits nothing.
-type Pairs struct {
-	mu     sync.Mutex
-	period time.Duration
-	burst  int
-	full   map[string]time.Time // when the whole burst is free again: GCRA's TAT
-	sweep  int                  // size at which those are looked for that may be forgotten
+// People lets so many different people through in a moving window, whichever of several
+// tenants writes to them; who was let through, may again. Its methods may be called
+// concurrently; a nil one limits nothing.
+//
+// A campaign leaves a [Spare] part of them to others. While one tenant has less than its
+// part and waits, those that have more get no more. So nobody waits for ever, and as long
+// as only one wants them it gets all.
+type People struct {
+	mu        sync.Mutex
+	most      int // 0 is no limit
+	window    time.Duration
+	byKey     map[Person]*list.Element
+	byAge     list.List // of reached, the longest ago first
+	campaigns int       // how many of them are campaigns'
+	sharers   map[string]*sharer
 }
 
-// NewPairs lets one through for each key in a period, and burst at once after a rest.
-func NewPairs(period time.Duration, burst int) *Pairs {
-	return &Pairs{period: period, burst: max(1, burst), full: map[string]time.Time{}, sweep: 1024}
+// Person is somebody of a tenant.
+type Person struct{ Tenant, Key string }
+
+// Spare is the part of the people that campaigns leave to others: one of so many.
+const Spare = 10
+
+// late is how late one that waited may ask again without losing its turn.
+const late = time.Minute
+
+type reached struct {
+	who      Person
+	last     time.Time
+	campaign bool
 }
 
-// Take takes one of a key's if it may go at now; otherwise it says how long that
-// lasts.
-func (p *Pairs) Take(now time.Time, key string) (wait time.Duration) {
-	if p == nil {
-		return 0
-	}
+// sharer is a tenant.
+type sharer struct {
+	count int
+	// ticket is whose end the next one that is refused waits for, so that not all who wait
+	// come back at once; nil is the one that ends first.
+	ticket *list.Element
+	until  time.Time // somebody of it waits until then
+}
+
+// NewPeople lets most different people through in a window; 0 is all.
+func NewPeople(most int, window time.Duration) *People {
+	return &People{most: most, window: window, byKey: map[Person]*list.Element{}, sharers: map[string]*sharer{}}
+}
+
+// Join says that a tenant has a part in it.
+func (p *People) Join(tenant string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	full := p.full[key]
-	if full.Before(now) {
-		full = now
-	}
-	full = full.Add(p.period)
-	if wait = full.Sub(now) - time.Duration(p.burst)*p.period; wait > 0 {
-		return wait
-	}
-	p.full[key] = full
-	if len(p.full) >= p.sweep {
-		for k, at := range p.full {
-			if !at.After(now) {
-				delete(p.full, k)
-			}
-		}
-		p.sweep = max(1024, 2*len(p.full))
-	}
-	return 0
+	p.sharer(tenant)
 }
 
-// People lets so many different ones through in a moving window; who was, may again.
-// Its methods may be called concurrently; a nil one limits nothing.
-type People struct {
-	mu     sync.Mutex
-	most   int // 0 is no limit
-	window time.Duration
-	byKey  map[string]*list.Element
-	byAge  list.List // of person, the longest ago first
-}
-
-type person struct {
-	key  string
-	last time.Time
-}
-
-// NewPeople lets most different keys through in a window; 0 is all.
-func NewPeople(most int, window time.Duration) *People {
-	return &People{most: most, window: window, byKey: map[string]*list.Element{}}
+func (p *People) sharer(tenant string) *sharer {
+	s := p.sharers[tenant]
+	if s == nil {
+		s = &sharer{}
+		p.sharers[tenant] = s
+	}
+	return s
 }
 
 // SetMost changes how many.
@@ -77,7 +75,7 @@ func (p *People) SetMost(most int) {
 	p.most = most
 }
 
-// Most is how many, and Count how many were within the window before now.
+// Most is how many, 0 for any number.
 func (p *People) Most() int {
 	if p == nil {
 		return 0
@@ -87,55 +85,124 @@ func (p *People) Most() int {
 	return p.most
 }
 
-// Count returns how many different ones were let through within the window.
-func (p *People) Count(now time.Time) int {
+// Count returns how many different ones were let through within the window before now:
+// of all, and of a tenant. next is when the first of them ends.
+func (p *People) Count(now time.Time, tenant string) (all, own int, next time.Time) {
 	if p == nil {
-		return 0
+		return 0, 0, next
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(now)
-	return p.byAge.Len()
+	if e := p.byAge.Front(); e != nil {
+		next = e.Value.(reached).last.Add(p.window)
+	}
+	return p.byAge.Len(), p.sharer(tenant).count, next
 }
 
 // forget drops those whose window is over. The caller holds mu.
 func (p *People) forget(now time.Time) {
 	for e := p.byAge.Front(); e != nil; e = p.byAge.Front() {
-		one := e.Value.(person)
-		if now.Sub(one.last) < p.window {
+		if now.Sub(e.Value.(reached).last) < p.window {
 			return
 		}
-		delete(p.byKey, one.key)
-		p.byAge.Remove(e)
+		p.remove(e)
 	}
 }
 
-// Take lets a key through at now, or says how long until one may that is new.
-func (p *People) Take(now time.Time, key string) (wait time.Duration) {
+// remove takes one out. The caller holds mu.
+func (p *People) remove(e *list.Element) {
+	one := e.Value.(reached)
+	for _, s := range p.sharers {
+		if s.ticket == e {
+			s.ticket = e.Next()
+		}
+	}
+	delete(p.byKey, one.who)
+	p.byAge.Remove(e)
+	p.sharer(one.who.Tenant).count--
+	if one.campaign {
+		p.campaigns--
+	}
+}
+
+// add puts one in, after those that were let through before. The caller holds mu.
+func (p *People) add(one reached) {
+	after := p.byAge.Back()
+	for after != nil && after.Value.(reached).last.After(one.last) {
+		after = after.Prev()
+	}
+	if after == nil {
+		p.byKey[one.who] = p.byAge.PushFront(one)
+	} else {
+		p.byKey[one.who] = p.byAge.InsertAfter(one, after)
+	}
+	p.sharer(one.who.Tenant).count++
+	if one.campaign {
+		p.campaigns++
+	}
+}
+
+// Take lets a person through at now, or says how long to wait before asking again.
+func (p *People) Take(now time.Time, who Person, campaign bool) (wait time.Duration) {
 	if p == nil {
 		return 0
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(now)
-	if e := p.byKey[key]; e != nil {
-		e.Value = person{key, now}
-		p.byAge.MoveToBack(e)
-		return 0
+	s := p.sharer(who.Tenant)
+	known := p.byKey[who]
+	switch {
+	case known != nil:
+		campaign = campaign && known.Value.(reached).campaign
+		p.remove(known)
+	case p.most <= 0:
+	case p.byAge.Len() >= p.most, campaign && p.campaigns >= p.most-p.most/Spare, p.yields(now, s):
+		if s.ticket == nil {
+			s.ticket = p.byAge.Front()
+		}
+		due := s.ticket.Value.(reached).last.Add(p.window)
+		s.ticket = s.ticket.Next()
+		if due.After(s.until) {
+			s.until = due
+		}
+		return due.Sub(now)
 	}
-	if p.most > 0 && p.byAge.Len() >= p.most {
-		return p.byAge.Front().Value.(person).last.Add(p.window).Sub(now)
-	}
-	p.byKey[key] = p.byAge.PushBack(person{key, now})
+	p.add(reached{who, now, campaign})
 	return 0
 }
 
-// Restore says, oldest first, that a key was let through at a time.
-func (p *People) Restore(at time.Time, key string) {
+// yields reports whether a tenant has its part, and another waits that does not. The
+// caller holds mu.
+func (p *People) yields(now time.Time, s *sharer) bool {
+	part := max(1, p.most/len(p.sharers))
+	if s.count < part {
+		return false
+	}
+	for _, o := range p.sharers {
+		if o != s && o.count < part && now.Before(o.until.Add(late)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Waits says that somebody of a tenant may wait until a time, for all that is known after a
+// restart.
+func (p *People) Waits(tenant string, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.byKey[key]; e != nil {
-		p.byAge.Remove(e)
+	p.sharer(tenant).until = until
+}
+
+// Restore says that a person was let through at a time. It is quickest in the order of
+// the times.
+func (p *People) Restore(at time.Time, who Person, campaign bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.byKey[who]; e != nil {
+		p.remove(e)
 	}
-	p.byKey[key] = p.byAge.PushBack(person{key, at})
+	p.add(reached{who, at, campaign})
 }

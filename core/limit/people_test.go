@@ -11,88 +11,31 @@ import (
 	"github.com/wabridge/wabridge/core/limit"
 )
 
-// A message in six seconds to one person, forty-five at once: Meta's pair rate.
-func TestPairs_LetOneThroughInAPeriodAndABurst(t *testing.T) {
-	p := limit.NewPairs(6*time.Second, 45)
-	now := budgetDay
-	for i := range 45 {
-		if wait := p.Take(now, "ana"); wait != 0 {
-			t.Fatalf("the %dth of a burst waits %v", i+1, wait)
-		}
-	}
-	wait := p.Take(now, "ana")
-	if wait != 6*time.Second {
-		t.Errorf("the 46th waits %v, want 6s", wait)
-	}
-	if p.Take(now.Add(wait-tick), "ana") == 0 {
-		t.Error("it went a tick too early")
-	}
-	if p.Take(now, "bo") != 0 {
-		t.Error("another waits for her")
-	}
-	if p.Take(now.Add(wait), "ana") != 0 || p.Take(now.Add(wait), "ana") == 0 {
-		t.Error("when it was over, not just one may go")
-	}
-}
-
-// Whatever is asked when: in no span of time goes more to one than the burst and what
-// the time pays for, and who waits as long as told may go.
-func TestPairs_NeverExceedAndNeverStarve(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		period := time.Duration(rapid.IntRange(1, 10).Draw(t, "period")) * time.Second
-		burst := rapid.IntRange(1, 50).Draw(t, "burst")
-		p := limit.NewPairs(period, burst)
-		now := budgetDay
-		went := map[string][]time.Time{}
-		for range rapid.IntRange(1, 300).Draw(t, "times") {
-			key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key")
-			now = now.Add(time.Duration(rapid.Int64Range(0, int64(2*period)).Draw(t, "after")))
-			wait := p.Take(now, key)
-			if wait > 0 {
-				if wait > period {
-					t.Fatalf("waits %v, a period is %v", wait, period)
-				}
-				if now = now.Add(wait); p.Take(now, key) != 0 {
-					t.Fatal("it may not go after the wait it was told")
-				}
-			}
-			went[key] = append(went[key], now)
-		}
-		for key, at := range went {
-			for i := range at {
-				for j := i; j < len(at); j++ {
-					if span := at[j].Sub(at[i]); j-i+1 > burst+int(span/period) {
-						t.Fatalf("%s: %d within %v", key, j-i+1, span)
-					}
-				}
-			}
-		}
-	})
-}
+func someone(key string) limit.Person { return limit.Person{Tenant: "acme", Key: key} }
 
 func TestPeople_CountDifferentOnesInAMovingDay(t *testing.T) {
 	const day = 24 * time.Hour
 	p := limit.NewPeople(250, day)
 	for i := range 250 {
-		if wait := p.Take(budgetDay.Add(time.Duration(i)*time.Second), fmt.Sprint(i)); wait != 0 {
+		if wait := p.Take(budgetDay.Add(time.Duration(i)*time.Second), someone(fmt.Sprint(i)), false); wait != 0 {
 			t.Fatalf("the %dth waits %v", i+1, wait)
 		}
 	}
 	later := budgetDay.Add(time.Hour)
-	if p.Take(later, "7") != 0 {
+	if p.Take(later, someone("7"), false) != 0 {
 		t.Error("who was written to waits")
 	}
-	wait := p.Take(later, "new")
+	wait := p.Take(later, someone("new"), false)
 	if want := budgetDay.Add(day).Sub(later); wait != want {
 		t.Errorf("the 251st waits %v, want %v", wait, want)
 	}
-	if p.Take(later.Add(wait-tick), "new") == 0 {
+	if p.Take(later.Add(wait-tick), someone("new"), false) == 0 {
 		t.Error("it went a tick too early")
 	}
-	if p.Take(later.Add(wait), "new") != 0 {
+	if p.Take(later.Add(wait), someone("new"), false) != 0 {
 		t.Error("it did not go in time")
 	}
-	if p.SetMost(0); p.Take(later, "another") != 0 {
+	if p.SetMost(0); p.Take(later, someone("another"), false) != 0 {
 		t.Error("without a limit one waits")
 	}
 }
@@ -111,11 +54,11 @@ func TestPeople_NeverExceed(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "times") {
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(window)/4).Draw(t, "after")))
 			key := fmt.Sprint(rapid.IntRange(0, 15).Draw(t, "key"))
-			if wait := p.Take(now, key); wait > 0 {
+			if wait := p.Take(now, someone(key), false); wait > 0 {
 				if wait > window {
 					t.Fatalf("waits %v, the window is %v", wait, window)
 				}
-				if now = now.Add(wait); p.Take(now, key) != 0 {
+				if now = now.Add(wait); p.Take(now, someone(key), false) != 0 {
 					t.Fatal("it may not go after the wait it was told")
 				}
 			}
@@ -123,7 +66,7 @@ func TestPeople_NeverExceed(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
 				p = limit.NewPeople(most, window)
 				for _, s := range log {
-					p.Restore(s.at, s.key)
+					p.Restore(s.at, someone(s.key), false)
 				}
 			}
 		}
@@ -139,4 +82,105 @@ func TestPeople_NeverExceed(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Several tenants ask at random, with campaigns and without, and come again when they were
+// told to: no more people than may be within any window, campaigns leave some to others,
+// and everybody who waits gets their turn.
+func TestPeople_AreSharedFairly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const window = time.Hour
+		most := rapid.IntRange(4, 40).Draw(t, "most")
+		tenants := []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "tenants")]
+		p := limit.NewPeople(most, window)
+		for _, n := range tenants {
+			p.Join(n)
+		}
+		type ask struct {
+			due, since time.Time
+			who        limit.Person
+			campaign   bool
+		}
+		var waiting []ask
+		var log []ask // that went, due is when
+		now, n := budgetDay, 0
+		turn := func(a ask) {
+			if wait := p.Take(now, a.who, a.campaign); wait > 0 {
+				if wait > window {
+					t.Fatalf("waits %v, the window is %v", wait, window)
+				}
+				a.due = now.Add(wait)
+				waiting = append(waiting, a)
+				return
+			}
+			a.due = now
+			log = append(log, a)
+		}
+		pass := func(until time.Time) {
+			for {
+				slices.SortStableFunc(waiting, func(x, y ask) int { return x.due.Compare(y.due) })
+				if len(waiting) == 0 || waiting[0].due.After(until) {
+					break
+				}
+				a := waiting[0]
+				waiting = waiting[1:]
+				if a.due.After(now) {
+					now = a.due
+				}
+				turn(a)
+			}
+			now = until
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "bursts") {
+			who, campaign := rapid.SampledFrom(tenants).Draw(t, "tenant"), rapid.Bool().Draw(t, "campaign")
+			for range rapid.IntRange(1, 10).Draw(t, "people") {
+				n++
+				turn(ask{since: now, who: limit.Person{Tenant: who, Key: fmt.Sprint(n)}, campaign: campaign})
+			}
+			pass(now.Add(time.Duration(rapid.Int64Range(0, int64(window)/8).Draw(t, "after"))))
+		}
+		pass(now.Add(time.Duration(n/max(1, most/2)+4) * window))
+		if len(waiting) > 0 {
+			t.Fatalf("%d of %d still wait", len(waiting), n)
+		}
+		for i := range log {
+			all, campaigns := 0, 0
+			for j := i; j >= 0 && log[i].due.Sub(log[j].due) < window; j-- {
+				if all++; log[j].campaign {
+					campaigns++
+				}
+			}
+			if all > most || campaigns > most-most/limit.Spare {
+				t.Fatalf("%d people, %d of them by campaigns, within a window of %d", all, campaigns, most)
+			}
+		}
+	})
+}
+
+// One tenant has used everything up and wants more; another that comes later gets what gets free
+// until it has its part.
+func TestPeople_ATenantThatComesLaterGetsItsPart(t *testing.T) {
+	p := limit.NewPeople(10, time.Hour)
+	p.Join("big")
+	p.Join("small")
+	for i := range 10 {
+		p.Take(budgetDay.Add(time.Duration(i)*time.Minute), limit.Person{Tenant: "big", Key: fmt.Sprint(i)}, false)
+	}
+	now := budgetDay.Add(30 * time.Minute)
+	for i := range 50 {
+		if p.Take(now, limit.Person{Tenant: "big", Key: fmt.Sprint("more", i)}, false) == 0 {
+			t.Fatal("more than may be")
+		}
+	}
+	small := limit.Person{Tenant: "small", Key: "first"}
+	if wait := p.Take(now, small, false); wait != 30*time.Minute {
+		t.Errorf("the other's first waits %v, want until the first one ends", wait)
+	}
+	now = budgetDay.Add(time.Hour)
+	if p.Take(now, limit.Person{Tenant: "big", Key: "more0"}, false) == 0 {
+		t.Error("who has more than its part took what another waits for")
+	}
+	if p.Take(now, small, false) != 0 {
+		t.Error("who waits did not get it")
+	}
 }

@@ -31,6 +31,7 @@ const (
 	lane       = core.ScopeLane
 	one        = core.ScopeEvent
 	talk       = core.ScopeConversation
+	account    = core.ScopeAccount
 	pairRate   = 6 * time.Second // one message in six seconds to one person
 	aMoment    = 15 * time.Second
 	aWhile     = 5 * time.Minute
@@ -64,7 +65,7 @@ var rules = []rule{
 	{190, 190, signIn, lane, 0, "the access token is invalid or expired", hintToken},
 	{200, 299, barred, lane, 0, "the token lacks a permission", hintAccess},
 	{368, 368, barred, lane, aLongWhile, "the account is restricted for violating a policy", "see the restriction and its end in WhatsApp Manager"},
-	{80007, 80007, slower, lane, aWhile, "the account has made too many calls this hour", hintSlow},
+	{80007, 80007, slower, account, aWhile, "the account has made too many calls this hour", hintSlow},
 	{130403, 130403, hopeless, one, 0, "you have blocked this person", "unblock the person first"},
 	{130429, 130429, slower, lane, 0, "the number's throughput is used up", hintSlow},
 	{130472, 130472, hopeless, one, 0, "Meta withholds messages from this person for an experiment", "use another channel"},
