@@ -231,6 +231,6 @@ func (t *tenant) paceOf(c *campaignRecord, now time.Time) campaign.Pace {
 	if plan := float64(t.Limits.MessagesPerMinute) / 60; plan > 0 && (p.PerSecond == 0 || plan < p.PerSecond) {
 		p.PerSecond = plan
 	}
-	p.Free = max(0, p.PeoplePerDay-t.pace.people.Count(now))
+	p.Free = max(0, p.PeoplePerDay-t.peopleCount(now))
 	return p
 }

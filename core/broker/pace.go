@@ -277,3 +277,9 @@ func (t *tenant) restoreWaiting(ctx context.Context) error {
 
 // byCampaign follows the time at which a campaign began with somebody.
 const byCampaign = " campaign"
+
+// peopleCount is how many were written to within the day who count to the tenant's limit.
+func (t *tenant) peopleCount(now time.Time) int {
+	all, _, _ := t.pace.people.Count(now, t.ID)
+	return all
+}
