@@ -95,9 +95,14 @@ $(SDK): core/app/sdk/package-lock.json
 	npm ci --prefix $(TOOLS)/sdk --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
+POCKETBASE := $(TOOLS)/pocketbase
+$(POCKETBASE): plugins/custom-http/examples/pocketbase/server/go.mod plugins/custom-http/examples/pocketbase/server/main.go
+	cd plugins/custom-http/examples/pocketbase/server && $(GO) build -trimpath -o $(abspath $@) .
+
 .PHONY: sdk
-sdk: tools $(SDK) ## the vendors' own clients, from npm, against their imitations
+sdk: tools $(SDK) $(POCKETBASE) ## the vendors' own clients against their imitations, custom-http against a real server
 	$(GO) test ./core/app/sdk -sdk.clients=$(abspath $(TOOLS)/sdk/node_modules) -count=1 -v
+	$(GO) test ./plugins/custom-http -run PocketBase -pocketbase=$(abspath $(POCKETBASE)) -count=1 -v
 
 .PHONY: generate
 generate: ## write the generated code anew

@@ -33,7 +33,8 @@ type pullSettings struct {
 	Rows string `json:"rows"`
 	// Since leads to what the API orders or filters changes by, in a row: the
 	// latest seen is {{.since}} of the next round. Format is how it is written:
-	// "rfc3339" unless set, "unix", "unix_ms" or "number". Start is {{.since}} of
+	// "rfc3339" unless set, "sql" (2026-11-27 10:00:00.123Z, UTC if it does not say),
+	// "unix", "unix_ms" or "number". Start is {{.since}} of
 	// the first round: "now" unless set. Lookback asks for that much more, for
 	// changes that the API shows late.
 	Since    string  `json:"since"`
@@ -120,8 +121,8 @@ func (c *planner) pull(where string, s pullSettings) *pull {
 	q.rows.check(where+".rows", c.problems)
 	q.since.check(where+".since", c.problems)
 	q.next.check(where+".paging.path", c.problems)
-	if !slices.Contains([]string{"rfc3339", "unix", "unix_ms", "number"}, q.format) {
-		c.addf(where+".format", "want rfc3339, unix, unix_ms or number")
+	if !slices.Contains([]string{"rfc3339", "sql", "unix", "unix_ms", "number"}, q.format) {
+		c.addf(where+".format", "want rfc3339, sql, unix, unix_ms or number")
 	}
 	if s.Start != nil {
 		q.start = *s.Start
@@ -170,8 +171,23 @@ func (q *pull) order(text string) (int64, bool) {
 		t, err := time.Parse(time.RFC3339Nano, text)
 		return t.UnixNano(), err == nil
 	}
+	if q.format == "sql" {
+		t, err := readSQL(text)
+		return t.UnixNano(), err == nil
+	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil
+}
+
+// sqlTime is how databases write a time; many leave the zone out.
+const sqlTime = "2006-01-02 15:04:05.000"
+
+func readSQL(text string) (time.Time, error) {
+	t, err := time.Parse("2006-01-02 15:04:05Z07:00", text) // with a fraction, too
+	if err != nil {
+		t, err = time.Parse(time.DateTime, text)
+	}
+	return t, err
 }
 
 // asked is {{.since}} for a place that was reached.
@@ -183,6 +199,12 @@ func (q *pull) asked(since string) string {
 	switch q.format {
 	case "rfc3339":
 		return time.Unix(0, n).UTC().Add(-q.lookback).Format(time.RFC3339Nano)
+	case "sql":
+		at := time.Unix(0, n).UTC().Add(-q.lookback).Format(sqlTime)
+		if strings.HasSuffix(since, "Z") {
+			at += "Z"
+		}
+		return at
 	case "unix":
 		return strconv.FormatInt(n-int64(q.lookback/time.Second), 10)
 	}
@@ -197,6 +219,8 @@ func (q *pull) begins(now time.Time) string {
 	switch q.format {
 	case "rfc3339":
 		return now.UTC().Format(time.RFC3339)
+	case "sql":
+		return now.UTC().Format(sqlTime)
 	case "unix":
 		return strconv.FormatInt(now.Unix(), 10)
 	case "unix_ms":
