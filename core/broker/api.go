@@ -234,8 +234,10 @@ type Step struct {
 	// Ref is what the sink calls what it made.
 	Ref   string      `json:"ref,omitempty"`
 	Error *core.Error `json:"error,omitempty"`
-	// Until is when something that waits is due.
+	// Until is when something that waits is due, and Limit the limit that it waits for, if
+	// it is one.
 	Until time.Time `json:"until,omitzero"`
+	Limit string    `json:"limit,omitempty"`
 	// Took is how long the step took, in milliseconds.
 	Took float64 `json:"took_ms,omitempty"`
 	// Recorded is what the script was asked and answered, of a step in which it

@@ -39,7 +39,7 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 		if begins[i] {
 			who, campaign := limit.Person{Tenant: l.t.ID, Key: e.Contact.ID}, e.Class == core.ClassCampaign
 			if wait := l.t.pace.people.Take(now, who, campaign); wait > 0 {
-				l.putOff(&s, d, e, now, now.Add(wait), l.t.whyPeople(campaign))
+				l.putOff(&s, d, e, now, now.Add(wait), LimitPeople, l.t.whyPeople(campaign))
 				continue
 			}
 			at := now.Format(time.RFC3339Nano)
@@ -50,7 +50,7 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 		}
 		if wait := l.pairs.Take(now, e.Contact.ID); wait > 0 {
 			due := now.Add(wait)
-			l.waits(&s, d, e, now, due, fmt.Sprintf("WhatsApp takes a message in %v to one person, and %d at once", pairPeriod, pairBurst))
+			l.waits(&s, d, e, now, due, LimitPerson, fmt.Sprintf("WhatsApp takes a message in %v to one person, and %d at once", pairPeriod, pairBurst))
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due})
 			continue
 		}
@@ -77,15 +77,23 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 func (l *lane) number() string { return l.name[len(numberQueue("")):] }
 
 // waits writes down why something waits, and until when.
-func (l *lane) waits(s *store.Settlement, d store.Delivery, e *core.Event, now, due time.Time, why string) {
+func (l *lane) waits(s *store.Settlement, d store.Delivery, e *core.Event, now, due time.Time, of, why string) {
 	step := l.step(d, e, now)
-	step.Step, step.Until, step.Notes = "waits", due, []string{why + ": until " + due.Format(time.RFC3339)}
+	step.Step, step.Until, step.Limit, step.Notes = "waits", due, of, []string{why + ": until " + due.Format(time.RFC3339)}
 	s.Record = append(s.Record, record(&step, e))
 }
 
+// limitOf names the limit that a refusal is about.
+func (l *lane) limitOf(err *core.Error) string {
+	if holdsLane(err) {
+		return LimitPause
+	}
+	return LimitPerson
+}
+
 // putOff takes a send out of the lane until it is due.
-func (l *lane) putOff(s *store.Settlement, d store.Delivery, e *core.Event, now, due time.Time, why string) {
-	l.waits(s, d, e, now, due, why)
+func (l *lane) putOff(s *store.Settlement, d store.Delivery, e *core.Event, now, due time.Time, of, why string) {
+	l.waits(s, d, e, now, due, of, why)
 	s.Ack = append(s.Ack, d)
 	l.t.later(s, e, due)
 }
@@ -202,7 +210,7 @@ func (l *lane) withheld(ctx context.Context, ds []store.Delivery, begins []bool,
 	for j, v := range values {
 		if w, ok := decode[withholding](v); ok && now.Before(w.Until) {
 			d := ds[of[j]]
-			l.putOff(&s, d, eventOf(d), now, w.Until, whyWithheld)
+			l.putOff(&s, d, eventOf(d), now, w.Until, LimitMarketing, whyWithheld)
 			out[of[j]] = true
 		}
 	}
@@ -237,6 +245,6 @@ func (l *lane) marketingRefused(ctx context.Context, s *store.Settlement, d stor
 	if before != nil && before.Event == e.ID {
 		return false
 	}
-	l.putOff(s, d, e, now, until, whyWithheld)
+	l.putOff(s, d, e, now, until, LimitMarketing, whyWithheld)
 	return true
 }

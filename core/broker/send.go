@@ -199,7 +199,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		// Not sent: the mark is taken back, so that nobody takes it for unknown.
 		due := l.dueAfter(r.Err, now)
 		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Mark: []byte{}})
-		l.waits(&s, d, e, now, due.UTC(), r.Err.Error())
+		l.waits(&s, d, e, now, due.UTC(), l.limitOf(r.Err), r.Err.Error())
 	case verdictCounts:
 		if due, ok := l.again(d.Attempt, now); ok {
 			step.Step = "retry"

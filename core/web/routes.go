@@ -187,6 +187,11 @@ func (s *Server) routes() []route {
 			answers: ok([]broker.QueueItem{}),
 		},
 		{
+			method: "GET", path: "/api/v1/limits", scope: access.ReadDeliveries, serve: s.limits, id: "listLimits",
+			says:  "What WhatsApp and the owner let be sent, how much of it is used, and who waits; of one event, why and until when it does.",
+			query: append(tenant, param{name: "event", says: "An event's id, or that of the one it follows from."}), answers: ok(broker.LimitReport{}),
+		},
+		{
 			method: "GET", path: "/api/v1/dead", scope: access.ReadDeliveries, serve: s.dead, id: "listDeadLetters",
 			says:  "Deliveries that were given up on, the oldest first.",
 			query: append(tenant, pageParams("The id of the last one of the page before.", "500")...), answers: ok([]broker.DeadLetter{}),

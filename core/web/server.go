@@ -58,6 +58,7 @@ type Bridge interface {
 	Templates
 	Campaigns
 	Costs(ctx context.Context, q broker.CostQuery) (broker.CostPage, error)
+	Limits(ctx context.Context, tenant, event string) (broker.LimitReport, error)
 }
 
 var _ Bridge = (*broker.Broker)(nil)
