@@ -222,11 +222,14 @@ func cmdSetField(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: setfield VARIABLE KEY")
 	}
-	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), strconv.Quote(args[1])+": ")
+	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), strconv.Quote(args[1])+":")
 	if !ok {
 		ts.Fatalf("no %q in the output", args[1])
 	}
 	value, _, _ := strings.Cut(rest, "\n")
+	if text, after, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(value), `"`), `"`); ok && strings.HasPrefix(after, ",") {
+		value = text // and more on the line
+	}
 	ts.Setenv(args[0], strings.Trim(value, `", `))
 }
 

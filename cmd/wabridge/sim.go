@@ -40,6 +40,10 @@ func simCommand() *cli.Command {
 					&cli.StringFlag{Name: "app-secret", Usage: "signs the webhooks"},
 					&cli.StringSliceFlag{Name: "access-token", Usage: "a token that may send; any when not given"},
 					&cli.StringSliceFlag{Name: "number", Usage: "the `ID` of a phone number; may be repeated"},
+					&cli.StringSliceFlag{Name: "new", Usage: "the `ID` of one that is to be verified and registered first; may be repeated"},
+					&cli.StringFlag{Name: "redelivery", Usage: "for how `LONG` a webhook that fails is repeated: week or 36h; without end when not given"},
+					&cli.TimestampFlag{Name: "start", Layout: time.RFC3339, Usage: "the imitation's `TIME` to begin with, such as 2026-03-01T12:00:00Z"},
+					&cli.Uint64Flag{Name: "seed", Usage: "a `NUMBER` for chance: the same draws the same"},
 					&cli.DurationFlag{Name: "status-delay", Value: time.Second, Usage: "the time from accepted to sent, delivered, read"},
 					&cli.DurationFlag{Name: "review-delay", Usage: "how long new templates are under `REVIEW`; negative is until /_sim/templates is told"},
 					&cli.BoolFlag{Name: "window", Value: true, Usage: "refuse free text to who has not written here in 24 hours; --window=false takes it"},
@@ -79,9 +83,19 @@ func simWhatsApp(c *cli.Context) error {
 	o := whatsappsim.Options{
 		WebhookURL: c.String("webhook"), AppSecret: c.String("app-secret"), AccessTokens: c.StringSlice("access-token"),
 		StatusDelay: c.Duration("status-delay"), EnforceWindow: c.Bool("window"), ReviewDelay: c.Duration("review-delay"),
+		Redelivery: whatsappsim.Redelivery(c.String("redelivery")), Seed: c.Uint64("seed"),
 	}
 	for i, id := range c.StringSlice("number") {
 		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555010%04d", i+1), WABA: "200000000000000"})
+	}
+	for i, id := range c.StringSlice("new") {
+		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555011%04d", i+1), WABA: "200000000000000", New: true})
+	}
+	if o.Redelivery != "" && o.Redelivery != whatsappsim.RedeliverWeek && o.Redelivery != whatsappsim.Redeliver36h {
+		return misused("--redelivery %s: want week or 36h", o.Redelivery)
+	}
+	if start := c.Timestamp("start"); start != nil {
+		o.Start = *start
 	}
 	if d := c.Duration("latency"); d > 0 {
 		o.Latency = func() time.Duration { return d }
@@ -91,6 +105,8 @@ func simWhatsApp(c *cli.Context) error {
 		`curl %[1]s/_sim/receive -d '{"from":"+15550100123","name":"Ann","text":"Hello"}'   # a customer writes`,
 		`curl %[1]s/_sim/messages                                  # what customers got`,
 		`curl %[1]s/_sim/templates -d '{"name":"hello_world","quality":"RED"}'   # a template is paused`,
+		`curl %[1]s/_sim/numbers -d '{"status":"BANNED"}'          # the number is banned; CONNECTED ends it`,
+		`curl %[1]s/_sim/clock -d '{"advance":"25h"}'              # a day later`,
 		`curl %[1]s/_sim/fail -d '{"do":"error","code":131000}'    # sends fail; -X DELETE ends it`,
 	})
 }

@@ -64,6 +64,8 @@ const (
 	WriteCampaigns Scope = "campaigns:write"
 	// ReadCosts is to see what messages cost.
 	ReadCosts Scope = "costs:read"
+	// ReadNumbers is to see how the business numbers are, and to have WhatsApp asked.
+	ReadNumbers Scope = "numbers:read"
 	// ReadStatus is to see how the bridge is, all tenants included.
 	ReadStatus Scope = "status:read"
 	// Admin is all of these, and to make and revoke tokens.
@@ -75,7 +77,7 @@ func Scopes() []Scope {
 	return []Scope{
 		SendMessages, ReadContacts, WriteContacts, EraseContacts, ReadConsent, WriteConsent, ReadEscalations, WriteEscalations, ReadEvents,
 		ReadDeliveries, WriteDeliveries, ReadTemplates, WriteTemplates, ReadSubscriptions, WriteSubscriptions,
-		ReadCampaigns, WriteCampaigns, ReadCosts, ReadStatus, Admin,
+		ReadCampaigns, WriteCampaigns, ReadCosts, ReadNumbers, ReadStatus, Admin,
 	}
 }
 

@@ -185,6 +185,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 	for _, n := range t.Numbers {
 		out.Numbers = append(out.Numbers, broker.Number{
 			ID: n.ID, Account: n.WABA, Display: n.Display, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
+			HealthEvery: a.o.Config.WhatsApp.HealthEvery, Fallback: fallback(n),
 			Sink: client.Sink(whatsapp.Number{Tenant: t.ID, ID: n.ID, AccessToken: func() core.Secret { return n.AccessToken }}),
 		})
 	}
@@ -330,7 +331,26 @@ func (a *App) accept(ctx context.Context, updates []whatsapp.Update) error {
 			events = append(events, e)
 		}
 	}
-	return a.broker.Accept(ctx, events)
+	if err := a.broker.Accept(ctx, events); err != nil {
+		return err
+	}
+	for _, u := range updates {
+		if u.Number == "" { // of an account, or of a number as people write it
+			for _, owner := range a.accounts[u.WABA] {
+				a.broker.AskNumbers(owner)
+			}
+		}
+	}
+	return nil
+}
+
+// fallback is by which other number a number's messages go, and when.
+func fallback(n config.Number) broker.Fallback {
+	f := broker.Fallback{Number: n.Fallback, BackAfter: n.FallbackBackAfter}
+	for _, when := range n.FallbackWhen {
+		f.When = append(f.When, whatsapp.Trouble(when))
+	}
+	return f
 }
 
 // Broker returns the engine: for commands and tests in the same process.

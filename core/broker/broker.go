@@ -131,6 +131,10 @@ type Number struct {
 	// Rate is the number's throughput, messages per second; 0 is 80, or what WhatsApp
 	// says of it.
 	Rate float64
+	// HealthEvery is how often WhatsApp is asked how the number is, where the sink is a
+	// [HealthAPI]; 0 is an hour. In trouble it is asked every five minutes.
+	HealthEvery time.Duration
+	Fallback    Fallback
 	// MaxInFlight bounds the sends at once; 0 is 512.
 	MaxInFlight int
 	Retry       []time.Duration
@@ -277,6 +281,11 @@ func (b *Broker) addTenant(cfg Tenant) error {
 		b.numbers[n.ID] = t
 		t.numbers[n.ID] = newNumberLane(t, n)
 	}
+	for _, n := range cfg.Numbers {
+		if by := n.Fallback.Number; by != "" && (t.numbers[by] == nil || by == n.ID) {
+			return core.Errorf(core.CodeInvalid, "broker", "number %s: the fallback %q is no other number of the tenant", n.ID, by)
+		}
+	}
 	for _, l := range cfg.Lanes {
 		t.crm = append(t.crm, newCRMLane(t, l))
 		t.maps = t.maps || l.Mapping != nil
@@ -321,6 +330,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.templatesLoop)
 		for _, l := range t.lanes() {
 			run(l.run)
+			if l.health != nil {
+				run(l.health.run)
+			}
 		}
 	}
 	run(b.watchDead)
@@ -343,6 +355,9 @@ func (t *tenant) restore() error {
 		case queueOf(t.ID, queueTimers):
 			t.waiting.Store(int64(q.Depth))
 		}
+	}
+	if err := t.restoreNumbers(context.Background()); err != nil {
+		return err
 	}
 	if err := t.restoreLimits(context.Background()); err != nil {
 		return err

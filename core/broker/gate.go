@@ -107,6 +107,28 @@ func (g *gate) shut() bool {
 	return g.state == LaneStarting || g.state != LaneRunning && time.Now().Before(g.until)
 }
 
+// tryEnter takes up to n places if calls may start now; else it takes none.
+func (g *gate) tryEnter(n int) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.state != LaneRunning && (g.state == LaneStarting || time.Now().Before(g.until)):
+		return 0
+	case g.state == LaneDown || g.state == LaneSignIn:
+		if g.probing || g.inflight > 0 {
+			return 0
+		}
+		g.probing = true
+		g.inflight++
+		return 1
+	case g.state == LaneWaiting:
+		g.set(LaneRunning, "", time.Time{})
+	}
+	k := max(0, min(n, int(g.limit)-g.inflight))
+	g.inflight += k
+	return k
+}
+
 // leave gives back places that were not used for a call, or whose outcome was
 // reported.
 func (g *gate) leave(n int) {

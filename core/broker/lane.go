@@ -37,9 +37,10 @@ type lane struct {
 	batch      int
 	rate       float64
 	limiter    *limit.Limiter
-	display    string       // of a number, as people write it
-	account    string       // of a number: the business account that it is in, "" when it is not known
-	pairs      *limit.Pairs // of a number, by contact
+	health     *numberHealth // what is known of a number
+	display    string        // of a number, as people write it
+	account    string        // of a number: the business account that it is in, "" when it is not known
+	pairs      *limit.Pairs  // of a number, by contact
 	ownBudgets []core.Budget
 	budgets    *budgets      // set when the lane has started
 	safe       bool          // a repeated delivery is harmless
@@ -97,6 +98,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
 	}
 	l.queue = queueOf(t.ID, l.name)
+	l.health = newNumberHealth(l, n)
 	return l
 }
 

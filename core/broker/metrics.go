@@ -8,7 +8,8 @@ import (
 // tenants, lanes and codes.
 type metrics struct {
 	decided, scriptErrors, refused, escalations, doubleSends *prometheus.CounterVec // by tenant
-	delivered, held, paced                                   *prometheus.CounterVec // by tenant and lane
+	delivered, held, paced, byFallback                       *prometheus.CounterVec // by tenant and lane
+	trouble                                                  *prometheus.GaugeVec   // by tenant, number and what it is
 	dead, errors                                             *prometheus.CounterVec // by tenant, lane and code
 	calls, latency                                           *prometheus.HistogramVec
 	told                                                     *prometheus.CounterVec   // by tenant, lane and result
@@ -33,6 +34,11 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "wabridge", Name: name, Help: help}, labels)
 		r.MustRegister(c)
 		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "wabridge", Name: name, Help: help}, labels)
+		r.MustRegister(g)
+		return g
 	}
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -73,6 +79,8 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		doubleSends:      counter("double_send_total", "Intents for which two messages appeared.", "tenant"),
 		delivered:        counter("delivered_total", "Events that a sink took.", "tenant", "lane"),
 		paced:            counter("sends_paced_total", "Sends that were put off for a limit of WhatsApp's.", "tenant", "lane"),
+		byFallback:       counter("sends_by_fallback_total", "Sends that went to the queue of the fallback of their number.", "tenant", "lane"),
+		trouble:          gauge("number_trouble", "1 while a number is in trouble.", "tenant", "number", "trouble"),
 		told:             counter("crm_told_total", "Events that CRMs told, paced of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
 		held:             counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:             counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),

@@ -18,11 +18,16 @@ const sendFetch = 64
 // made, and never made again while its outcome is unknown.
 func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 	for ctx.Err() == nil {
+		if _, away := l.health.now(); away {
+			l.sendElsewhere(ctx, calls)
+			continue
+		}
+		here := l.health.stay(ctx)
 		// No more is marked than can be sent at once: what is marked and not sent
 		// when the process dies is a case for a person.
-		n, err := l.gate.enter(ctx, l.together())
+		n, err := l.gate.enter(here, l.together())
 		if err != nil {
-			return
+			continue // it goes elsewhere now, or the bridge stops
 		}
 		if state, paused := l.gate.paused(); paused && !l.probe(ctx, state) {
 			l.gate.leave(n)
@@ -33,7 +38,7 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			l.gate.leave(n)
 			return
 		}
-		ds, err := l.b.o.Store.Fetch(ctx, l.queue, n, l.sendLease())
+		ds, err := l.b.o.Store.Fetch(here, l.queue, n, l.sendLease())
 		if err != nil {
 			l.gate.leave(n)
 			continue
@@ -43,16 +48,22 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			l.gate.leave(n)
 			continue
 		}
-		ds = l.paced(ctx, ds)
-		if l.t.pace.plan.Wait(ctx, len(ds)) != nil || l.limiter.Wait(ctx, len(ds)) != nil {
-			l.gate.leave(n)
-			return
-		}
-		ready := l.mark(ctx, l.stillAllowed(ctx, ds), calls)
-		l.gate.leave(n - len(ready))
-		for _, d := range ready {
-			calls.Go(func() { l.sendOne(ctx, d, calls) })
-		}
+		l.sendBatch(ctx, ds, n, calls)
+	}
+}
+
+// sendBatch sends what may go now, each by its own call. The caller has n places in
+// the gate, as many as there are deliveries at least.
+func (l *lane) sendBatch(ctx context.Context, ds []store.Delivery, n int, calls *sync.WaitGroup) {
+	ds = l.paced(ctx, ds)
+	if l.t.pace.plan.Wait(ctx, len(ds)) != nil || l.limiter.Wait(ctx, len(ds)) != nil {
+		l.gate.leave(n)
+		return
+	}
+	ready := l.mark(ctx, l.stillAllowed(ctx, ds), calls)
+	l.gate.leave(n - len(ready))
+	for _, d := range ready {
+		calls.Go(func() { l.sendOne(ctx, d, calls) })
 	}
 }
 

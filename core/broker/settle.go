@@ -160,4 +160,7 @@ func (l *lane) sawError(event string, err *core.Error) {
 	l.lastError = &LaneError{Time: time.Now().UTC(), Event: event, Error: e}
 	l.mu.Unlock()
 	l.b.m.errors.WithLabelValues(l.t.ID, l.name, string(err.Code)).Inc()
+	if l.health != nil {
+		l.health.saw(context.Background(), err)
+	}
 }

@@ -131,6 +131,31 @@ func (d *document) checkWhatsApp(w *WhatsApp) {
 	}
 	d.between("whatsapp.management_calls_per_hour", w.ManagementCallsPerHour, 10, 1_000_000)
 	d.between("whatsapp.template_creations_per_hour", w.TemplateCreationsPerHour, 1, 10_000)
+	if w.HealthEvery < time.Minute || w.HealthEvery > 24*time.Hour {
+		d.problem("whatsapp.health_every", "%v is not between 1m and 24h", w.HealthEvery)
+	}
+}
+
+// checkFallback checks the number that another's messages go by.
+func (d *document) checkFallback(key string, t *Tenant, n *Number) {
+	if n.Fallback == "" {
+		if len(n.FallbackWhen) > 0 || n.FallbackBackAfter != 0 {
+			d.problem(key+".fallback", "is missing: fallback_when and fallback_back_after say when, but not by which number")
+		}
+		return
+	}
+	switch {
+	case n.Fallback == n.ID:
+		d.problem(key+".fallback", "is the number itself: name another of the tenant's numbers")
+	case !slices.ContainsFunc(t.Numbers, func(o Number) bool { return o.ID == n.Fallback }):
+		d.problem(key+".fallback", "the tenant has no number with the id %q", n.Fallback)
+	}
+	for i, when := range n.FallbackWhen {
+		d.oneOf(fmt.Sprintf("%s.fallback_when[%d]", key, i), when, "banned", "unregistered", "restricted", "flagged")
+	}
+	if b := n.FallbackBackAfter; b != 0 && (b < time.Minute || b > 30*24*time.Hour) {
+		d.problem(key+".fallback_back_after", "%v is not between 1m and 720h", b)
+	}
 }
 
 func (d *document) checkScript(s Script) {
@@ -221,6 +246,7 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		}
 		d.checkRetry(key+".retry", n.Retry)
 		d.between(key+".max_in_flight", n.MaxInFlight, 0, 4096)
+		d.checkFallback(key, t, &n)
 	}
 	d.checkEscalations(t)
 	names := map[string]bool{}

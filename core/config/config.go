@@ -116,6 +116,9 @@ type WhatsApp struct {
 	// in an hour, TemplateCreationsPerHour how many new ones there may be.
 	ManagementCallsPerHour   int `koanf:"management_calls_per_hour"`
 	TemplateCreationsPerHour int `koanf:"template_creations_per_hour"`
+	// HealthEvery is how often Meta is asked how each number is, beside when it tells of
+	// something.
+	HealthEvery time.Duration `koanf:"health_every"`
 }
 
 // Script bounds what a tenant's script may use for one event.
@@ -207,6 +210,14 @@ type Number struct {
 	Retry []time.Duration `koanf:"retry"`
 	// MaxInFlight is how many calls run at once; 0 adapts to the latency.
 	MaxInFlight int `koanf:"max_in_flight"`
+	// Fallback is the id of another number of the tenant: messages go by it while this
+	// one is in trouble. FallbackWhen are the troubles that count ("banned",
+	// "unregistered", "restricted", "flagged"), all of them when it is empty.
+	// FallbackBackAfter is how long the number must be well before they come back; 0 is
+	// half an hour.
+	Fallback          string        `koanf:"fallback"`
+	FallbackWhen      []string      `koanf:"fallback_when"`
+	FallbackBackAfter time.Duration `koanf:"fallback_back_after"`
 }
 
 // Limits bound what a tenant's numbers send together; 0 is no limit.
@@ -273,7 +284,7 @@ func Default() *Config {
 		Store: Store{MaxSize: 8 * GiB, BallastSize: 64 * MiB, MinFree: 256 * MiB,
 			SeenDays: 8, HistoryDays: 90},
 		WhatsApp: WhatsApp{BaseURL: "https://graph.facebook.com", APIVersion: "v25.0",
-			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second,
+			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second, HealthEvery: time.Hour,
 			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
 		Script: Script{Soft: 50 * time.Millisecond, Hard: 250 * time.Millisecond, Memory: 128 * MiB},
 	}

@@ -132,6 +132,7 @@ verify_token = "env:VERIFY"
 app_secrets = ["env:WABRIDGE_NEW_SECRET", "old secret"]
 timeout = "5s"
 unknown_wait = "1m"
+health_every = "2h"
 [script]
 soft = "10ms"
 hard = "20ms"
@@ -161,6 +162,12 @@ access_token = "env:TOKEN"
 rate = 20
 retry = []
 max_in_flight = 4
+fallback = "4"
+fallback_when = ["banned"]
+fallback_back_after = "10m"
+[[numbers]]
+id = "4"
+access_token = "env:TOKEN"
 [[lanes]]
 name = "orders"
 connector = "erp"
@@ -193,7 +200,7 @@ secrets = { password = "file:password" }
 		Store: config.Store{MaxSize: config.GiB, BallastSize: 8e6, MinFree: 1024,
 			SeenDays: 9, HistoryDays: 30},
 		WhatsApp: config.WhatsApp{BaseURL: "http://127.0.0.1:9000", APIVersion: "v24.0", VerifyToken: "v",
-			AppSecrets: []core.Secret{"new secret", "old secret"}, Timeout: 5 * time.Second, UnknownWait: time.Minute,
+			AppSecrets: []core.Secret{"new secret", "old secret"}, Timeout: 5 * time.Second, UnknownWait: time.Minute, HealthEvery: 2 * time.Hour,
 			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
 		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
 		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
@@ -206,7 +213,8 @@ secrets = { password = "file:password" }
 				Escalation: config.Escalation{Team: "desk", HandOver: 20 * time.Second, AfterMessages: 6},
 				Policy:     config.Policy{ReplyCap: 3, DetectLoops: true, ReplyWindow: time.Hour, HumanFor: 2 * time.Hour, ConfirmWithin: 168 * time.Hour, Stop: "all"},
 				Numbers: []config.Number{{ID: "1", WABA: "2", Display: "+49 30 1234", AccessToken: "t=1", Rate: 20,
-					Retry: []time.Duration{}, MaxInFlight: 4}},
+					Retry: []time.Duration{}, MaxInFlight: 4, Fallback: "4", FallbackWhen: []string{"banned"}, FallbackBackAfter: 10 * time.Minute},
+					{ID: "4", AccessToken: "t=1", Rate: 80, Retry: retry}},
 				Lanes: []config.Lane{{Name: "orders", Connector: "erp",
 					Settings: json.RawMessage(`{"base_url":"http://127.0.0.1:1","nested":{"n":1}}`),
 					Secrets:  map[string]core.Secret{"password": "hunter2"},

@@ -142,6 +142,14 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 			want: "tenants/a/tenant.toml: lanes[0].secrets.token: is empty"},
 		{name: "number twice", tenant: smallTenant,
 			want: "tenants/a/tenant.toml: numbers[1].id: 106540352242922 is also in tenants/a/tenant.toml"},
+		{name: "fallback", tenant: "[[numbers]]\nid = \"7\"\naccess_token = \"x\"\nfallback = \"8\"\nfallback_when = [\"sleepy\"]\nfallback_back_after = \"1s\"\n" +
+			"[[numbers]]\nid = \"9\"\naccess_token = \"x\"\nfallback = \"9\"\n[[numbers]]\nid = \"10\"\naccess_token = \"x\"\nfallback_when = [\"banned\"]\n",
+			want: "tenants/a/tenant.toml: numbers[1].fallback: the tenant has no number with the id \"8\"\n" +
+				"tenants/a/tenant.toml: numbers[1].fallback_back_after: 1s is not between 1m and 720h\n" +
+				"tenants/a/tenant.toml: numbers[1].fallback_when[0]: \"sleepy\" is none of banned, unregistered, restricted, flagged\n" +
+				"tenants/a/tenant.toml: numbers[2].fallback: is the number itself: name another of the tenant's numbers\n" +
+				"tenants/a/tenant.toml: numbers[3].fallback: is missing: fallback_when and fallback_back_after say when, but not by which number"},
+		{name: "how often a number is asked about", env: []string{"WABRIDGE_WHATSAPP__HEALTH_EVERY=1s"}, want: "WABRIDGE_WHATSAPP__HEALTH_EVERY: 1s is not between 1m and 24h"},
 		{name: "number as people write it", tenant: "[[numbers]]\nid = \"+49 30 1\"\naccess_token = \"x\"\nwaba = \"x\"\nrate = 0\n",
 			want: "tenants/a/tenant.toml: numbers[1].id: is not a phone_number_id: Meta shows it beside the number, digits only\n" +
 				"tenants/a/tenant.toml: numbers[1].rate: 0 is not between 0 and 10000 messages per second\n" +

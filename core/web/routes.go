@@ -277,6 +277,18 @@ func (s *Server) routes() []route {
 		campaignStep(broker.CampaignStop, "Ends it for good."),
 
 		{
+			method: "GET", path: "/api/v1/numbers", scope: access.ReadNumbers, serve: s.numbers, id: "listNumbers",
+			says:  "How the business numbers are, as WhatsApp last said, and by which number messages go.",
+			query: tenant, answers: ok([]broker.NumberStatus{}),
+		},
+		{
+			method: "GET", path: "/api/v1/numbers/{id}", scope: access.ReadNumbers, serve: s.number, id: "getNumber",
+			says:    "How one number is, by its phone_number_id.",
+			query:   append(tenant, param{name: "fresh", says: "true has WhatsApp asked first, at most every two seconds."}),
+			answers: ok(broker.NumberStatus{}),
+		},
+
+		{
 			method: "GET", path: "/api/v1/costs", scope: access.ReadCosts, serve: s.costs, id: "listCosts",
 			says: "What messages cost, by day, campaign, category and market, as WhatsApp's statuses and the rate cards say.",
 			query: append(append(tenant, param{name: "from", says: "The first day, such as 2026-11-01.", needed: true},

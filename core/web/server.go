@@ -57,6 +57,8 @@ type Bridge interface {
 	Subscriptions
 	Templates
 	Campaigns
+	Numbers(tenant string) []broker.NumberStatus
+	Number(ctx context.Context, tenant, number string, fresh bool) (broker.NumberStatus, error)
 	Costs(ctx context.Context, q broker.CostQuery) (broker.CostPage, error)
 	Limits(ctx context.Context, tenant, event string) (broker.LimitReport, error)
 }
