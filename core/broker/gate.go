@@ -29,6 +29,7 @@ type gate struct {
 	start    int     // as many may always be, when all goes well
 	max      int
 	strained func() bool // the machine is: more calls at once would help nobody; nil when nobody knows
+	climb    *climb      // looks for how many are best; nil where that is not wanted
 	inflight int
 	probing  bool
 
@@ -207,7 +208,8 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 		if g.state == LaneDown || g.state == LaneSignIn {
 			g.set(LaneRunning, "", time.Time{})
 		}
-		if g.limit < float64(g.max) && (g.limit < float64(g.start) || g.strained == nil || !g.strained()) {
+		g.climbs(now, len(results))
+		if g.limit < float64(g.roof()) && (g.limit < float64(g.start) || g.strained == nil || !g.strained()) {
 			g.limit++
 		}
 	default:
@@ -232,6 +234,29 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 		}
 	}
 	return out
+}
+
+// climbs takes note of a call that was well. While the limit is on its way up there is
+// nothing to measure.
+func (g *gate) climbs(now time.Time, rows int) {
+	if g.climb == nil || g.state != LaneRunning {
+		return
+	}
+	if int(g.limit) < g.climb.roof {
+		g.climb.reset()
+		return
+	}
+	if g.climb.took(now, g.inflight, rows) {
+		g.limit = min(g.limit, float64(g.climb.roof))
+	}
+}
+
+// roof is how many calls may be at once when all goes well.
+func (g *gate) roof() int {
+	if g.climb == nil {
+		return g.max
+	}
+	return min(g.max, g.climb.roof)
 }
 
 // holdsLane reports whether an error is the lane's, not an event's.
@@ -298,7 +323,7 @@ func (g *gate) pause(err *core.Error, now time.Time) {
 func (g *gate) oneAtATime() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.limit, g.max = 1, 1
+	g.limit, g.max, g.climb = 1, 1, nil
 }
 
 // hold keeps a running lane from beginning calls until a time. What is in flight goes

@@ -80,6 +80,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 		mapping: c.Mapping, refit: make(chan struct{}, 1),
 	}
 	l.gate.strained = t.b.o.Busy
+	l.gate.climb = newClimb(c.MaxInFlight)
 	l.queue = queueOf(t.ID, l.name)
 	return l
 }
