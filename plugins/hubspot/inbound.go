@@ -78,6 +78,8 @@ type searched struct {
 	Since int64  `json:"since"`
 	High  int64  `json:"high,omitempty"`
 	After string `json:"after,omitempty"`
+	// Bin is how far what was deleted was told.
+	Bin *bin `json:"bin,omitempty"`
 }
 
 // Poll implements [core.Poller]: one page of the contacts that were modified, from
@@ -121,6 +123,13 @@ func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.
 			at.Since = max(at.Since, at.High-searchOverlap.Milliseconds())
 		}
 		at.High = 0
+	}
+	if !more && x.PullDeleted {
+		gone, further, err := x.deleted(ctx, &at.Bin, time.Now())
+		if err != nil {
+			return core.Polled{}, err
+		}
+		events, more = append(events, gone...), further
 	}
 	next, jsonErr := json.Marshal(at)
 	if jsonErr != nil {
@@ -363,7 +372,7 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 		}
 		lost, stays := t.records()
 		for _, id := range lost {
-			gone = append(gone, t.gone(id))
+			gone = append(gone, goneEvent(id, t.OccurredAt))
 		}
 		ids = append(ids, stays...)
 	}
@@ -409,16 +418,6 @@ func (t *hooked) records() (gone, stays []string) {
 		}
 	}
 	return gone, []string{survivor.String()}
-}
-
-// gone tells that a record is no more.
-func (t *hooked) gone(record string) core.Event {
-	sum := sha256.Sum256(fmt.Appendf(nil, "gone %s %d", record, t.OccurredAt))
-	e := core.Event{ID: hex.EncodeToString(sum[:16]), Kind: core.KindContactGone, ContactRef: record, Time: time.Now().UTC()}
-	if t.OccurredAt > 0 {
-		e.Time = time.UnixMilli(t.OccurredAt).UTC()
-	}
-	return e
 }
 
 // unsigned says why a request is not HubSpot's, or "".

@@ -55,6 +55,8 @@ type settings struct {
 	PullTags     string            `json:"pull_tags"`
 	ConsentFrom  string            `json:"consent_from"`
 	SendProperty string            `json:"send_property"`
+	// PullDeleted tells of contacts that were deleted.
+	PullDeleted bool `json:"pull_deleted"`
 	// OnConflict says what to do when HubSpot knows another contact by a unique
 	// value that a script mapped (its email, as a rule): "adopt" that contact if
 	// it is not another WhatsApp contact's already, or "refuse".
@@ -108,6 +110,7 @@ func defaultSettings() *settings {
 		TagsProperty:        "wabridge_tags",
 		EscalationProperty:  "wabridge_escalation",
 		OnConflict:          "adopt",
+		PullDeleted:         true,
 		Erase:               "gdpr",
 		OnMerge:             crm.OnMerge[0],
 		LogMessages:         "communications",

@@ -44,6 +44,18 @@ func (s *Sim) Edit(object, id string, properties map[string]string) (string, err
 	return id, nil
 }
 
+// Delete has a person put a record into the recycle bin.
+func (s *Sim) Delete(object, id string) error {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	t := s.state.tables[object]
+	if t == nil || t.live(id) == nil {
+		return fmt.Errorf("no record %s of %s", id, object)
+	}
+	s.state.archive(t, t.live(id))
+	return nil
+}
+
 // appendHistory appends the values that properties had, the latest first.
 func (r *record) appendHistory(b []byte, properties []string) []byte {
 	type version struct {

@@ -264,7 +264,7 @@ func (s *state) put(t *table, r *record, properties pairs, now time.Time) {
 // archive hides a record; its unique values are free again.
 func (s *state) archive(t *table, r *record) {
 	s.seq++
-	r.archived, r.updateSeq = true, s.seq
+	r.archived, r.updateSeq, r.updated = true, s.seq, time.Now()
 	for _, v := range r.values {
 		if v.p.HasUniqueValue && t.unique[v.p.Name][v.v] == r {
 			delete(t.unique[v.p.Name], v.v)
