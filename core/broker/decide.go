@@ -67,7 +67,10 @@ func (t *tenant) decide(ctx context.Context, ms []meeting) error {
 	}
 	for i, m := range ms {
 		if u := &turns[i]; m.person != nil && !u.ofNobody() {
+			was, known := u.person.Contact, len(u.person.Identities) > 0
 			u.contactChanged = u.person.meet(u.e, m.claim, m.attach)
+			// A message takes along what the person is called now; a status does not.
+			u.changed = known && u.e.Kind == core.KindMessageStatus && !u.person.calledAs(&was)
 			t.own(&u.s, u.contact.ID, m.claims)
 		}
 	}

@@ -268,6 +268,12 @@ func (i *identity) before(j *identity) bool {
 	return i.Key.String() < j.Key.String()
 }
 
+// calledAs reports whether the person has a contact's names and user id. The number of a
+// status may be another form of the one that was written to.
+func (p *person) calledAs(c *core.Contact) bool {
+	return p.Name == c.Name && p.Username == c.Username && p.BSUID == c.BSUID
+}
+
 // meet takes over what an event says about the person, with the keys that are
 // new and theirs, and reports whether the record changed.
 func (p *person) meet(e *core.Event, c claim, attach []contact.Key) bool {

@@ -175,3 +175,32 @@ func TestOneRecord_ThatItIsGoneIsNoNews(t *testing.T) {
 		}
 	})
 }
+
+// What a status says of the person is told at once: they may not write again for long.
+func TestStatus_TellsTheCRMsWhatThePersonIsCalledNow(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.scripts = reply("hello")
+		b.start()
+		b.accept(received("wamid.1", "+14155550100", "hi"))
+		settled(time.Second)
+		for _, v := range []core.StatusValue{core.StatusSent, core.StatusDelivered, core.StatusRead} {
+			s := statusOf("wamid.1#1", "wamid.out.1", v)
+			s.Contact = &core.Contact{Phone: "+14155550100", Name: "Ana María", BSUID: "US.1"}
+			s.Source = sourceWhatsApp
+			b.accept(s)
+			settled(time.Second)
+		}
+		changed := b.ofKind(b.crm, core.KindContactChanged)
+		if len(changed) != 1 || changed[0].Contact.Name != "Ana María" || changed[0].Contact.BSUID != "US.1" {
+			t.Errorf("told: %+v", changed)
+		}
+		// Of somebody whom nobody knows it makes no contact.
+		foreign := statusOf("", "wamid.another", core.StatusRead)
+		foreign.Contact = &core.Contact{Phone: "+14155550177", Name: "Bo"}
+		b.accept(foreign)
+		settled(time.Second)
+		if got := b.ofKind(b.crm, core.KindContactChanged); len(got) != 1 {
+			t.Errorf("told: %+v", got)
+		}
+	})
+}
