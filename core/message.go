@@ -1,6 +1,9 @@
 package core
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // MessageType is the type of a message in the words of the Cloud API.
 type MessageType string
@@ -47,6 +50,9 @@ type Message struct {
 	// button pressed.
 	Text       string `json:"text,omitempty"`
 	PreviewURL bool   `json:"preview_url,omitempty"`
+	// Typing has a message of TypeRead also show that somebody is typing, until there
+	// is an answer or for 25 s.
+	Typing bool `json:"typing,omitempty"`
 
 	Media    *Media          `json:"media,omitempty"`
 	Location *Location       `json:"location,omitempty"`
@@ -120,6 +126,19 @@ type MessageContext struct {
 type Template struct {
 	Name     string `json:"name"`
 	Language string `json:"language"`
-	// Components is the Cloud API's components array.
+	// Components is the Cloud API's components array. Whoever asks for a message may
+	// say it in short instead, by the fields below: a template that is read has
+	// Components, and they are empty.
 	Components json.RawMessage `json:"components,omitempty"`
+	// Params are the values of the body's variables: a list of texts in their order,
+	// or an object of texts by their names.
+	Params json.RawMessage `json:"params,omitempty"`
+	// Header is what its header holds.
+	Header *TemplateHeader `json:"header,omitempty"`
+	// Buttons are values of the buttons that have variables.
+	Buttons []TemplateButton `json:"buttons,omitempty"`
+	// Cards are those of a carousel, in order.
+	Cards []TemplateCard `json:"cards,omitempty"`
+	// OfferEnds is when a limited-time offer does.
+	OfferEnds time.Time `json:"offer_ends,omitzero"`
 }

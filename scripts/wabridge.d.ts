@@ -116,10 +116,48 @@ declare namespace wabridge {
   type TemplateMessage = AnyTemplate;
   // names end
 
-  /** A template to send: params are those of its body; components are WhatsApp's own form, for more than that. */
+  /** A template to send: params are those of its body; components are WhatsApp's own form, for what cannot be said in short. */
   type TemplateOf<Name extends string, Language extends string, Params> =
-    | ({ readonly name: Name; readonly language: Language; readonly components?: undefined } & ([] extends Params ? { readonly params?: Params } : { readonly params: Params }))
+    | ({ readonly name: Name; readonly language: Language; readonly components?: undefined } & TemplateParts & ([] extends Params ? { readonly params?: Params } : { readonly params: Params }))
     | { readonly name: Name; readonly language: Language; readonly params?: undefined; readonly components: readonly object[] };
+  interface TemplateParts {
+    readonly header?: TemplateHeader;
+    /** Values of the buttons that have variables. */
+    readonly buttons?: readonly TemplateButton[];
+    /** Those of a carousel, in order. */
+    readonly cards?: readonly TemplateCard[];
+    /** When a limited-time offer ends, as a date's toISOString(). */
+    readonly offer_ends?: string;
+  }
+  /** One of these. A file is an id at WhatsApp, or an address that WhatsApp fetches. */
+  interface TemplateHeader {
+    readonly text?: string | Readonly<Record<string, string>>;
+    readonly image?: { readonly id?: string; readonly link?: string };
+    readonly video?: { readonly id?: string; readonly link?: string };
+    readonly document?: { readonly id?: string; readonly link?: string; readonly filename?: string };
+    readonly location?: { readonly latitude: number; readonly longitude: number; readonly name?: string; readonly address?: string };
+    readonly product?: { readonly product_retailer_id: string; readonly catalog_id: string };
+  }
+  /** The index counts all buttons of the template from 0; beside it one of the others. */
+  interface TemplateButton {
+    readonly index: number;
+    /** What comes back when a quick reply is pressed. */
+    readonly payload?: string;
+    /** What follows in an address. */
+    readonly url?: string;
+    /** A code to copy. */
+    readonly code?: string;
+    /** A flow's token, and what the flow begins with. */
+    readonly flow?: string;
+    readonly flow_data?: object;
+    /** The product whose picture a catalog's button shows. */
+    readonly catalog?: string;
+  }
+  interface TemplateCard {
+    readonly params?: AnyParams;
+    readonly header?: TemplateHeader;
+    readonly buttons?: readonly TemplateButton[];
+  }
   type AnyTemplate = TemplateOf<string, string, AnyParams>;
   type AnyParams = readonly string[] | Readonly<Record<string, string>>;
   type NoParams = readonly [];
@@ -346,6 +384,7 @@ declare namespace wabridge {
     /** What a person would read: the text, a caption, the title of the button pressed. */
     readonly text?: string;
     readonly preview_url?: boolean;
+    readonly typing?: boolean;
     readonly media?: Media;
     readonly location?: Location;
     readonly reaction?: Reaction;
@@ -460,6 +499,12 @@ declare namespace wabridge {
     /** "en", "pt_BR", … as it was approved. */
     language: string;
     components?: any;
+    /** In short, of a message that is asked for: an event has components instead. */
+    params?: AnyParams;
+    header?: TemplateHeader;
+    buttons?: readonly TemplateButton[];
+    cards?: readonly TemplateCard[];
+    offer_ends?: string;
   }
 
   interface Status {

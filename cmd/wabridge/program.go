@@ -24,7 +24,8 @@ func program(args []string, stdout, stderr io.Writer) int {
 func newApp(stdout, stderr io.Writer) *cli.App {
 	usage := func(_ *cli.Context, err error, _ bool) error { return misused("%w", err) }
 	app := &cli.App{
-		Name: "wabridge", Usage: "connects WhatsApp with CRMs, and loses nothing on the way",
+		DisableSliceFlagSeparator: true, // texts have commas
+		Name:                      "wabridge", Usage: "connects WhatsApp with CRMs, and loses nothing on the way",
 		Writer: stdout, ErrWriter: stderr, Version: version, HideVersion: true,
 		Description: "Begin with: wabridge demo\nor with:    wabridge init, then check, then run\n\nExit codes:" + exitTable(),
 		Commands: []*cli.Command{

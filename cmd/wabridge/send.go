@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -27,6 +28,9 @@ func sendCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "the `TEXT`; people get it within 24 hours after they last wrote"},
 			&cli.StringFlag{Name: "template", Usage: "the `NAME` of an approved template"},
 			&cli.StringFlag{Name: "language", Value: "en_US", Usage: "the template's `LANGUAGE`"},
+			&cli.StringSliceFlag{Name: "param", Usage: "the `TEXT` of the template's next variable; may be given again"},
+			&cli.StringSliceFlag{Name: "named", Usage: "a variable of the template by its name, as `NAME=TEXT`; may be given again"},
+			&cli.StringFlag{Name: "values", Usage: "what else the template is given, as `JSON` with header, buttons, cards or offer_ends"},
 			&cli.StringFlag{Name: "components", Usage: "the template's components, as the Cloud API's `JSON`"},
 			&cli.StringFlag{Name: "tenant", Usage: "`WHO` writes; not needed when there is one tenant"},
 			&cli.StringFlag{Name: "number", Usage: "the phone number `ID` to write from; not needed when the tenant has one"},
@@ -124,14 +128,51 @@ func messageOf(c *cli.Context) (core.Message, error) {
 		m.Type, m.Text = core.TypeText, text
 		return m, nil
 	}
-	m.Type, m.Template = core.TypeTemplate, &core.Template{Name: template, Language: c.String("language")}
+	m.Type = core.TypeTemplate
+	m.Template, err = templateOf(c, template)
+	return m, err
+}
+
+// templateOf makes the template that the flags describe.
+func templateOf(c *cli.Context, name string) (*core.Template, error) {
+	short := map[string]any{}
+	if values := c.String("values"); values != "" {
+		if err := json.Unmarshal([]byte(values), &short); err != nil {
+			return nil, misused("--values: no JSON object: %w", err)
+		}
+	}
+	named := map[string]string{}
+	for _, pair := range c.StringSlice("named") {
+		key, text, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, misused("--named: %q is not like NAME=TEXT", pair)
+		}
+		named[key] = text
+	}
+	switch list := c.StringSlice("param"); {
+	case len(list) > 0 && len(named) > 0:
+		return nil, misused("send: either --param or --named: WhatsApp's templates count their variables, or name them")
+	case len(list) > 0:
+		short["params"] = list
+	case len(named) > 0:
+		short["params"] = named
+	}
+	short["name"], short["language"] = name, c.String("language")
+	data, err := json.Marshal(short)
+	if err != nil {
+		return nil, misused("--values: %w", err)
+	}
+	t := new(core.Template)
+	if err := json.Unmarshal(data, t); err != nil {
+		return nil, misused("send: %w", err)
+	}
 	if components := c.String("components"); components != "" {
 		if !json.Valid([]byte(components)) {
-			return m, misused("--components: not JSON")
+			return nil, misused("--components: not JSON")
 		}
-		m.Template.Components = json.RawMessage(components)
+		t.Components = json.RawMessage(components)
 	}
-	return m, nil
+	return t, nil
 }
 
 // awaitSend waits until a send has ended one way or the other, and returns the

@@ -169,6 +169,13 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	}
 	m := r.Message
 	m.ID, m.Direction = "", core.Outbound
+	if m.Template != nil {
+		own := *m.Template
+		if err := own.Expand(); err != nil {
+			return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", "%w", err)
+		}
+		m.Template = &own
+	}
 	if err := whatsapp.Validate(&m); err != nil {
 		return SendReceipt{}, err
 	}

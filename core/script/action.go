@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +22,7 @@ type wireAction struct {
 	Confidence  *float64        `json:"confidence"`
 	Text        *string         `json:"text"`
 	PreviewURL  bool            `json:"preview_url"`
-	Template    *wireTemplate   `json:"template"`
+	Template    json.RawMessage `json:"template"`
 	Interactive json.RawMessage `json:"interactive"`
 
 	Tag string `json:"tag"`
@@ -139,9 +137,9 @@ func (w *wireAction) reply(a *Action) error {
 			a.Text = *w.Text
 		}
 	}
-	if t := w.Template; t != nil {
+	if len(w.Template) > 0 && !bytes.Equal(w.Template, []byte("null")) {
 		n++
-		template, err := t.template()
+		template, err := w.template()
 		if err != nil {
 			return err
 		}
@@ -164,55 +162,19 @@ func (w *wireAction) reply(a *Action) error {
 	return nil
 }
 
-// wireTemplate is a template with its parameters in short: those of the body, as
-// a list or by their names.
-type wireTemplate struct {
-	core.Template
-	Params json.RawMessage `json:"params"`
-}
-
-func (w *wireTemplate) template() (*core.Template, error) {
-	t := w.Template
+// template reads a template; its values in short become components on the way.
+func (w *wireAction) template() (*core.Template, error) {
+	var t core.Template
+	if err := json.Unmarshal(w.Template, &t); err != nil {
+		return nil, fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "json: "))
+	}
 	if t.Name == "" || t.Language == "" {
 		return nil, fmt.Errorf("a template needs name and language")
 	}
 	if c := bytes.TrimSpace(t.Components); len(c) > 0 && c[0] != '[' {
 		return nil, fmt.Errorf("a template's components are an array")
 	}
-	if len(w.Params) == 0 || bytes.Equal(w.Params, []byte("null")) {
-		return &t, nil
-	}
-	if len(t.Components) > 0 {
-		return nil, fmt.Errorf("a template has params or components, not both")
-	}
-	type parameter struct {
-		Type string `json:"type"`
-		Name string `json:"parameter_name,omitempty"`
-		Text string `json:"text"`
-	}
-	var params []parameter
-	var list []string
-	var named map[string]string
-	if json.Unmarshal(w.Params, &list) == nil {
-		for _, text := range list {
-			params = append(params, parameter{Type: "text", Text: text})
-		}
-	} else if json.Unmarshal(w.Params, &named) == nil {
-		for _, name := range slices.Sorted(maps.Keys(named)) {
-			params = append(params, parameter{Type: "text", Name: name, Text: named[name]})
-		}
-	} else {
-		return nil, fmt.Errorf("a template's params are texts, in a list or by name")
-	}
-	if len(params) == 0 {
-		return &t, nil
-	}
-	var err error
-	t.Components, err = json.Marshal([]struct {
-		Type       string      `json:"type"`
-		Parameters []parameter `json:"parameters"`
-	}{{"body", params}})
-	return &t, err
+	return &t, nil
 }
 
 func (w *wireAction) timer(a *Action) (err error) {

@@ -2,6 +2,7 @@ package whatsapp
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -29,9 +30,14 @@ type request struct {
 	// Status and MessageID mark a message as read.
 	Status    string `json:"status,omitempty"`
 	MessageID string `json:"message_id,omitempty"`
+	// Typing shows with it that somebody is typing.
+	Typing *typing `json:"typing_indicator,omitempty"`
 }
 
 type (
+	typing struct {
+		Type string `json:"type"`
+	}
 	replyTo struct {
 		MessageID string `json:"message_id"`
 	}
@@ -47,10 +53,10 @@ type (
 		Voice    bool   `json:"voice,omitempty"`
 	}
 	location struct {
-		Latitude  float64 `json:"latitude"`
-		Longitude float64 `json:"longitude"`
-		Name      string  `json:"name,omitempty"`
-		Address   string  `json:"address,omitempty"`
+		Latitude  string `json:"latitude"` // Meta's own requests have texts, its webhooks numbers
+		Longitude string `json:"longitude"`
+		Name      string `json:"name,omitempty"`
+		Address   string `json:"address,omitempty"`
 	}
 	reaction struct {
 		MessageID string `json:"message_id"`
@@ -69,7 +75,11 @@ type (
 // newRequest writes a message that Validate found good in the Cloud API's words.
 func newRequest(m *core.Message, opaque string) *request {
 	if m.Type == core.TypeRead {
-		return &request{Product: "whatsapp", Status: "read", MessageID: m.Context.ID}
+		r := &request{Product: "whatsapp", Status: "read", MessageID: m.Context.ID}
+		if m.Typing {
+			r.Typing = &typing{"text"}
+		}
+		return r
 	}
 	r := &request{Product: "whatsapp", RecipientType: "individual", Type: string(m.Type), Opaque: opaque}
 	r.address(m.To)
@@ -91,7 +101,7 @@ func newRequest(m *core.Message, opaque string) *request {
 		r.Sticker = newMedia(m)
 	case core.TypeLocation:
 		l := m.Location
-		r.Location = &location{l.Latitude, l.Longitude, l.Name, l.Address}
+		r.Location = &location{degrees(l.Latitude), degrees(l.Longitude), l.Name, l.Address}
 	case core.TypeContacts:
 		r.Contacts = m.Contacts
 	case core.TypeReaction:
@@ -116,6 +126,8 @@ func (r *request) address(to core.Address) {
 		r.Recipient = to.Value
 	}
 }
+
+func degrees(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 func newMedia(m *core.Message) *media {
 	out := &media{ID: m.Media.ID, Link: m.Media.Link, Caption: m.Text}

@@ -31,6 +31,10 @@ const (
 	maxRowID       = 200
 	maxRowTitle    = 24
 	maxRowText     = 72
+	maxProducts    = 30
+	minCards       = 2
+	maxCards       = 10
+	maxCardBody    = 160
 )
 
 // Validate reports what of a message that is to be sent Meta would refuse, with
@@ -155,129 +159,6 @@ func checkTemplate(t *core.Template) *core.Error {
 		}
 	}
 	return firstOf(atMost("template.name", t.Name, maxName), atMost("template.language", t.Language, 15))
-}
-
-// interactive is what of an interactive object has limits.
-type interactive struct {
-	Type   string   `json:"type"`
-	Header *part    `json:"header"`
-	Body   *part    `json:"body"`
-	Footer *part    `json:"footer"`
-	Action struct { // of all types
-		Button   string   `json:"button"`
-		Name     string   `json:"name"`
-		Buttons  []button `json:"buttons"`
-		Sections []struct {
-			Title string `json:"title"`
-			Rows  []row  `json:"rows"`
-		} `json:"sections"`
-		Parameters struct {
-			DisplayText string `json:"display_text"`
-			URL         string `json:"url"`
-		} `json:"parameters"`
-	} `json:"action"`
-}
-
-type (
-	part struct {
-		Type string `json:"type"`
-		Text string `json:"text"`
-	}
-	button struct {
-		Type  string `json:"type"`
-		Reply struct {
-			ID    string `json:"id"`
-			Title string `json:"title"`
-		} `json:"reply"`
-	}
-	row struct {
-		ID          string `json:"id"`
-		Title       string `json:"title"`
-		Description string `json:"description"`
-	}
-)
-
-func checkInteractive(raw json.RawMessage) *core.Error {
-	if len(raw) == 0 || len(raw) > maxObject {
-		return wrongf("interactive must be the Cloud API's interactive object, of at most %d KiB", maxObject>>10)
-	}
-	var i interactive
-	if err := json.Unmarshal(raw, &i); err != nil || i.Type == "" {
-		return wrongf("interactive is not the Cloud API's interactive object")
-	}
-	if err := firstOf(atMostPart("interactive.footer", i.Footer, maxFooter), atMostPart("interactive.header", i.Header, maxHeader)); err != nil {
-		return err
-	}
-	switch i.Type {
-	case "button":
-		return firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, maxBody), checkButtons(i.Action.Buttons))
-	case "list":
-		return firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, maxListBody), checkList(&i))
-	case "cta_url":
-		p := i.Action.Parameters
-		if p.DisplayText == "" || !isWebAddress(p.URL) {
-			return wrongf("interactive.action.parameters must have a display_text and a url")
-		}
-		return firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, maxBody),
-			atMost("interactive.action.parameters.display_text", p.DisplayText, maxButtonTitle))
-	}
-	return atMostPart("interactive.body", i.Body, maxListBody) // newer types: Meta judges
-}
-
-func checkButtons(buttons []button) *core.Error {
-	if n := len(buttons); n == 0 || n > maxButtons {
-		return wrongf("interactive.action.buttons must be 1 to %d, not %d", maxButtons, n)
-	}
-	ids := map[string]bool{}
-	for n, b := range buttons {
-		switch {
-		case b.Type != "reply":
-			return wrongf("interactive.action.buttons[%d].type must be reply", n)
-		case b.Reply.ID == "" || b.Reply.Title == "":
-			return wrongf("interactive.action.buttons[%d].reply must have an id and a title", n)
-		case ids[b.Reply.ID]:
-			return wrongf("interactive.action.buttons[%d].reply.id is not the only one of its kind", n)
-		}
-		ids[b.Reply.ID] = true
-		if err := firstOf(atMost("the id of a button", b.Reply.ID, maxButtonID), atMost("the title of a button", b.Reply.Title, maxButtonTitle)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func checkList(i *interactive) *core.Error {
-	if i.Action.Button == "" {
-		return wrongf("interactive.action.button is empty")
-	}
-	sections := i.Action.Sections
-	if n := len(sections); n == 0 || n > maxSections {
-		return wrongf("interactive.action.sections must be 1 to %d, not %d", maxSections, n)
-	}
-	rows, ids := 0, map[string]bool{}
-	for n, s := range sections {
-		if s.Title == "" && len(sections) > 1 {
-			return wrongf("interactive.action.sections[%d].title is empty: with several sections each needs one", n)
-		}
-		if err := atMost("the title of a section", s.Title, maxSection); err != nil {
-			return err
-		}
-		for _, r := range s.Rows {
-			if r.ID == "" || r.Title == "" || ids[r.ID] {
-				return wrongf("each row of a list must have an id of its own and a title")
-			}
-			ids[r.ID] = true
-			if err := firstOf(atMost("the id of a row", r.ID, maxRowID), atMost("the title of a row", r.Title, maxRowTitle),
-				atMost("the description of a row", r.Description, maxRowText)); err != nil {
-				return err
-			}
-			rows++
-		}
-	}
-	if rows == 0 || rows > maxRows {
-		return wrongf("a list must have 1 to %d rows in all, not %d", maxRows, rows)
-	}
-	return atMost("interactive.action.button", i.Action.Button, maxButtonTitle)
 }
 
 func needs(what string, p *part) *core.Error {

@@ -129,7 +129,33 @@ func TestValidate_KnowsTheLimits(t *testing.T) {
 		{"link button", interactive(`{"type":"cta_url","body":{"text":"?"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}`), ""},
 		{"link button to nowhere", interactive(`{"type":"cta_url","body":{"text":"?"},"action":{"parameters":{"display_text":"See","url":"javascript:1"}}}`), "display_text and a url"},
 		{"long link button", interactive(`{"type":"cta_url","body":{"text":"?"},"action":{"parameters":{"display_text":%q,"url":"https://a.example"}}}`, text(21)), "display_text"},
-		{"a flow", interactive(`{"type":"flow","body":{"text":"?"},"action":{"name":"flow"}}`), ""},
+		{"link button of another name", interactive(`{"type":"cta_url","body":{"text":"?"},"action":{"parameters":{"display_text":"See","url":"https://a.example"}}}`), "must be cta_url"},
+		{"an image above", interactive(`{"type":"cta_url","header":{"type":"image","image":{"link":"https://a.example/i.png"}},"body":{"text":"?"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}`), ""},
+		{"an image that is none", interactive(`{"type":"cta_url","header":{"type":"image","video":{"id":"1"}},"body":{"text":"?"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}`), "an id or a link"},
+		{"a header of sound", interactive(`{"type":"list","body":{"text":"?"},"header":{"type":"audio"},"action":{}}`), "header.type"},
+		{"a flow", interactive(`{"type":"flow","body":{"text":"?"},"action":{"name":"flow","parameters":{"flow_message_version":"3","flow_id":"1","flow_token":"t","flow_cta":"Book","flow_action":"navigate","flow_action_payload":{"screen":"S"}}}}`), ""},
+		{"a flow without a word", interactive(`{"type":"flow","body":{"text":"?"},"action":{"name":"flow","parameters":{"flow_message_version":"3","flow_id":"1"}}}`), "flow_cta"},
+		{"a flow of two names", interactive(`{"type":"flow","body":{"text":"?"},"action":{"name":"flow","parameters":{"flow_message_version":"3","flow_id":"1","flow_name":"n","flow_cta":"Book"}}}`), "a flow_id or flow_name"},
+		{"a flow that flies", interactive(`{"type":"flow","body":{"text":"?"},"action":{"name":"flow","parameters":{"flow_message_version":"3","flow_id":"1","flow_cta":"Book","flow_action":"fly"}}}`), "navigate or data_exchange"},
+		{"a product", interactive(`{"type":"product","action":{"catalog_id":"1","product_retailer_id":"a"}}`), ""},
+		{"a product of no catalog", interactive(`{"type":"product","action":{"product_retailer_id":"a"}}`), "catalog_id"},
+		{"a product with a header", interactive(`{"type":"product","header":{"type":"text","text":"h"},"action":{"catalog_id":"1","product_retailer_id":"a"}}`), "has none"},
+		{"thirty products", inter(products(30)), ""},
+		{"one more", inter(products(31)), "not 31"},
+		{"no products", inter(products(0)), "not 0"},
+		{"products without a header", interactive(`{"type":"product_list","body":{"text":"?"},"action":{"catalog_id":"1","sections":[{"product_items":[{"product_retailer_id":"a"}]}]}}`), "header must be a text"},
+		{"a catalog", interactive(`{"type":"catalog_message","body":{"text":"?"},"action":{"name":"catalog_message","parameters":{"thumbnail_product_retailer_id":"a"}}}`), ""},
+		{"where are you", interactive(`{"type":"location_request_message","body":{"text":"?"},"action":{"name":"send_location"}}`), ""},
+		{"where are you not", interactive(`{"type":"location_request_message","body":{"text":"?"},"action":{"name":"location"}}`), "send_location"},
+		{"an address", interactive(`{"type":"address_message","body":{"text":"?"},"action":{"name":"address_message","parameters":{"country":"IN"}}}`), ""},
+		{"an address anywhere", interactive(`{"type":"address_message","body":{"text":"?"},"action":{"name":"address_message","parameters":{}}}`), "country"},
+		{"may we call", interactive(`{"type":"call_permission_request","body":{"text":"?"},"action":{"name":"call_permission_request"}}`), ""},
+		{"who are you", interactive(`{"type":"contact_request","body":{"text":"?"},"action":{"name":"request_contact_info"}}`), ""},
+		{"two cards", inter(carousel(2, "image")), ""},
+		{"one card", inter(carousel(1, "image")), "2 to 10, not 1"},
+		{"eleven cards", inter(carousel(11, "image")), "2 to 10, not 11"},
+		{"cards of two kinds", interactive(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[{"card_index":0,"type":"cta_url","header":{"type":"image","image":{"id":"1"}}},{"card_index":1,"type":"cta_url","header":{"type":"video","video":{"id":"1"}}}]}}`), "another type than the first"},
+		{"cards out of order", interactive(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[{"card_index":1},{"card_index":0}]}}`), "card_index must be 0"},
 		{"what comes next", interactive(`{"type":"hologram","depth":3}`), ""},
 		{"interactive without type", interactive(`{}`), "interactive is not"},
 		{"interactive that is none", interactive(`[1]`), "interactive is not"},
@@ -175,4 +201,21 @@ func TestValidate_WantsAnAddress(t *testing.T) {
 	if err := whatsapp.Validate(nil); core.CodeOf(err) != core.CodeInvalid {
 		t.Errorf("no message: %v", err)
 	}
+}
+
+func products(n int) json.RawMessage {
+	items := make([]string, n)
+	for i := range items {
+		items[i] = fmt.Sprintf(`{"product_retailer_id":"p%d"}`, i)
+	}
+	return json.RawMessage(`{"type":"product_list","header":{"type":"text","text":"h"},"body":{"text":"?"},"action":{"catalog_id":"1","sections":[{"title":"s","product_items":[` +
+		strings.Join(items, ",") + `]}]}}`)
+}
+
+func carousel(n int, kind string) json.RawMessage {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`{"card_index":%d,"type":"cta_url","header":{"type":%q,%[2]q:{"link":"https://a.example/%[1]d"}},"body":{"text":"b"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}`, i, kind)
+	}
+	return json.RawMessage(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[` + strings.Join(all, ",") + `]}}`)
 }
