@@ -41,6 +41,8 @@ func simCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "access-token", Usage: "a token that may send; any when not given"},
 					&cli.StringSliceFlag{Name: "number", Usage: "the `ID` of a phone number; may be repeated"},
 					&cli.StringSliceFlag{Name: "new", Usage: "the `ID` of one that is to be verified and registered first; may be repeated"},
+					&cli.BoolFlag{Name: "limits", Usage: "refuse more than Meta takes: a second, to one person, new people a day"},
+					&cli.StringFlag{Name: "limit", Value: "TIER_UNLIMITED", Usage: "how many new people a day the numbers may write to: a `TIER` such as TIER_250"},
 					&cli.StringFlag{Name: "redelivery", Usage: "for how `LONG` a webhook that fails is repeated: week or 36h; without end when not given"},
 					&cli.TimestampFlag{Name: "start", Layout: time.RFC3339, Usage: "the imitation's `TIME` to begin with, such as 2026-03-01T12:00:00Z"},
 					&cli.Uint64Flag{Name: "seed", Usage: "a `NUMBER` for chance: the same draws the same"},
@@ -83,13 +85,16 @@ func simWhatsApp(c *cli.Context) error {
 	o := whatsappsim.Options{
 		WebhookURL: c.String("webhook"), AppSecret: c.String("app-secret"), AccessTokens: c.StringSlice("access-token"),
 		StatusDelay: c.Duration("status-delay"), EnforceWindow: c.Bool("window"), ReviewDelay: c.Duration("review-delay"),
-		Redelivery: whatsappsim.Redelivery(c.String("redelivery")), Seed: c.Uint64("seed"),
+		Redelivery: whatsappsim.Redelivery(c.String("redelivery")), EnforceLimits: c.Bool("limits"), Seed: c.Uint64("seed"),
 	}
 	for i, id := range c.StringSlice("number") {
 		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555010%04d", i+1), WABA: "200000000000000"})
 	}
 	for i, id := range c.StringSlice("new") {
 		o.Numbers = append(o.Numbers, whatsappsim.Number{ID: id, DisplayNumber: fmt.Sprintf("1555011%04d", i+1), WABA: "200000000000000", New: true})
+	}
+	for i := range o.Numbers {
+		o.Numbers[i].Limit = c.String("limit")
 	}
 	if o.Redelivery != "" && o.Redelivery != whatsappsim.RedeliverWeek && o.Redelivery != whatsappsim.Redeliver36h {
 		return misused("--redelivery %s: want week or 36h", o.Redelivery)

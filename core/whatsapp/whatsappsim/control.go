@@ -67,6 +67,18 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, path string) {
 		answer = s.clockNow()
 	case "POST clock":
 		answer, err = s.controlClock(body)
+	case "GET people":
+		answer = s.People()
+	case "POST people":
+		var p Person
+		if err = strictly(body, &p); err == nil {
+			answer, err = s.AddPerson(p)
+		}
+	case "POST people/change":
+		var c struct{ From, To string }
+		if err = strictly(body, &c); err == nil {
+			answer, err = s.ChangePhone(c.From, c.To)
+		}
 	case "GET numbers":
 		answer = s.Lines()
 	case "POST numbers":

@@ -65,7 +65,7 @@ func (l *lines) init(numbers []Number) {
 	for _, n := range numbers {
 		line := &Line{
 			Number: n.ID, Status: "CONNECTED", Verification: "VERIFIED", Quality: "GREEN", NameStatus: "APPROVED",
-			Limit: "TIER_UNLIMITED", Throughput: "STANDARD", name: "Simulated Business", profile: map[string]any{},
+			Limit: cmp.Or(n.Limit, "TIER_UNLIMITED"), Throughput: "STANDARD", name: "Simulated Business", profile: map[string]any{},
 		}
 		if n.New {
 			line.Status, line.Verification, line.Quality = "PENDING", "NOT_VERIFIED", "UNKNOWN"

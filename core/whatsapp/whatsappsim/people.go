@@ -12,6 +12,7 @@ var bsuidPattern = regexp.MustCompile(`^[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128}$`)
 // WaID; those who adopted a username may have none.
 type person struct {
 	WaID, BSUID, ParentBSUID, Name, Username string
+	noID                                     bool // of whom Meta tells no user id
 }
 
 // people is who is known, and when they last wrote.
@@ -20,10 +21,11 @@ type people struct {
 	phones  map[string]person
 	bsuids  map[string]person
 	written map[string]time.Time // by number and BSUID
+	known   map[string]*Person   // by phone number
 }
 
 func (p *people) init() {
-	p.phones, p.bsuids, p.written = map[string]person{}, map[string]person{}, map[string]time.Time{}
+	p.phones, p.bsuids, p.written, p.known = map[string]person{}, map[string]person{}, map[string]time.Time{}, map[string]*Person{}
 }
 
 // byPhone returns who has a phone number: whoever wrote from it, or somebody of

@@ -129,6 +129,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 		now = s.clock.now()
 	}
 	who := person{WaID: digitsOf(in.From), BSUID: in.BSUID, ParentBSUID: in.ParentBSUID, Name: in.Name, Username: in.Username}
+	who = s.people.as(who)
 	if who.BSUID == "" {
 		who.BSUID = s.people.byPhone(who.WaID).BSUID
 	}
@@ -151,6 +152,9 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	}
 	if in.Forwarded {
 		m["context"] = map[string]bool{"forwarded": true}
+	}
+	if who.noID {
+		delete(m, "from_user_id")
 	}
 	typ, object := in.content(s)
 	m["type"] = typ

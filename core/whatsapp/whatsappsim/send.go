@@ -77,6 +77,10 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request, n *Number) {
 		s.refused(w, errorOf(131047, ""))
 		return
 	}
+	if refusal := s.limited(n, m); refusal != nil {
+		s.refused(w, refusal)
+		return
+	}
 	reply(w, http.StatusOK, s.accept(m, f, false))
 }
 

@@ -64,6 +64,10 @@ type Options struct {
 	// EnforceWindow refuses, with 131047, what is no template more than 24 hours
 	// after the person last wrote by [Sim.Receive].
 	EnforceWindow bool
+	// EnforceLimits refuses more than a number's messages a second (130429) and more than
+	// one in six seconds, 45 at once, to one person (131056), and lets templates to more
+	// new people a day than the portfolio's limit fail (131048).
+	EnforceLimits bool
 	// StatusDelay is the time from accepted to sent, on to delivered, on to read.
 	StatusDelay time.Duration
 	// BatchStatuses gathers the statuses of so long into one webhook; 0 sends each
@@ -86,6 +90,7 @@ type Number struct {
 	ID            string // phone_number_id
 	DisplayNumber string // digits, beginning with the country code
 	WABA          string // id of the business account
+	Limit         string // of its portfolio: TIER_250 … TIER_UNLIMITED, which "" is
 	CountryCode   string // what Meta puts before numbers without a +; "" is 1
 	// New says that it was added to the account, and neither verified nor registered.
 	New bool
@@ -111,6 +116,7 @@ type Sim struct {
 	clock  clock
 	people people
 	lines  lines
+	limits limits
 	faults faults
 	ledger ledger
 	media  mediaStore
@@ -165,6 +171,7 @@ func New(o Options) *Sim {
 	s.clock.init(o.Start, func() { wake(s.out.due) })
 	s.people.init()
 	s.lines.init(o.Numbers)
+	s.limits.init()
 	s.faults.init(o.Seed)
 	s.ledger.init()
 	s.media.init()
@@ -231,6 +238,8 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	POST   /_sim/latency?d=150ms  how long sends take, beside Options.Latency
 //	GET    /_sim/messages   what customers got, newest first; ?to=, ?limit=
 //	GET    /_sim/clock      the [Clock]; POST {"advance": "25h", "stop": true} moves it
+//	GET    /_sim/people     the [Person]s; POST adds one
+//	POST   /_sim/people/change  {"from", "to"}: another phone number, and so another user id
 //	GET    /_sim/numbers    the numbers as [Line]s; POST a [LineChange] to change one
 //	GET    /_sim/ledger     the [Ledger]
 //	GET    /_sim/templates  the templates; POST a [TemplateChange]

@@ -100,6 +100,9 @@ func (s *Sim) encode(updates []update) []byte {
 func (p person) contact(username bool) *contact {
 	c := &contact{WaID: p.WaID, UserID: p.BSUID, ParentUserID: p.ParentBSUID}
 	c.Profile.Name = p.Name
+	if p.noID {
+		c.UserID, c.ParentUserID = "", ""
+	}
 	if username {
 		c.Profile.Username = p.Username
 	}
@@ -191,6 +194,9 @@ func (s *Sim) statusUpdate(st *step) update {
 	} else {
 		out.RecipientUserID, out.RecipientParent = m.person.BSUID, m.person.ParentBSUID
 		u.who = m.person.contact(st.status != statusSent)
+		if m.person.noID {
+			out.RecipientUserID, out.RecipientParent = "", ""
+		}
 	}
 	if st.status == statusSent || st.status == statusDelivered {
 		out.Pricing = &pricing{Billable: m.category != "service", Model: "PMP", Type: "regular", Category: m.category}
