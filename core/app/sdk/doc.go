@@ -1,5 +1,7 @@
-// Package sdk runs the vendors' own clients against the imitations of the vendors:
-// what an integrator would try first must work as it does at the vendor, errors
-// included. The clients come from npm, pinned in package-lock.json; there is one
-// script for each, and no part of the bridge takes part.
+// Package sdk runs clients that others wrote against the imitations of the vendors:
+// the vendors' own, and for WhatsApp, where the vendor has none that is kept, two of its
+// users'. What an integrator would try first must work as it does at the vendor, errors
+// included. The clients come from npm, pinned in package-lock.json; there is one script
+// for each vendor. No part of the bridge takes part, but its webhook: what the imitation
+// of WhatsApp tells, it and a webhook server that others wrote both take.
 package sdk

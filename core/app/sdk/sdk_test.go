@@ -1,6 +1,8 @@
 package sdk
 
 import (
+	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -8,14 +10,21 @@ import (
 	"encoding/pem"
 	"flag"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/whatsapp"
+	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
 	"github.com/wabridge/wabridge/plugins/salesforce/salesforcesim"
 	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
@@ -31,6 +40,15 @@ func run(t *testing.T, script string, vendor http.Handler, env ...string) {
 		t.Skip("the vendors' clients are needed: make sdk installs them and runs this")
 	}
 	t.Parallel()
+	runNow(t, script, vendor, env...)
+}
+
+// runNow is run, while nothing else of the test's goes on.
+func runNow(t *testing.T, script string, vendor http.Handler, env ...string) {
+	t.Helper()
+	if *clients == "" {
+		t.Skip("the vendors' clients are needed: make sdk installs them and runs this")
+	}
 	server := httptest.NewServer(vendor)
 	defer server.Close()
 	// Node finds modules beside the script.
@@ -92,6 +110,67 @@ func TestSalesforcesClient_FindsAnOrg(t *testing.T) {
 	}
 	run(t, "salesforce.mjs", salesforcesim.New(salesforcesim.Options{ClientID: client, ClientSecret: secret, Username: user,
 		PublicKey: &key.PublicKey, RefreshTokens: []string{refresh}}), "APP="+string(app))
+}
+
+// What the imitation tells goes to the bridge's webhook first, and then to one that
+// others wrote: both take the same bodies, or it is told again.
+func TestWhatsAppClients_FindMeta(t *testing.T) {
+	const secret, number, fresh = "app-secret", "106540352242922", "106540352242923"
+	var taken atomic.Int64
+	hook := whatsapp.NewWebhook(whatsapp.WebhookOptions{
+		VerifyToken: "verify", AppSecrets: func() []core.Secret { return []core.Secret{secret} }, MaxInFlight: 8, Log: slog.New(slog.DiscardHandler),
+		Accept: func(_ context.Context, updates []whatsapp.Update) error {
+			for _, u := range updates {
+				if u.Event.Kind == core.KindUnknown {
+					t.Errorf("the bridge does not know %s", u.Event.Raw)
+				}
+			}
+			taken.Add(int64(len(updates)))
+			return nil
+		},
+	})
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	_ = ln.Close() // for the script's own server
+	theirs := &http.Client{Timeout: 10 * time.Second}
+	both := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		ours := httptest.NewRecorder()
+		hook.ServeHTTP(ours, r)
+		if ours.Code != http.StatusOK {
+			t.Errorf("the bridge answers %d: %s", ours.Code, body)
+		}
+		to, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "http://127.0.0.1:"+port+"/", bytes.NewReader(body))
+		if err == nil {
+			to.Header = r.Header.Clone()
+			var resp *http.Response
+			if resp, err = theirs.Do(to); err == nil {
+				_ = resp.Body.Close()
+				w.WriteHeader(resp.StatusCode)
+				return
+			}
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer both.Close()
+	sim := whatsappsim.New(whatsappsim.Options{
+		AppSecret: secret, VerifyToken: "verify", AccessTokens: []string{"token"}, WebhookURL: both.URL, EnforceWindow: true, RetryMin: 10 * time.Millisecond,
+		Webhooks: whatsappsim.Webhooks{Escape: 1},
+		Numbers: []whatsappsim.Number{{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"},
+			{ID: fresh, DisplayNumber: "15550783882", WABA: "102290129340398", New: true}},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = sim.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	runNow(t, "whatsapp.mjs", sim, "PORT="+port, "SECRET="+secret, "NUMBER="+number, "FRESH="+fresh)
+	if taken.Load() < 20 {
+		t.Errorf("the bridge took %d updates", taken.Load())
+	}
 }
 
 func TestZohosClient_FindsZoho(t *testing.T) {
