@@ -36,6 +36,7 @@ var rules = []rule{
 	{"deliver/bsuid", "people without a phone number are people", deliverBSUID},
 	{"deliver/hostile", "no text harms: an event is done, or refused as invalid, and its neighbours are done", deliverHostile},
 	{"deliver/again", "the same events again are harmless, as Info.Idempotency promises, at the same time too", deliverAgain},
+	{"deliver/merged", "a merge of two contacts is done, or left to a person, however often it comes, and loses nothing", deliverMerged},
 	{"deliver/concurrent", "many calls at once do not disturb each other", deliverConcurrent},
 	{"deliver/cancelled", "a call returns promptly when its context has ended", deliverCancelled},
 	{"deliver/stalled", "when the CRM does not answer in time the outcome is unknown or unavailable, and a later attempt works", deliverStalled},

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -32,9 +33,53 @@ func MadeFor(made, since time.Time) bool {
 	return !made.IsZero() && !since.IsZero() && made.After(since.Add(-apart))
 }
 
-// OneOf says which of the records of two contacts that became one stays, and which
+// Merging is what a connector does to make one record of those of two contacts that
+// became one.
+type Merging struct {
+	// CRM is its name, for people.
+	CRM string
+	// Both reads the records of the contact that stays and of the one that went.
+	Both func(context.Context, *core.Event) (kept, gone Record, _ *core.Error)
+	// Into gives all that hangs on a record to another and takes the record away. It
+	// returns what the other is called then. It may be called again after any part of it
+	// was done.
+	Into func(ctx context.Context, from, to string) (record string, _ *core.Error)
+	// Key makes a record the contact's.
+	Key func(ctx context.Context, record, contact string) *core.Error
+}
+
+// Do does what an event asks, and returns the record that stays, "" when there is none
+// or the owner wants both kept.
+func (m *Merging) Do(ctx context.Context, onMerge string, e *core.Event) (record string, _ *core.Error) {
+	if e.Merge == nil || e.Contact == nil || e.Contact.ID == "" || e.Merge.Contact.ID == "" {
+		return "", Failure(core.CodeInvalid, "merge", "the event does not say which contacts")
+	}
+	if onMerge == "keep" {
+		return "", nil
+	}
+	kept, gone, err := m.Both(ctx, e)
+	if err != nil {
+		return "", notAllowed(err)
+	}
+	stays, goes, err := oneOf(onMerge, m.CRM, kept, gone)
+	if err != nil || stays == "" {
+		return "", err
+	}
+	record = stays
+	if goes != "" {
+		if record, err = m.Into(ctx, goes, stays); err != nil {
+			return "", notAllowed(err)
+		}
+	}
+	if stays == kept.ID {
+		return record, nil
+	}
+	return record, notAllowed(m.Key(ctx, record, e.Contact.ID))
+}
+
+// oneOf says which of the records of two contacts that became one stays, and which
 // goes; "" is none. of is the CRM's name. The error is a person's to see to.
-func OneOf(onMerge, of string, kept, gone Record) (stays, goes string, _ *core.Error) {
+func oneOf(onMerge, of string, kept, gone Record) (stays, goes string, _ *core.Error) {
 	switch {
 	case gone.ID == "" || gone.ID == kept.ID:
 		return kept.ID, "", nil
@@ -54,9 +99,9 @@ func OneOf(onMerge, of string, kept, gone Record) (stays, goes string, _ *core.E
 	}
 }
 
-// NotAllowed gives a merge to a person where the CRM does not let us: the lane has other
+// notAllowed gives a merge to a person where the CRM does not let us: the lane has other
 // work.
-func NotAllowed(err *core.Error) *core.Error {
+func notAllowed(err *core.Error) *core.Error {
 	if err == nil || err.Code != core.CodeForbidden {
 		return err
 	}

@@ -115,35 +115,13 @@ func VendorText(text string) string {
 }
 
 // FieldText writes a value that a script returned as a text; lists are joined by
-// ";", nil is empty.
+// ";", nil is empty, and what is no plain value is JSON.
 func FieldText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case int:
-		return strconv.Itoa(v)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case json.Number:
-		return v.String()
-	case []string:
-		return strings.Join(v, ";")
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			parts[i] = FieldText(e)
+	return core.ValueText(v, func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return ""
 		}
-		return strings.Join(parts, ";")
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ""
-	}
-	return string(b)
+		return string(b)
+	})
 }

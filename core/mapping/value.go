@@ -3,7 +3,6 @@ package mapping
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -365,37 +364,18 @@ func (r *rule) listFrom(v any) []string {
 
 // textOf is a single value as text, as CRMs write it; of a reference its id.
 func textOf(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case int:
-		return strconv.Itoa(v)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case json.Number:
-		return v.String()
-	case []string:
-		return strings.Join(v, ";")
-	case []any:
-		parts := make([]string, len(v))
-		for i, one := range v {
-			parts[i] = textOf(one)
-		}
-		return strings.Join(parts, ";")
-	case map[string]any:
+	return core.ValueText(v, func(v any) string {
+		record, _ := v.(map[string]any)
 		for _, key := range []string{"id", "name", "value"} {
-			if text := textOf(v[key]); text != "" {
+			if record[key] == nil {
+				continue
+			}
+			if text := textOf(record[key]); text != "" {
 				return text
 			}
 		}
-	}
-	return ""
+		return ""
+	})
 }
 
 // sum is alike for what a CRM shows alike: 9 and "9.0" of a number, a moment in

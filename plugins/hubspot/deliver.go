@@ -27,9 +27,7 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 		case st.event.Kind == core.KindContactErased:
 			x.erase(ctx, st)
 		case st.event.Kind == core.KindContactMerged:
-			var err *core.Error
-			st.merged, err = x.merge(ctx, st.event)
-			st.err = crm.NotAllowed(err)
+			st.merged, st.err = x.merging().Do(ctx, x.OnMerge, st.event)
 		}
 	}
 

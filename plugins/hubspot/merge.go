@@ -10,50 +10,36 @@ import (
 	"github.com/wabridge/wabridge/core/crm"
 )
 
-// merge makes one record of those of two contacts that became one. HubSpot's own
-// merging keeps the activities, associations and values of both, and cannot be undone:
+// merging makes one record of two. HubSpot's own merging keeps the activities,
+// associations and values of both, and cannot be undone:
 // https://developers.hubspot.com/docs/api-reference/legacy/crm/objects/contacts/merge-contacts
-func (x *session) merge(ctx context.Context, e *core.Event) (record string, _ *core.Error) {
-	if e.Merge == nil || e.Contact == nil || e.Contact.ID == "" || e.Merge.Contact.ID == "" {
-		return "", crm.Failure(core.CodeInvalid, "merge", "the event does not say which contacts")
-	}
-	if x.OnMerge == "keep" {
-		return "", nil
-	}
-	kept, gone, err := x.bothOf(ctx, e)
-	if err != nil {
-		return "", err
-	}
-	stays, goes, err := crm.OneOf(x.OnMerge, "HubSpot", kept, gone)
-	if err != nil || stays == "" {
-		return "", err
-	}
-	record = stays
-	if goes != "" {
-		var made struct {
-			ID string `json:"id"`
+func (x *session) merging() *crm.Merging {
+	return &crm.Merging{CRM: "HubSpot", Both: x.bothOf, Into: x.mergeInto, Key: func(ctx context.Context, record, contact string) *core.Error {
+		body, _ := json.Marshal(map[string]any{"properties": map[string]string{x.ContactKey: contact}}) //nolint:errchkjson // texts
+		if r := x.call(ctx, "contact update", http.MethodPatch, x.path("objects", "contacts/"+record), body, ignore); r != nil {
+			return r.Error
 		}
-		body, _ := json.Marshal(map[string]string{"primaryObjectId": stays, "objectIdToMerge": goes}) //nolint:errchkjson // texts
-		r := x.call(ctx, "contact merge", http.MethodPost, x.path("objects", "contacts/merge"), body, func(b []byte) error { return crm.Decode(b, &made) })
-		switch {
-		case r != nil && r.notThere(): // one went just now: the next attempt sees what there is
-			r.Code, r.Hint = core.CodeUnavailable, ""
-			return "", r.Error
-		case r != nil:
-			return "", r.Error
-		case made.ID == "":
-			return "", crm.Failure(core.CodeUnknownOutcome, "contact merge", "the answer holds no record")
-		}
-		record = made.ID // of its own, since 2025
+		return nil
+	}}
+}
+
+func (x *session) mergeInto(ctx context.Context, from, to string) (record string, _ *core.Error) {
+	const op = "contact merge"
+	var made struct {
+		ID string `json:"id"`
 	}
-	if stays == kept.ID {
-		return record, nil
-	}
-	body, _ := json.Marshal(map[string]any{"properties": map[string]string{x.ContactKey: e.Contact.ID}}) //nolint:errchkjson // texts
-	if r := x.call(ctx, "contact update", http.MethodPatch, x.path("objects", "contacts/"+record), body, ignore); r != nil {
+	body, _ := json.Marshal(map[string]string{"primaryObjectId": to, "objectIdToMerge": from}) //nolint:errchkjson // texts
+	r := x.call(ctx, op, http.MethodPost, x.path("objects", "contacts/merge"), body, func(b []byte) error { return crm.Decode(b, &made) })
+	switch {
+	case r != nil && r.notThere(): // one went just now: the next attempt sees what there is
+		r.Code, r.Hint = core.CodeUnavailable, ""
 		return "", r.Error
+	case r != nil:
+		return "", r.Error
+	case made.ID == "":
+		return "", crm.Failure(core.CodeUnknownOutcome, op, "the answer holds no record")
 	}
-	return record, nil
+	return made.ID, nil // of its own, since 2025
 }
 
 // bothOf reads the records of the contact that stays and of the one that went.

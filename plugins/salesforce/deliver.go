@@ -30,9 +30,7 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.writeEscalations(ctx, p)
 	for i := range p.steps {
 		if st := &p.steps[i]; st.err == nil && st.event.Kind == core.KindContactMerged {
-			var err *core.Error
-			st.merged, err = x.merge(ctx, st.event)
-			st.err = crm.NotAllowed(err)
+			st.merged, st.err = x.merging().Do(ctx, x.OnMerge, st.event)
 		}
 	}
 

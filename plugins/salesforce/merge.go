@@ -23,37 +23,20 @@ const (
 	filledAtOnce = 100
 )
 
-// merge makes one record of those of two contacts that became one.
-func (x *session) merge(ctx context.Context, e *core.Event) (record string, _ *core.Error) {
-	if e.Merge == nil || e.Contact == nil || e.Contact.ID == "" || e.Merge.Contact.ID == "" {
-		return "", crm.Failure(core.CodeInvalid, "merge", "the event does not say which contacts")
-	}
-	if x.OnMerge == "keep" {
-		return "", nil
-	}
-	kept, gone, err := x.bothOf(ctx, e)
-	if err != nil {
-		return "", err
-	}
-	stays, goes, err := crm.OneOf(x.OnMerge, "Salesforce", kept, gone)
-	if err != nil || stays == "" {
-		return "", err
-	}
-	if goes != "" {
-		if err := x.moveAll(ctx, goes, stays); err != nil {
-			return "", err
+// merging makes one record of two.
+func (x *session) merging() *crm.Merging {
+	return &crm.Merging{CRM: "Salesforce", Both: x.bothOf, Into: func(ctx context.Context, from, to string) (string, *core.Error) {
+		err := x.moveAll(ctx, from, to)
+		if err == nil {
+			err = x.fill(ctx, from, to)
 		}
-		if err := x.fill(ctx, goes, stays); err != nil {
-			return "", err
+		if err == nil {
+			err = x.remove(ctx, from)
 		}
-		if err := x.remove(ctx, goes); err != nil {
-			return "", err
-		}
-	}
-	if stays == kept.ID {
-		return stays, nil
-	}
-	return stays, x.point(ctx, x.ContactObject, x.ContactKey, e.Contact.ID, []string{stays})
+		return to, err
+	}, Key: func(ctx context.Context, record, contact string) *core.Error {
+		return x.point(ctx, x.ContactObject, x.ContactKey, contact, []string{record})
+	}}
 }
 
 // bothOf reads the records of the contact that stays and of the one that went.

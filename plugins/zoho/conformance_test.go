@@ -49,8 +49,9 @@ func TestConnector_Conforms(t *testing.T) {
 				n := map[string]int{}
 				if mode == "notes" {
 					for _, r := range sim.Records("Notes") {
-						_, id, _ := strings.Cut(r.Values["Note_Title"], " · ")
-						n[id]++
+						if _, id, _ := strings.Cut(r.Values["Note_Title"], " · "); !r.Deleted {
+							n[id]++
+						}
 					}
 					return n
 				}

@@ -36,8 +36,7 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 		case st.event.Kind == core.KindContactErased:
 			st.err = x.erase(ctx, st.event)
 		case st.event.Kind == core.KindContactMerged:
-			st.merged, err = x.merge(ctx, st.event)
-			st.err = crm.NotAllowed(err)
+			st.merged, st.err = x.merging().Do(ctx, x.OnMerge, st.event)
 		}
 	}
 	results := make([]core.Result, len(p.steps))

@@ -17,41 +17,20 @@ import (
 // mergeRounds bounds how many pages of records one merge moves.
 const mergeRounds = 50
 
-// merge makes one record of those of two contacts that became one.
-func (x *session) merge(ctx context.Context, e *core.Event) (record string, _ *core.Error) {
-	if e.Merge == nil || e.Contact == nil || e.Contact.ID == "" || e.Merge.Contact.ID == "" {
-		return "", crm.Failure(core.CodeInvalid, "merge", "the event does not say which contacts")
-	}
-	if x.OnMerge == "keep" {
-		return "", nil
-	}
-	fs, err := x.fieldsOf(ctx, x.ContactModule)
-	if err != nil {
-		return "", err
-	}
-	kept, gone, err := x.bothOf(ctx, e)
-	if err != nil {
-		return "", err
-	}
-	stays, goes, err := crm.OneOf(x.OnMerge, "Zoho", kept, gone)
-	if err != nil || stays == "" {
-		return "", err
-	}
-	if goes != "" {
-		if err := x.moveAll(ctx, goes, stays); err != nil {
-			return "", err
+// merging makes one record of two.
+func (x *session) merging() *crm.Merging {
+	return &crm.Merging{CRM: "Zoho", Both: x.bothOf, Into: func(ctx context.Context, from, to string) (string, *core.Error) {
+		err := x.moveAll(ctx, from, to)
+		if err == nil {
+			err = x.fill(ctx, from, to)
 		}
-		if err := x.fill(ctx, fs, goes, stays); err != nil {
-			return "", err
+		if err == nil {
+			err = x.delete(ctx, x.ContactModule, []string{from})
 		}
-		if err := x.delete(ctx, x.ContactModule, []string{goes}); err != nil {
-			return "", err
-		}
-	}
-	if stays == kept.ID {
-		return stays, nil
-	}
-	return stays, x.point(ctx, "contact update", x.ContactModule, []string{stays}, value{x.ContactKey, e.Contact.ID})
+		return to, err
+	}, Key: func(ctx context.Context, record, contact string) *core.Error {
+		return x.point(ctx, "contact update", x.ContactModule, []string{record}, value{x.ContactKey, contact})
+	}}
 }
 
 // bothOf reads the records of the contact that stays and of the one that went.
@@ -189,7 +168,11 @@ func (x *session) allNotes(ctx context.Context, record string) (all []found, _ *
 
 // fill gives a record the values that another has and it lacks. What the bridge writes
 // of itself it tells anew, and what must be unique stays.
-func (x *session) fill(ctx context.Context, fs *fields, from, to string) *core.Error {
+func (x *session) fill(ctx context.Context, from, to string) *core.Error {
+	fs, err := x.fieldsOf(ctx, x.ContactModule)
+	if err != nil {
+		return err
+	}
 	own := []string{x.ContactKey, x.NameField, x.PhoneField, x.BSUIDField, x.UsernameField, x.TagsField, x.ConsentField, x.SuppressedField, x.NotesField}
 	var names []string
 	for name, f := range fs.byName {

@@ -221,14 +221,25 @@ func (w *world) take(s *state, contact string, step *broker.Step, sends map[stri
 		s.talks[step.Event] = step.Conversation
 		return step.Event
 	case step.Kind == core.KindMessageSend && (step.Step == "delivered" || step.Step == "settled"):
-		send, ok := sends[step.Ref]
-		if !ok {
-			w.t.Errorf("the bridge says that it sent %s, and WhatsApp has no such message", step.Ref)
+		return w.takeSent(s, contact, step.Ref, sends)
+	case step.Kind == core.KindMessageStatus && slices.ContainsFunc(step.Notes, func(n string) bool { return strings.Contains(n, "held message was sent") }):
+		// Nobody answered the send, and its status came late.
+		id := step.Event // of the message and what became of it
+		for i := strings.LastIndex(id, "/"); i > 0 && sends[id] == (sent{}); i = strings.LastIndex(id, "/") {
+			id = id[:i]
 		}
-		s.message(step.Ref, message{Contact: contact, Direction: core.Outbound, Type: "text", Text: send.text, Status: send.status, bare: send.text})
-		return step.Ref
+		return w.takeSent(s, contact, id, sends)
 	}
 	return ""
+}
+
+func (w *world) takeSent(s *state, contact, id string, sends map[string]sent) string {
+	send, ok := sends[id]
+	if !ok {
+		w.t.Errorf("the bridge says that it sent %s, and WhatsApp has no such message", id)
+	}
+	s.message(id, message{Contact: contact, Direction: core.Outbound, Type: "text", Text: send.text, Status: send.status, bare: send.text})
+	return id
 }
 
 // sent is a message of ours, as WhatsApp has it.
