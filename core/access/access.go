@@ -44,9 +44,9 @@ const (
 	WriteEscalations Scope = "escalations:write"
 	// ReadEvents is to see what happened and why: messages' texts, too.
 	ReadEvents Scope = "events:read"
-	// ReadDeliveries is to see queues and dead letters: messages' texts, too.
+	// ReadDeliveries is to see queues, dead letters and alarms: messages' texts, too.
 	ReadDeliveries Scope = "deliveries:read"
-	// WriteDeliveries is to replay and resolve dead letters.
+	// WriteDeliveries is to replay and resolve dead letters, and to settle alarms.
 	WriteDeliveries Scope = "deliveries:write"
 	// ReadTemplates is to see WhatsApp's templates, and what became of them.
 	ReadTemplates Scope = "templates:read"

@@ -283,7 +283,7 @@ func accounts(tenants []config.Tenant) map[string][]string {
 	out := map[string][]string{}
 	for _, t := range tenants {
 		for _, n := range t.Numbers {
-			if n.WABA != "" && !slices.Contains(out[n.WABA], t.ID) {
+			if !slices.Contains(out[n.WABA], t.ID) { // those that name none under ""
 				out[n.WABA] = append(out[n.WABA], t.ID)
 			}
 		}
@@ -307,22 +307,30 @@ func (a *App) tenantInfo(tenant string) broker.TenantInfo {
 }
 
 // accept hands the updates of a webhook to the broker. What is about a business
-// account, not a number, goes to the tenant that has the account. Of an account
-// that several share, what is about its templates and limits is for all of them; the rest is
-// nobody's in particular.
+// account, not a number, goes to the tenant that has the account. Of an account that
+// several share, what is about itself, its templates and limits is for all of them; the
+// rest is nobody's in particular. An account that no number names is that of the
+// tenant whose numbers name none, if there is one such.
 func (a *App) accept(ctx context.Context, updates []whatsapp.Update) error {
 	events := make([]core.Event, 0, len(updates))
 	for _, u := range updates {
 		e := u.Event
 		e.Number = u.Number
-		owners := a.accounts[u.WABA]
+		var owners []string
+		if u.WABA != "" {
+			owners = a.accounts[u.WABA]
+		}
+		ofAccount := slices.Contains([]core.Kind{core.KindTemplateChanged, core.KindLimitChanged, core.KindAccountChanged}, e.Kind)
+		if len(owners) == 0 && ofAccount && len(a.accounts[""]) == 1 {
+			owners = a.accounts[""]
+		}
 		switch {
 		case u.Number != "" || len(owners) == 0:
 			events = append(events, e)
 		case len(owners) == 1:
 			e.Tenant = owners[0]
 			events = append(events, e)
-		case e.Kind == core.KindTemplateChanged, e.Kind == core.KindLimitChanged:
+		case ofAccount:
 			for _, owner := range owners {
 				e.Tenant = owner
 				events = append(events, e)

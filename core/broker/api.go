@@ -44,7 +44,7 @@ const (
 	LaneWaiting  LaneState = "waiting" // asked to slow down
 	LaneDown     LaneState = "down"    // the sink is out of reach; probing
 	LaneSignIn   LaneState = "sign_in" // credentials refused; a person must renew them
-	LaneStopped  LaneState = "stopped"
+	LaneStopped  LaneState = "stopped" // WhatsApp lets the number send nothing: see the alarms
 )
 
 // LaneStatus describes a lane at one moment.
@@ -117,12 +117,14 @@ type Snapshot struct {
 	Queues            []QueueStatus `json:"queues"`
 	Lanes             []LaneStatus  `json:"lanes"`
 	Tenants           []TenantInfo  `json:"tenants"`
-	Dead              int           `json:"dead"`    // dead letters waiting for a person
-	Overdue           int           `json:"overdue"` // of these, past their deadline
-	Full              bool          `json:"full"`    // the store refuses new events
-	FileSize          int64         `json:"file_size"`
-	FreeDisk          int64         `json:"free_disk"`
-	CommitP99         float64       `json:"commit_p99_ms"`
+	// Alarms are what somebody should look at.
+	Alarms    []Alarm `json:"alarms"`
+	Dead      int     `json:"dead"`    // dead letters waiting for a person
+	Overdue   int     `json:"overdue"` // of these, past their deadline
+	Full      bool    `json:"full"`    // the store refuses new events
+	FileSize  int64   `json:"file_size"`
+	FreeDisk  int64   `json:"free_disk"`
+	CommitP99 float64 `json:"commit_p99_ms"`
 }
 
 // OnTheWay is how many events wait to be decided or delivered; timers, which

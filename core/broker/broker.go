@@ -227,6 +227,7 @@ type tenant struct {
 	subscriptions subscriptions
 	campaigns     campaigns
 	pace          pace
+	alarms        alarms
 }
 
 // New makes a Broker; Run runs it.
@@ -270,7 +271,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	if b.tenants[cfg.ID] != nil || !core.TenantPattern.MatchString(cfg.ID) {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}
-	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: b.newPace(cfg.ID, cfg.Limits)}
+	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: b.newPace(cfg.ID, cfg.Limits), alarms: newAlarms()}
 	t.erasures.begun = make(chan struct{}, 1)
 	t.templates.init(t)
 	b.tenants[cfg.ID] = t
@@ -360,6 +361,9 @@ func (t *tenant) restore() error {
 		return err
 	}
 	if err := t.restoreLimits(context.Background()); err != nil {
+		return err
+	}
+	if err := t.restoreAlarms(context.Background()); err != nil {
 		return err
 	}
 	if err := t.restoreSubscriptions(context.Background()); err != nil {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func TestAmended_TheCRMHasWhatAMessageIsNowAndNobodyAnswers(t *testing.T) {
 		// The trace of the message tells what became of it, and keeps what it was.
 		b.wantNotes("wamid.1", "the message wamid.1 was changed")
 		b.wantNotes("wamid.1", "the message wamid.1 was taken back")
-		story, err := b.Why(t.Context(), "acme", "wamid.1")
+		story, err := b.Why(context.Background(), "acme", "wamid.1")
 		if err != nil || !slices.ContainsFunc(story.Steps, func(s Step) bool {
 			return s.Recorded != nil && strings.Contains(string(s.Recorded.Event), "at six")
 		}) {
@@ -117,7 +118,7 @@ func TestHeard_AGroupIsAConversationOfItsOwn(t *testing.T) {
 		b.accept(inGroup("wamid.g1", ana, "STOP"), inGroup("wamid.g2", berto, "complaint"))
 		settled(time.Second)
 		b.wantSaid()
-		view, err := b.Contact(t.Context(), "acme", ana)
+		view, err := b.Contact(context.Background(), "acme", ana)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func TestHeard_WhatWasWrittenBeforeIsForTheRecord(t *testing.T) {
 		b.accept(e, ours)
 		settled(time.Second)
 		b.wantSaid()
-		view, err := b.Contact(t.Context(), "acme", ana)
+		view, err := b.Contact(context.Background(), "acme", ana)
 		if err != nil || len(view.Conversations) != 0 || len(view.Consent.Suppressed) != 0 || len(b.crm.taken()) != 2 {
 			t.Errorf("%+v, %v, %d events at the CRM", view, err, len(b.crm.taken()))
 		}
@@ -214,7 +215,7 @@ func TestThread_TheBotKeepsSilentWhileAnotherAppAnswers(t *testing.T) {
 		if got := b.crmHas("wamid.s2"); !slices.Equal(got, []string{"text I am an assistant."}) || len(b.crmHas("wamid.s1")) != 1 {
 			t.Errorf("the CRM was told %q of what the other app said", got)
 		}
-		view, err := b.Contact(t.Context(), "acme", ana)
+		view, err := b.Contact(context.Background(), "acme", ana)
 		if err != nil || len(view.Consent.Suppressed) == 0 {
 			t.Errorf("STOP to another app does not count: %+v, %v", view.Consent, err)
 		}

@@ -148,6 +148,7 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		u.tell = nil
 		return false
 	}
+	t.watchLocks(u)
 	if saysStopped(st) {
 		t.enter(u, consent.Entry{Source: consent.Meta, Level: consent.Marketing, State: consent.Withdrawn}, consent.Details{Evidence: stoppedAtMeta().Evidence})
 	}

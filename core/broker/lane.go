@@ -470,6 +470,9 @@ func (l *lane) status(q store.QueueStats) LaneStatus {
 		Delivered: l.delivered.Load(), Retried: l.retried.Load(), Dead: l.dead.Load(),
 	}
 	l.gate.status(&s)
+	if b, is, _ := l.t.bars(l, core.StopAll, time.Now()); is {
+		s.State, s.Why, s.Until = LaneStopped, b.why, b.until
+	}
 	s.Mapping = l.mapping.String()
 	if s.State != LaneStarting {
 		s.Budgets = l.budgets.left(time.Now())

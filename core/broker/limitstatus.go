@@ -18,13 +18,14 @@ const (
 	LimitPeople     = "people"     // different people a day, of a portfolio
 	LimitPlan       = "plan"       // a tenant's messages a minute
 	LimitMarketing  = "marketing"  // WhatsApp keeps marketing from a person
+	LimitAlarm      = "alarm"      // WhatsApp does not let the number send it: see the alarms
 	LimitPause      = "pause"      // WhatsApp asked the number to wait, or cannot be reached
 )
 
 // LimitStatus is a limit at one moment.
 type LimitStatus struct {
 	Tenant string `json:"tenant"`
-	// Limit is "throughput", "person", "people", "plan" or "pause".
+	// Limit is "throughput", "person", "people", "plan", "alarm" or "pause".
 	Limit string `json:"limit"`
 	// Of is what it limits: a number's id, a portfolio's or the tenant's name.
 	Of string `json:"of"`
@@ -136,6 +137,11 @@ func (t *tenant) limits(queues map[store.QueueID]store.QueueStats, now time.Time
 		p.Used, p.Until = l.pairs.Waiting(now)
 		if out = append(out, s, p); p.Used > 0 {
 			out[len(out)-1].Why = fmt.Sprintf("%d people got as many as WhatsApp takes at once", p.Used)
+		}
+		for _, what := range []string{core.StopBegins, core.StopReplies} {
+			if b, is, _ := t.bars(l, what, now); is {
+				out = append(out, LimitStatus{Tenant: t.ID, Limit: LimitAlarm, Of: n.ID, By: "whatsapp", Until: b.until, Why: what + ": " + b.why})
+			}
 		}
 		var lane LaneStatus
 		if l.gate.status(&lane); lane.State != LaneRunning {

@@ -58,6 +58,20 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "wabridge", Name: "dead_overdue", Help: "Dead letters past their deadline.",
 	}, func() float64 { return float64(b.overdue.Load()) }))
+	for _, level := range []string{"warning", "critical"} {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "wabridge", Name: "alarms", Help: "What somebody should look at, by level: see wabridge alarm list.",
+			ConstLabels: prometheus.Labels{"level": level},
+		}, func() float64 {
+			n := 0
+			for _, a := range b.Alarms("") {
+				if a.Level == level {
+					n++
+				}
+			}
+			return float64(n)
+		}))
+	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "wabridge", Name: "subscriptions_suspended", Help: "Subscriptions that get no events because their endpoints took none.",
 	}, func() float64 {

@@ -201,6 +201,9 @@ func (h *numberHealth) ask(ctx context.Context) error {
 			k.Why = whyTrouble(&health)
 		}
 	})
+	if health.Trouble() == "" && health.CanSend == "AVAILABLE" {
+		h.l.t.wellAgain(ctx, h.id(), now)
+	}
 	h.mu.Lock()
 	h.failed = ""
 	h.mu.Unlock()

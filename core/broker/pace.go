@@ -103,11 +103,11 @@ func (t *tenant) limitChanged(u *turn) {
 		})
 	}
 	for id, l := range t.numbers {
-		if why := inTrouble[c.Event]; why != "" && c.Display != "" && digits(l.display) == digits(c.Display) {
+		if why := inTrouble[c.Event]; why != "" && c.Display != "" && digits(l.displayed()) == digits(c.Display) {
 			t.numberInTrouble(&u.s, u.e.ID, id, why)
 			u.note(why + ": campaigns from the number stop")
 		}
-		if c.MessagesPerSecond > 0 && c.Display != "" && digits(l.display) == digits(c.Display) {
+		if c.MessagesPerSecond > 0 && c.Display != "" && digits(l.displayed()) == digits(c.Display) {
 			keep(id, c.MessagesPerSecond)
 			u.note(fmt.Sprintf("WhatsApp takes %v messages a second from %s", c.MessagesPerSecond, c.Display))
 			u.afterwards(func(stored bool) {

@@ -23,6 +23,9 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			continue
 		}
 		here := l.health.stay(ctx)
+		if !l.mayRun(here) {
+			continue // as below
+		}
 		// No more is marked than can be sent at once: what is marked and not sent
 		// when the process dies is a case for a person.
 		n, err := l.gate.enter(here, l.together())
@@ -55,7 +58,7 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 // sendBatch sends what may go now, each by its own call. The caller has n places in
 // the gate, as many as there are deliveries at least.
 func (l *lane) sendBatch(ctx context.Context, ds []store.Delivery, n int, calls *sync.WaitGroup) {
-	ds = l.paced(ctx, ds)
+	ds = l.paced(ctx, l.unbarred(ctx, ds))
 	if l.t.pace.plan.Wait(ctx, len(ds)) != nil || l.limiter.Wait(ctx, len(ds)) != nil {
 		l.gate.leave(n)
 		return
@@ -206,8 +209,10 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		return
 	case verdictDone:
 		l.done(&s, d, e, in, &step)
+		l.t.unlocked(&s, e.Number, d.ID, false, now)
 	case verdictWaits:
 		// Not sent: the mark is taken back, so that nobody takes it for unknown.
+		l.locked(&s, e, r.Err, now)
 		due := l.dueAfter(r.Err, now)
 		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Mark: []byte{}})
 		l.waits(&s, d, e, now, due.UTC(), l.limitOf(r.Err), r.Err.Error())

@@ -68,6 +68,7 @@ func (b *Broker) Snapshot() Snapshot {
 	for _, q := range st.Queues {
 		byQueue[q.Queue] = q
 	}
+	snap.Alarms = b.Alarms("")
 	for _, t := range b.tenants {
 		info := TenantInfo{ID: t.ID, Name: t.Name}
 		if b.o.TenantInfo != nil {

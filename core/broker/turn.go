@@ -123,6 +123,8 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		t.consentReported(u)
 	case core.KindLimitChanged:
 		t.limitChanged(u)
+	case core.KindAccountChanged:
+		t.accountChanged(u)
 	case core.KindTemplateChanged:
 		t.templateChanged(u)
 	case core.KindMessageSend:

@@ -210,6 +210,15 @@ func (s *Server) routes() []route {
 		},
 
 		{
+			method: "GET", path: "/api/v1/alarms", scope: access.ReadDeliveries, serve: s.alarms, id: "listAlarms",
+			says: "What WhatsApp says of accounts and numbers, and somebody should look at; critical ones first.", query: tenant, answers: ok([]broker.Alarm{}),
+		},
+		{
+			method: "POST", path: "/api/v1/alarms/settle", scope: access.WriteDeliveries, serve: s.settleAlarm, id: "settleAlarm",
+			says: "Ends an alarm that a person dealt with: what it stopped goes on.", body: alarmRequest{}, answers: ok(settledAnswer{}),
+		},
+
+		{
 			method: "POST", path: "/api/v1/subscriptions", scope: access.WriteSubscriptions, serve: s.subscribe, id: "subscribe",
 			says: "Subscribes to events: they are POSTed to url, signed as Standard Webhooks prescribes, or kept in a mailbox if there is no url. " +
 				"The secret is told here only.",

@@ -59,6 +59,8 @@ type Bridge interface {
 	Campaigns
 	Numbers(tenant string) []broker.NumberStatus
 	Number(ctx context.Context, tenant, number string, fresh bool) (broker.NumberStatus, error)
+	Alarms(tenant string) []broker.Alarm
+	SettleAlarm(ctx context.Context, tenant, id, by string) error
 	Costs(ctx context.Context, q broker.CostQuery) (broker.CostPage, error)
 	Limits(ctx context.Context, tenant, event string) (broker.LimitReport, error)
 }

@@ -140,6 +140,7 @@ function show(s) {
   if (s.full) alarms.push("The disk is full: new messages are refused until there is room. WhatsApp keeps them and tries again.");
   if (s.overdue) alarms.push(number.format(s.overdue) + (s.overdue === 1 ? " dead letter is" : " dead letters are") + " past the deadline: see wabridge dead list.");
   if (s.people && s.people.overdue) alarms.push(number.format(s.people.overdue) + (s.people.overdue === 1 ? " person waits" : " people wait") + " longer than they should: see wabridge escalation list.");
+  for (const a of s.alarms || []) alarms.push(`${a.tenant}: ${a.text}. See wabridge alarm list.`);
   if (t.double_send) alarms.push(number.format(t.double_send) + (t.double_send === 1 ? " message was" : " messages were") + " sent twice.");
   const told = alarms.join("\n");
   if ($("alarms").dataset.told !== told) { // a screen reader speaks it when it changes, not each second

@@ -134,6 +134,9 @@ func (s *Sim) controlReceive(body []byte) (any, error) {
 	case in.Count > 1 && in.ID != "":
 		return nil, fmt.Errorf("an id is for one message, not for %d", in.Count)
 	}
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	messages := make([]Inbound, in.Count)
 	for i := range messages {
 		messages[i] = in.Inbound

@@ -39,6 +39,20 @@ type Inbound struct {
 	Context string `json:"context,omitempty"`
 	// Forwarded marks it as forwarded.
 	Forwarded bool `json:"forwarded,omitempty"`
+	// Order, Edit, Revoke (the id of a message), Calls ("accept" or "reject") and
+	// Unsupported (a type such as poll) are instead of a text.
+	Order       *InboundOrder `json:"order,omitempty"`
+	Edit        *InboundEdit  `json:"edit,omitempty"`
+	Revoke      string        `json:"revoke,omitempty"`
+	Calls       string        `json:"calls,omitempty"`
+	Unsupported string        `json:"unsupported,omitempty"`
+	// Product is what a text asks about, Referral the ad that the person came from.
+	Product  *InboundProduct  `json:"product,omitempty"`
+	Referral *InboundReferral `json:"referral,omitempty"`
+	// Group is the group's id, of a message in one. Standby says that another app has the
+	// conversation.
+	Group   string `json:"group,omitempty"`
+	Standby bool   `json:"standby,omitempty"`
 	// Object is the type's object, of any type: {"type": Type, Type: Object}.
 	Object json.RawMessage `json:"object,omitempty"`
 	// Extra are further fields of the message, as Meta may think of next.
@@ -134,7 +148,11 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 		who.BSUID = s.people.byPhone(who.WaID).BSUID
 	}
 	who.Name = cmp.Or(who.Name, s.people.name(who.BSUID), "Customer "+cmp.Or(who.WaID, who.BSUID))
-	s.people.wrote(n.ID, who, digitsOf(in.Also), now)
+	opened := now
+	if !in.opensWindow() {
+		opened = time.Time{}
+	}
+	s.people.wrote(n.ID, who, digitsOf(in.Also), opened)
 
 	id := in.ID
 	if id == "" {
@@ -161,6 +179,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	if object != nil {
 		m[typ] = object
 	}
+	in.adorn(m, n)
 	for k, v := range in.Extra {
 		m[k] = v
 	}
@@ -169,11 +188,17 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	if typ == "system" {
 		u.who = nil
 	}
+	if in.Standby {
+		u.field, u.value = "standby", standby(n, u.message, u.who)
+	}
 	return u, id
 }
 
 // content returns the message's type and the type's object.
 func (in *Inbound) content(s *Sim) (string, any) {
+	if typ, object, ok := in.kind(s); ok {
+		return typ, object
+	}
 	switch {
 	case in.Object != nil:
 		return in.Type, in.Object
