@@ -60,6 +60,9 @@ type Message struct {
 	Reply    *Reply          `json:"reply,omitempty"`
 	Context  *MessageContext `json:"context,omitempty"`
 	Template *Template       `json:"template,omitempty"`
+	// Fallback is the template that goes instead of a message that is none, if the
+	// 24-hour window is closed when it is sent.
+	Fallback *Template `json:"fallback,omitempty"`
 	// Contacts holds shared contact cards, as the Cloud API writes them.
 	Contacts json.RawMessage `json:"contacts,omitempty"`
 	// Interactive is the Cloud API's interactive object of an outbound message.

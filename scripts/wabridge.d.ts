@@ -392,6 +392,8 @@ declare namespace wabridge {
     readonly reply?: Reply;
     readonly context?: MessageContext;
     readonly template?: Template;
+    /** The template that goes instead, if the 24-hour window is closed. */
+    readonly fallback?: Template;
     /** Shared contact cards, as WhatsApp writes them. */
     readonly contacts?: any;
     readonly interactive?: any;

@@ -250,6 +250,12 @@ func policy(t config.Tenant) broker.Policy {
 		p.Reads = append(p.Reads, broker.Reading(r))
 	}
 	p.KeepRevoked = t.Policy.KeepRevoked
+	for _, class := range t.Policy.RetryUnknown {
+		p.RetryUnknown = append(p.RetryUnknown, core.Class(class))
+	}
+	if o := t.Policy.OutsideWindow; o.Template != "" {
+		p.OutsideWindow = &broker.OutsideWindow{Name: o.Template, Language: o.Language, Params: o.Params}
+	}
 	p.Sender = t.Sender()
 	// Both were checked when they were read.
 	p.QuietHours, _ = consent.ParseQuietHours(t.Policy.QuietHours)

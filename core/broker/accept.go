@@ -176,6 +176,20 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 		}
 		m.Template = &own
 	}
+	if m.Fallback != nil {
+		own := *m.Fallback
+		if err := own.Expand(); err != nil {
+			return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", "fallback: %w", err)
+		}
+		m.Fallback = &own
+		instead := core.Message{Direction: core.Outbound, Type: core.TypeTemplate, To: m.To, Template: &own}
+		if err := whatsapp.Validate(&instead); err != nil {
+			return SendReceipt{}, err
+		}
+		if err := t.misfit(r.Number, &instead); err != nil {
+			return SendReceipt{}, err
+		}
+	}
 	if err := whatsapp.Validate(&m); err != nil {
 		return SendReceipt{}, err
 	}

@@ -29,6 +29,7 @@ const (
 	intentSent    intentState = "sent"
 	intentRefused intentState = "refused" // not sent, and not going to be unless a person replays it
 	intentHeld    intentState = "held"    // unknown, and before a person
+	intentAgain   intentState = "again"   // unknown, and made once more
 )
 
 // intent is what the number's lane remembers of a send. Only the lane writes

@@ -35,6 +35,13 @@ type Policy struct {
 	AfterMessages int
 	// Reads are what the script is asked about beside messages.
 	Reads []Reading
+	// OutsideWindow is the template that texts go out as when the window is closed; nil
+	// refuses them.
+	OutsideWindow *OutsideWindow
+	// RetryUnknown are the classes of messages that are sent once more when it stays
+	// unknown whether they were: who gets one twice is better off than who gets none.
+	// All others are held for a person.
+	RetryUnknown []core.Class
 	// KeepRevoked leaves the text of a message that was taken back in the CRMs.
 	KeepRevoked bool
 	// MinConfidence is how sure a script must be of a reply that says how sure it
@@ -54,6 +61,8 @@ func (t *tenant) policy(u *turn) {
 		if p.refused != "" {
 			continue
 		}
+		asked := *p
+		instead := t.outsideWindow(u, p)
 		why := t.refuses(u, p, replies)
 		if why == "" && p.asked {
 			if p.until, why = t.campaignHolds(u.e, u.step.Time); !p.until.IsZero() {
@@ -69,12 +78,17 @@ func (t *tenant) policy(u *turn) {
 			continue
 		}
 		if !p.until.IsZero() {
+			p.message, p.event, p.data = asked.message, asked.event, asked.data
 			continue
 		}
 		if until := t.quietUntil(u, p); !until.IsZero() {
 			p.until = until
+			p.message, p.event, p.data = asked.message, asked.event, asked.data // what goes then is decided then
 			u.note("it is night where the person is (quiet_hours): put off until " + until.UTC().Format(time.RFC3339))
 			continue
+		}
+		if instead {
+			u.note(insteadNote(p.message))
 		}
 		if !p.asked && !p.own {
 			replies++
@@ -131,11 +145,10 @@ func (t *tenant) refuses(u *turn, p *send, replies int) string {
 // write, WhatsApp knows better, and decides about what was asked for.
 func (t *tenant) refusesPlain(u *turn, p *send) string {
 	m, now := p.message, u.step.Time
-	free := m.Type != core.TypeTemplate && m.Type != core.TypeRead && m.Type != core.TypeReaction
-	unseen := p.asked && u.conv.LastIn.IsZero()
+	if why := windowClosed(u.conv.LastIn, m, p.asked, now); why != "" {
+		return why
+	}
 	switch {
-	case free && !unseen && now.Sub(u.conv.LastIn) >= window:
-		return "the 24-hour window closed at " + u.conv.LastIn.Add(window).Format(time.RFC3339) + ": only a template may be sent"
 	case m.To == (core.Address{}) && !p.asked:
 		return "the contact has no address"
 	}

@@ -37,7 +37,13 @@ func (l *lane) stillAllowed(ctx context.Context, ds []store.Delivery) []store.De
 		l.t.giveBack(ctx, ds)
 		return nil
 	}
+	lastIn, _, err := l.windows(ctx, ds, l)
+	if err != nil {
+		l.t.giveBack(ctx, ds)
+		return nil
+	}
 	var s store.Settlement
+	refused := 0
 	for j, v := range values {
 		d := ds[of[j]]
 		e := eventOf(d)
@@ -48,13 +54,22 @@ func (l *lane) stillAllowed(ctx context.Context, ds []store.Delivery) []store.De
 		}
 		why := l.t.notAllowed(p, e.Number, e.Message, now)
 		if why == "" {
+			why = windowClosed(lastIn[of[j]], e.Message, true, now)
+			step := l.step(d, e, now)
+			if why != "" && l.goesInstead(&s, d, e, now, &step) {
+				s.Record = append(s.Record, record(&step, e))
+				continue
+			}
+		}
+		if why == "" {
 			continue
 		}
-		refused := core.Errorf(core.CodeUndeliverable, "policy", "%s", why)
+		refused++
+		no := core.Errorf(core.CodeUndeliverable, "policy", "%s", why)
 		step := l.step(d, e, now)
-		step.Step, step.Error, step.Notes = "dead", refused, []string{"refused while it waited to be sent: " + why}
+		step.Step, step.Error, step.Notes = "dead", no, []string{"refused while it waited to be sent: " + why}
 		s.Ack, s.Record = append(s.Ack, d), append(s.Record, record(&step, e))
-		l.t.failed(&s, e, refused)
+		l.t.failed(&s, e, no)
 	}
 	if len(s.Ack) == 0 {
 		return ds
@@ -63,7 +78,7 @@ func (l *lane) stillAllowed(ctx context.Context, ds []store.Delivery) []store.De
 		l.t.giveBack(ctx, ds)
 		return nil
 	}
-	l.b.m.refused.WithLabelValues(l.t.ID).Add(float64(len(s.Ack)))
+	l.b.m.refused.WithLabelValues(l.t.ID).Add(float64(refused))
 	return slices.DeleteFunc(ds, func(d store.Delivery) bool {
 		return slices.ContainsFunc(s.Ack, func(a store.Delivery) bool { return a.Seq == d.Seq })
 	})

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -232,6 +233,9 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		if l.templateRefused(&s, d, e, r.Err, now, &step) {
 			break
 		}
+		if r.Err != nil && r.Err.Vendor == codeWindowClosed && l.goesInstead(&s, d, e, now, &step) {
+			break
+		}
 		l.giveUp(&s, d, r.Err, false, &step)
 		in.State, in.Campaign = intentRefused, e.Campaign
 		s.Put = append(s.Put, l.putIntent(in))
@@ -331,6 +335,12 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 		step.Step, step.Ref = "settled", wamid
 		step.Notes = []string{"the answer was lost, but the status says that it was sent"}
 		l.done(&s, d, e, in, &step)
+	} else if l.onceMore(ctx, e) {
+		step.Step, step.Error = "retry", why
+		step.Notes = []string{"no status came within " + l.b.o.UnknownWait.String() + ": sent once more (retry_unknown)"}
+		in.State, in.At = intentAgain, since
+		s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: now, Counts: true, Mark: []byte{}})
+		s.Put = append(s.Put, l.putIntent(in))
 	} else {
 		step.Error = why
 		step.Notes = []string{"no status came within " + l.b.o.UnknownWait.String() + ": a person decides"}
@@ -348,4 +358,18 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 	if wamid != "" {
 		l.count(e, now)
 	}
+}
+
+// onceMore reports whether a send of which nobody knows whether it was made is made
+// once more: where the tenant wants that of its class, and it was not done before.
+func (l *lane) onceMore(ctx context.Context, e *core.Event) bool {
+	if !slices.Contains(l.t.Policy.RetryUnknown, e.Class) {
+		return false
+	}
+	values, err := l.b.o.Store.Get(ctx, intentKey(l.t.ID, whatsapp.IntentHash(e.ID)))
+	if err != nil {
+		return false
+	}
+	in, _ := decode[intent](values[0])
+	return in.State != intentAgain
 }

@@ -26,6 +26,11 @@ type Policy struct {
 	Reads []string `koanf:"reads"`
 	// KeepRevoked leaves the text of a message that was taken back in the CRMs.
 	KeepRevoked bool `koanf:"keep_revoked"`
+	// RetryUnknown are the classes of messages ("reply", "transaction", "campaign") that
+	// are sent once more when it stays unknown whether they were sent.
+	RetryUnknown []string `koanf:"retry_unknown"`
+	// OutsideWindow is the template that texts go out as when the window is closed.
+	OutsideWindow OutsideWindow `koanf:"outside_window"`
 	// MinConfidence is how sure a script must be of a reply that says how sure it
 	// is; what is less sure is handed over.
 	MinConfidence float64 `koanf:"min_confidence"`
@@ -51,6 +56,14 @@ type Policy struct {
 	MessageCost float64       `koanf:"message_cost"`
 	Currency    string        `koanf:"currency"`
 	Costs       []MessageCost `koanf:"costs"`
+}
+
+// OutsideWindow names a template, and the values of its body's variables: {text} stands
+// for the text, {name} for the person's name.
+type OutsideWindow struct {
+	Template string   `koanf:"template"`
+	Language string   `koanf:"language"`
+	Params   []string `koanf:"params"`
 }
 
 // MessageCost is what messages of a category cost to numbers of a country. What is
@@ -141,6 +154,17 @@ func (d *document) checkPolicy(t *Tenant) {
 		if name, in, ok := strings.Cut(texts.AskTemplate, "/"); texts.AskTemplate != "" && (!ok || name == "" || in == "") {
 			d.problem("policy.texts."+language+".ask_template", "%q is no template: write its name and language, like ask_offers/es", texts.AskTemplate)
 		}
+	}
+	for i, class := range p.RetryUnknown {
+		d.oneOf(fmt.Sprintf("policy.retry_unknown[%d]", i), class, string(core.ClassReply), string(core.ClassTransaction), string(core.ClassCampaign))
+	}
+	if o := p.OutsideWindow; o.Template == "" && (o.Language != "" || len(o.Params) > 0) {
+		d.problem("policy.outside_window.template", "is missing: which template goes instead of a text")
+	} else if o.Template != "" && o.Language == "" {
+		d.problem("policy.outside_window.language", "is missing: the template's, like en_US")
+	}
+	if n := len(p.OutsideWindow.Params); n > 100 {
+		d.problem("policy.outside_window.params", "%d are too many: at most 100", n)
 	}
 	d.checkCosts(p)
 	d.checkHumanPath(t)
