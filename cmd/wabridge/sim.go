@@ -108,6 +108,7 @@ func simWhatsApp(c *cli.Context) error {
 	sim := whatsappsim.New(o)
 	return runSim(c, sim, sim.Run, []string{
 		`curl %[1]s/_sim/receive -d '{"from":"+15550100123","name":"Ann","text":"Hello"}'   # a customer writes`,
+		`open %[1]s/ in a browser                                  # and chat as a customer`,
 		`curl %[1]s/_sim/messages                                  # what customers got`,
 		`curl %[1]s/_sim/templates -d '{"name":"hello_world","quality":"RED"}'   # a template is paused`,
 		`curl %[1]s/_sim/numbers -d '{"status":"BANNED"}'          # the number is banned; CONNECTED ends it`,

@@ -33,6 +33,7 @@ func (s *Sim) contents(b *sendBody, m *message) *graphError {
 	if len(object) == 0 {
 		return errorOf(131008, fmt.Sprintf("Parameter '%s' is mandatory for type '%s'", m.Type, m.Type))
 	}
+	m.object = object
 	switch m.Type {
 	case "text":
 		return checkText(object, m)

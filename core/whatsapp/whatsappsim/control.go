@@ -67,6 +67,10 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, path string) {
 		answer = s.clockNow()
 	case "POST clock":
 		answer, err = s.controlClock(body)
+	case "GET chat":
+		answer, err = s.chat(r.URL.Query().Get("phone"))
+	case "POST block":
+		answer, err = s.controlBlock(body)
 	case "GET people":
 		answer = s.People()
 	case "POST people":

@@ -22,10 +22,11 @@ type people struct {
 	bsuids  map[string]person
 	written map[string]time.Time // by number and BSUID
 	known   map[string]*Person   // by phone number
+	blocked map[string]bool      // by number and BSUID
 }
 
 func (p *people) init() {
-	p.phones, p.bsuids, p.written, p.known = map[string]person{}, map[string]person{}, map[string]time.Time{}, map[string]*Person{}
+	p.phones, p.bsuids, p.written, p.known, p.blocked = map[string]person{}, map[string]person{}, map[string]time.Time{}, map[string]*Person{}, map[string]bool{}
 }
 
 // byPhone returns who has a phone number: whoever wrote from it, or somebody of
@@ -35,6 +36,9 @@ func (p *people) byPhone(digits string) person {
 	defer p.mu.Unlock()
 	if who, ok := p.phones[digits]; ok {
 		return who
+	}
+	if known := p.known[digits]; known != nil {
+		return person{WaID: digits, BSUID: known.BSUID, Name: known.Name, noID: known.Scenario == ScenarioPhone}
 	}
 	return person{WaID: digits, BSUID: "US.1" + digits, Name: "Customer " + digits}
 }

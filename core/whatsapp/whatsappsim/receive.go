@@ -183,6 +183,7 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 	for k, v := range in.Extra {
 		m[k] = v
 	}
+	s.chats.put(who.BSUID, chatLine{ID: id, Number: n.ID, At: now, Type: typ, Object: marshal(object), Context: in.Context})
 	place := s.ledger.came(Update{ID: id, From: cmp.Or(who.WaID, who.BSUID), At: s.clock.now()})
 	u := update{place: place, number: n, message: marshal(m), who: who.contact(true)}
 	if typ == "system" {

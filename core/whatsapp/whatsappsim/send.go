@@ -137,7 +137,8 @@ type message struct {
 	Send
 	person   person
 	category string // pricing
-	failing  int    // the code of the failed status that it is to get
+	object   json.RawMessage
+	failing  int // the code of the failed status that it is to get
 	byPhone  bool
 }
 
@@ -243,7 +244,11 @@ func (s *Sim) accept(m *message, f *Rule, lost bool) sendAnswer {
 	if f != nil && f.Do == DoFail {
 		m.failing = f.Code
 	}
+	if s.people.blocks(m.Number, m.person.BSUID) { // Meta does not say why
+		m.failing = 131026
+	}
 	m.index = s.ledger.accepted(m.Send)
+	s.sentTo(m)
 	s.scheduleStatuses(m)
 	answer := sendAnswer{Product: "whatsapp", Messages: []sendMessage{{ID: m.ID}}}
 	c := sendContact{Input: m.To}

@@ -117,6 +117,7 @@ type Sim struct {
 	people people
 	lines  lines
 	limits limits
+	chats  chats
 	faults faults
 	ledger ledger
 	media  mediaStore
@@ -172,6 +173,7 @@ func New(o Options) *Sim {
 	s.people.init()
 	s.lines.init(o.Numbers)
 	s.limits.init()
+	s.chats.init()
 	s.faults.init(o.Seed)
 	s.ledger.init()
 	s.media.init()
@@ -238,6 +240,8 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	POST   /_sim/latency?d=150ms  how long sends take, beside Options.Latency
 //	GET    /_sim/messages   what customers got, newest first; ?to=, ?limit=
 //	GET    /_sim/clock      the [Clock]; POST {"advance": "25h", "stop": true} moves it
+//	GET    /               a page to chat as a customer
+//	POST   /_sim/block      {"phone", "number", "block", "report"}: a person blocks a number, or reports it
 //	GET    /_sim/people     the [Person]s; POST adds one
 //	POST   /_sim/people/change  {"from", "to"}: another phone number, and so another user id
 //	GET    /_sim/numbers    the numbers as [Line]s; POST a [LineChange] to change one
@@ -245,6 +249,14 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	GET    /_sim/templates  the templates; POST a [TemplateChange]
 //	GET    /_sim/stats      the [Stats]
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" {
+		servePage(w, "index.html")
+		return
+	}
+	if name, ok := strings.CutPrefix(r.URL.Path, pagePath); ok {
+		servePage(w, name)
+		return
+	}
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/_sim/"); ok {
 		s.control(w, r, rest)
 		return
