@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wabridge/wabridge/core/connectortest/golden"
+	"github.com/wabridge/wabridge/core/memnet"
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
 )
 
@@ -18,29 +19,29 @@ func TestGolden(t *testing.T) {
 			b.sim.AddProperty("contacts", hubspotsim.Property{Name: p, Type: "string"})
 		}
 		b.mustCheck()
-		return golden.Bench{Deliver: b.deliver, Forget: b.clear, Requests: func() string { return pretty(t, b.requests) }}
+		return golden.Bench{Deliver: b.deliver, Forget: b.clear, Requests: func() string { return pretty(t, b.served.Requests()) }}
 	})
 }
 
 // pretty prints requests, an input a line.
-func pretty(t *testing.T, requests []request) string {
+func pretty(t *testing.T, requests []memnet.Request) string {
 	t.Helper()
 	var b strings.Builder
 	for _, r := range requests {
-		fmt.Fprintln(&b, r.line)
-		if len(r.body) == 0 {
+		fmt.Fprintln(&b, r.Line)
+		if len(r.Body) == 0 {
 			continue
 		}
-		if got := r.header.Get("Content-Type"); got != "application/json" {
-			t.Errorf("%s: Content-Type %q", r.line, got)
+		if got := r.Header.Get("Content-Type"); got != "application/json" {
+			t.Errorf("%s: Content-Type %q", r.Line, got)
 		}
 		var body struct {
 			Inputs []json.RawMessage `json:"inputs"`
 		}
-		dec := json.NewDecoder(bytes.NewReader(r.body))
+		dec := json.NewDecoder(bytes.NewReader(r.Body))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&body); err != nil {
-			t.Fatalf("%s: %v\n%s", r.line, err, r.body)
+			t.Fatalf("%s: %v\n%s", r.Line, err, r.Body)
 		}
 		for _, in := range body.Inputs {
 			var out bytes.Buffer

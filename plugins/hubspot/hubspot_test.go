@@ -5,50 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/memnet"
 	"github.com/wabridge/wabridge/plugins/hubspot"
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
 )
-
-// pipes is a listener in memory: a [synctest] bubble sees when its ends wait.
-type pipes struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.conns <- far:
-		return near, nil
-	case <-p.done:
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: net.ErrClosed}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // bench is an account at a sim with the connector before it.
 type bench struct {
@@ -56,16 +23,7 @@ type bench struct {
 	sim       *hubspotsim.Sim
 	connector *hubspot.Connector
 	account   core.Account
-
-	mu       sync.Mutex
-	requests []request
-}
-
-// request is what the sim was sent.
-type request struct {
-	line   string
-	header http.Header
-	body   []byte
+	served    *memnet.Served
 }
 
 const token = "pat-na1-very-secret"
@@ -91,24 +49,10 @@ func start(t testing.TB, o hubspotsim.Options, settings string, instead http.Han
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-	b.connector = &hubspot.Connector{DialContext: p.dial}
+	b.served = memnet.Serve(t, instead)
+	b.connector = &hubspot.Connector{DialContext: b.served.DialContext}
 	b.account = core.Account{Tenant: "acme", Lane: "crm", Settings: raw, Secrets: map[string]core.Secret{"token": token}}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		b.mu.Lock()
-		b.requests = append(b.requests, request{r.Method + " " + r.URL.RequestURI(), r.Header, body})
-		b.mu.Unlock()
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		instead.ServeHTTP(w, r)
-	})}
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(p) }()
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-served
-		b.connector.CloseIdleConnections()
-	})
+	t.Cleanup(b.connector.CloseIdleConnections)
 	return b
 }
 
@@ -123,22 +67,10 @@ func (b *bench) mustCheck() *bench {
 	return b
 }
 
-func (b *bench) clear() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.requests = nil
-}
+func (b *bench) clear() { b.served.Forget() }
 
 // calls returns the requests made since the last clear, bodies left out.
-func (b *bench) calls() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var lines []string
-	for _, r := range b.requests {
-		lines = append(lines, r.line)
-	}
-	return lines
-}
+func (b *bench) calls() []string { return b.served.Lines() }
 
 // deliver delivers events and returns their results by event id.
 func (b *bench) deliver(events ...*core.Event) map[string]core.Result {

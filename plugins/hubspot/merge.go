@@ -15,7 +15,7 @@ import (
 // https://developers.hubspot.com/docs/api-reference/legacy/crm/objects/contacts/merge-contacts
 func (x *session) merging() *crm.Merging {
 	return &crm.Merging{CRM: "HubSpot", Both: x.bothOf, Into: x.mergeInto, Key: func(ctx context.Context, record, contact string) *core.Error {
-		body, _ := json.Marshal(map[string]any{"properties": map[string]string{x.ContactKey: contact}}) //nolint:errchkjson // texts
+		body, _ := json.Marshal(map[string]any{"properties": map[string]string{x.ContactKey: contact}})
 		if r := x.call(ctx, "contact update", http.MethodPatch, x.path("objects", "contacts/"+record), body, ignore); r != nil {
 			return r.Error
 		}

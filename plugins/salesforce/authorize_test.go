@@ -153,10 +153,8 @@ func TestSim_VerifiesAssertions(t *testing.T) {
 	if _, err := b.authorize(map[string]core.Secret{"private_key": privatePEM(t, privateKey(t))}); err != nil {
 		t.Fatal(err)
 	}
-	b.mu.Lock()
 	var claims struct{ Exp int64 }
-	form := string(b.requests[0].body)
-	b.mu.Unlock()
+	form := string(b.served.Requests()[0].Body)
 	parts := strings.Split(form[strings.Index(form, "assertion=")+10:], ".")
 	if err := json.Unmarshal(unbase64(t, parts[1]), &claims); err != nil {
 		t.Fatal(err)

@@ -22,17 +22,15 @@ func TestGolden(t *testing.T) {
 // pretty prints requests, a record or query a line.
 func (b *bench) pretty() string {
 	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	var text strings.Builder
-	for _, r := range b.requests {
-		fmt.Fprintln(&text, r.line)
+	for _, r := range b.served.Requests() {
+		fmt.Fprintln(&text, r.Line)
 		for name, value := range map[string]string{"Authorization": "Bearer " + access, "Sforce-Call-Options": "client=wabridge"} {
-			if got := r.header.Get(name); got != value {
-				b.t.Errorf("%s: %s is %q", r.line, name, got)
+			if got := r.Header.Get(name); got != value {
+				b.t.Errorf("%s: %s is %q", r.Line, name, got)
 			}
 		}
-		if len(r.body) == 0 {
+		if len(r.Body) == 0 {
 			continue
 		}
 		var body struct {
@@ -40,8 +38,8 @@ func (b *bench) pretty() string {
 			Records   []json.RawMessage              `json:"records"`
 			Composite []struct{ Method, URL string } `json:"compositeRequest"`
 		}
-		if err := json.Unmarshal(r.body, &body); err != nil || body.AllOrNone {
-			b.t.Fatalf("%s: %v\n%s", r.line, err, r.body)
+		if err := json.Unmarshal(r.Body, &body); err != nil || body.AllOrNone {
+			b.t.Fatalf("%s: %v\n%s", r.Line, err, r.Body)
 		}
 		for _, record := range body.Records {
 			var out bytes.Buffer

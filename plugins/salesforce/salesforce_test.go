@@ -1,15 +1,12 @@
 package salesforce_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -56,16 +53,7 @@ type bench struct {
 	sim       *salesforcesim.Sim
 	connector *salesforce.Connector
 	account   core.Account
-
-	mu       sync.Mutex
-	requests []request
-}
-
-// request is what the sim was sent.
-type request struct {
-	line   string
-	header http.Header
-	body   []byte
+	served    *memnet.Served
 }
 
 // start serves a sim. Settings are JSON.
@@ -83,45 +71,21 @@ func start(t testing.TB, o salesforcesim.Options, settings string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	network := memnet.New()
-	ln, err := network.Listen("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.connector = &salesforce.Connector{DialContext: network.DialContext}
+	b.served = memnet.Serve(t, b.sim)
+	b.connector = &salesforce.Connector{DialContext: b.served.DialContext}
 	b.account = core.Account{Tenant: "acme", Lane: "crm", Settings: raw, Token: &core.Token{
 		Secrets: map[string]core.Secret{"access": access}, Values: map[string]string{"instance_url": "http://127.0.0.1"}}}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		b.mu.Lock()
-		b.requests = append(b.requests, request{r.Method + " " + r.URL.RequestURI(), r.Header, body})
-		b.mu.Unlock()
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		b.sim.ServeHTTP(w, r)
-	})}
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(ln) }()
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-served
-		b.connector.CloseIdleConnections()
-	})
+	t.Cleanup(b.connector.CloseIdleConnections)
 	return b
 }
 
-func (b *bench) clear() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.requests = nil
-}
+func (b *bench) clear() { b.served.Forget() }
 
 // calls returns the requests made since the last clear, without the version.
 func (b *bench) calls() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var lines []string
-	for _, r := range b.requests {
-		lines = append(lines, strings.Replace(r.line, "/services/data/v66.0", "", 1))
+	lines := b.served.Lines()
+	for i := range lines {
+		lines[i] = strings.Replace(lines[i], "/services/data/v66.0", "", 1)
 	}
 	return lines
 }

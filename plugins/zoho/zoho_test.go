@@ -1,13 +1,10 @@
 package zoho_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,16 +20,7 @@ type bench struct {
 	sim       *zohosim.Sim
 	connector *zoho.Connector
 	account   core.Account
-
-	mu       sync.Mutex
-	requests []request
-}
-
-// request is what the sim was sent.
-type request struct {
-	line   string
-	header http.Header
-	body   []byte
+	served    *memnet.Served
 }
 
 var secrets = map[string]core.Secret{"client_id": "1000.CLIENT", "client_secret": "very-secret", "refresh_token": "1000.refresh"}
@@ -54,32 +42,16 @@ func start(t testing.TB, o zohosim.Options, settings string, instead http.Handle
 	if err != nil {
 		t.Fatal(err)
 	}
-	net := memnet.New()
-	b.connector = &zoho.Connector{DialContext: net.DialContext}
-	b.account = core.Account{Tenant: "acme", Lane: "crm", Settings: raw, Secrets: secrets}
-	ln, err := net.Listen("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		b.mu.Lock()
-		b.requests = append(b.requests, request{r.Method + " " + r.URL.RequestURI(), r.Header, body})
-		b.mu.Unlock()
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	b.served = memnet.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/oauth/") {
 			b.sim.ServeHTTP(w, r)
 			return
 		}
 		instead.ServeHTTP(w, r)
-	})}
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(ln) }()
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-served
-		b.connector.CloseIdleConnections()
-	})
+	}))
+	b.connector = &zoho.Connector{DialContext: b.served.DialContext}
+	b.account = core.Account{Tenant: "acme", Lane: "crm", Settings: raw, Secrets: secrets}
+	t.Cleanup(b.connector.CloseIdleConnections)
 	token, err := b.connector.Authorize(t.Context(), b.account)
 	if err != nil {
 		t.Fatalf("Authorize: %v", err)
@@ -100,22 +72,10 @@ func (b *bench) mustCheck() *bench {
 	return b
 }
 
-func (b *bench) clear() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.requests = nil
-}
+func (b *bench) clear() { b.served.Forget() }
 
 // calls returns the requests made since the last clear, bodies left out.
-func (b *bench) calls() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var lines []string
-	for _, r := range b.requests {
-		lines = append(lines, r.line)
-	}
-	return lines
-}
+func (b *bench) calls() []string { return b.served.Lines() }
 
 // deliver delivers events and returns their results by event id.
 func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
