@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -282,51 +281,6 @@ func conversationCommand() *cli.Command {
 				return nil
 			},
 		}},
-	}
-}
-
-func templateCommand() *cli.Command {
-	return &cli.Command{
-		Name: "template", Usage: "the templates that are sent", Action: group("template"),
-		Description: "Example:\n   wabridge template lint",
-		Subcommands: []*cli.Command{{
-			Name: "lint", Usage: "say what marketing templates lack: who writes, and a way out", Flags: []cli.Flag{configFlag, setFlag, jsonFlag, tenantFlag},
-			Description: "Looks at the body, footer and buttons of [[templates]] in tenant.toml. Exits with 3 when a\n" +
-				"template lacks something.\n\nExample:\n   wabridge template lint --tenant demo",
-			Action: func(c *cli.Context) error {
-				if c.NArg() > 0 {
-					return misused("template lint: no arguments, only flags")
-				}
-				cfg, err := load(c)
-				if err != nil {
-					return err
-				}
-				k := &checker{c: c, cfg: cfg, bar: newProgress(c.App.ErrWriter)}
-				k.templates(c.String("tenant"))
-				k.bar.done()
-				return k.conclude()
-			},
-		}},
-	}
-}
-
-// templates lints the templates whose texts are in the settings.
-func (k *checker) templates(tenant string) {
-	for i := range k.cfg.Tenants {
-		t := &k.cfg.Tenants[i]
-		if tenant != "" && t.ID != tenant {
-			continue
-		}
-		for _, tpl := range t.Templates {
-			what := "tenant " + t.ID + " template " + filepath.Join(tpl.Name, tpl.Language)
-			problems := t.Lint(tpl)
-			for _, p := range problems {
-				k.add(what, "", fmt.Errorf("%s", p), exitConfig)
-			}
-			if len(problems) == 0 {
-				k.add(what, tpl.Category, nil, exitConfig)
-			}
-		}
 	}
 }
 

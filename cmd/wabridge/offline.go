@@ -25,6 +25,8 @@ type looker interface {
 	Contact(ctx context.Context, tenant, who string) (broker.ContactView, error)
 	ContactRecords(ctx context.Context, tenant, after string, limit int) (broker.ContactRecords, error)
 	ExportContact(ctx context.Context, tenant, who string) (broker.ContactExport, error)
+	Templates(ctx context.Context, tenant string) (broker.TemplateList, error)
+	Template(ctx context.Context, tenant, name, language string) ([]broker.TemplateStatus, error)
 	Decisions(ctx context.Context, q broker.DecisionQuery) (broker.DecisionPage, error)
 	Correct(ctx context.Context, r broker.CorrectionRequest) ([]broker.CorrectionReceipt, error)
 	Queues(ctx context.Context, tenant string) ([]broker.QueueStatus, error)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -37,9 +38,9 @@ func scriptTypesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "types", Usage: "write the types of a tenant's script, with its own names", ArgsUsage: "[FOLDER]", Flags: scriptFlags,
 		Description: "Writes wabridge.d.ts beside the tenant's script and its draft, or into FOLDER: an editor then completes names of\n" +
-			"templates, teams, topics, fields, tags, timers and tables, and underlines wrong ones. Templates and teams are those of\n" +
-			"tenant.toml; fields, tags, timers and topics those that the script at work, its tables and the contacts of the last 30\n" +
-			"days have, and [names] of tenant.toml. Of a kind that the script computes, names are completed only. Where there is no\n" +
+			"templates, teams, topics, fields, tags, timers and tables, and underlines wrong ones. Templates are those that WhatsApp\n" +
+			"has and those of tenant.toml, where the teams are, too; fields, tags, timers and topics those that the script at work,\n" +
+			"its tables and the contacts of the last 30 days have, and [names] of tenant.toml. Of a kind that the script computes, names are completed only. Where there is no\n" +
 			"tsconfig.json, one is written, so that JavaScript is checked, too. script new, check and deploy do the same.\n\n" +
 			"Example:\n   wabridge script types --tenant demo",
 		Action: func(c *cli.Context) error {
@@ -139,8 +140,35 @@ func (t *target) names(c *cli.Context) *declare.Names {
 			n.Learn(src)
 		}
 	}
-	_ = lookAs(c, io.Discard, func(ctx context.Context, l looker) error { return t.learnContacts(ctx, l, n) })
+	_ = lookAs(c, io.Discard, func(ctx context.Context, l looker) error {
+		return errors.Join(t.learnTemplates(ctx, l, n), t.learnContacts(ctx, l, n))
+	})
 	return n
+}
+
+// learnTemplates takes the templates that WhatsApp has, in the place of what the
+// settings say of them.
+func (t *target) learnTemplates(ctx context.Context, l looker, n *declare.Names) error {
+	list, err := l.Templates(ctx, t.tenant.ID)
+	if err != nil {
+		return err
+	}
+	for _, v := range list.Templates {
+		if v.Synced.IsZero() || v.Sends == "no" {
+			continue
+		}
+		n.Templates = slices.DeleteFunc(n.Templates, func(s declare.Template) bool { return s.Name == v.Name && s.Language == v.Language })
+		params := any(len(v.Variables))
+		if slices.ContainsFunc(v.Variables, func(name string) bool { return strings.Trim(name, "0123456789") != "" }) {
+			names := make([]any, len(v.Variables))
+			for i, name := range v.Variables {
+				names[i] = name
+			}
+			params = names
+		}
+		n.Templates = append(n.Templates, declare.Template{Name: v.Name, Language: v.Language, Params: params})
+	}
+	return nil
 }
 
 // learnContacts takes the names of fields and tags that contacts have.

@@ -108,14 +108,14 @@ func TestTemplates_AreAskedForAtTheStartAtIntervalsAndWhenOneChanges(t *testing.
 		settled(time.Second)
 		b.wantTemplates("info PAUSED utility held 1", "promo APPROVED marketing yes 0")
 		b.wantNotes(held, "WhatsApp has paused the template info (en): put off until ")
-		// Several webhooks are one list.
+		// Several webhooks of one are one question.
 		calls := len(m.seen)
 		change(whatsappsim.TemplateChange{Name: "info", Status: "APPROVED"})
-		b.template("wh-1", core.TemplateChange{Name: "promo", Account: waba, Quality: "YELLOW"})
-		b.template("wh-2", core.TemplateChange{Name: "promo", Account: waba, Quality: "RED"})
+		b.template("wh-1", core.TemplateChange{Name: "info", Account: waba, Quality: "YELLOW"})
+		b.template("wh-2", core.TemplateChange{Name: "info", Account: waba, Quality: "GREEN"})
 		settled(templateSettle)
 		if n := len(m.seen) - calls; n != 1 {
-			t.Errorf("%d lists after two webhooks", n)
+			t.Errorf("%d questions after two webhooks", n)
 		}
 		settled(time.Second)
 		b.wantSaid("info")
@@ -133,7 +133,7 @@ func TestTemplates_AreAskedForAtTheStartAtIntervalsAndWhenOneChanges(t *testing.
 		settled(time.Second)
 		b.wantTemplates("info APPROVED utility yes 0", "promo DELETED marketing no 0")
 		all, _ := b.Template(context.Background(), "acme", "info", "")
-		if len(all) != 1 || all[0].Definition == nil || len(all[0].History) != 3 || all[0].History[1].From != "sync" {
+		if len(all) != 1 || all[0].Definition == nil || len(all[0].History) != 5 || all[0].History[1].From != "sync" {
 			t.Errorf("%+v", all)
 		}
 	})

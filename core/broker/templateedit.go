@@ -194,7 +194,7 @@ func (s *templateSync) receipt(ctx context.Context, done string, all []template.
 	known := s.t.templates.all()
 	for _, told := range all {
 		if k := known[templateKey(s.id, told.Name, told.Language)]; k != nil {
-			out.Templates = append(out.Templates, s.t.view(k, 0))
+			out.Templates = append(out.Templates, k.view(s.t.ID, s.t.Policy.Templates, 0))
 		}
 	}
 	return out, nil
@@ -252,7 +252,7 @@ func (b *Broker) EditTemplate(ctx context.Context, r TemplateRequest) (TemplateR
 		return TemplateReceipt{}, err
 	}
 	if there, err = s.find(ctx, d.Name, d.Language); err != nil || len(there) == 0 { // it was done all the same
-		s.t.templates.kick(s.id)
+		s.t.templates.kick(s.id, d.Name)
 		now.Components, now.Category, now.Status = d.Components, cmp.Or(category, now.Category), "PENDING"
 		there = []template.Told{*now}
 	}

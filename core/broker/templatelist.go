@@ -72,14 +72,7 @@ func (b *Broker) Templates(ctx context.Context, tenant string) (TemplateList, er
 	if err != nil {
 		return out, err
 	}
-	for key, k := range t.templates.all() {
-		v := t.view(k, waiting[key])
-		v.Definition, v.History = nil, nil
-		out.Templates = append(out.Templates, v)
-	}
-	slices.SortFunc(out.Templates, func(a, b TemplateStatus) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Language, b.Language))
-	})
+	out.Templates = listOf(t.templates.all(), t.ID, t.Policy.Templates, waiting)
 	for _, s := range t.templates.syncs {
 		out.Syncs = append(out.Syncs, s.status())
 	}
@@ -98,10 +91,45 @@ func (b *Broker) Template(ctx context.Context, tenant, name, language string) ([
 	if err != nil {
 		return nil, err
 	}
+	return detailsOf(t.templates.all(), t.ID, t.Policy.Templates, waiting, name, language)
+}
+
+// StoredTemplates lists the templates of a tenant with these settings from the store
+// alone, without how many messages wait: for a bridge that does not run.
+func StoredTemplates(ctx context.Context, s store.Store, tenant string, settings []Template) (TemplateList, error) {
+	told, err := toldBefore(ctx, s, tenant)
+	return TemplateList{Templates: listOf(told, tenant, settings, nil), Syncs: []TemplateSync{}}, err
+}
+
+// StoredTemplate tells of one in the same way: see [Broker.Template].
+func StoredTemplate(ctx context.Context, s store.Store, tenant string, settings []Template, name, language string) ([]TemplateStatus, error) {
+	told, err := toldBefore(ctx, s, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return detailsOf(told, tenant, settings, nil, name, language)
+}
+
+// listOf are templates for a list.
+func listOf(told map[string]*knownTemplate, tenant string, settings []Template, waiting map[string]int) []TemplateStatus {
+	out := []TemplateStatus{}
+	for key, k := range told {
+		v := k.view(tenant, settings, waiting[key])
+		v.Definition, v.History = nil, nil
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b TemplateStatus) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Language, b.Language))
+	})
+	return out
+}
+
+// detailsOf is all of the templates of a name.
+func detailsOf(told map[string]*knownTemplate, tenant string, settings []Template, waiting map[string]int, name, language string) ([]TemplateStatus, error) {
 	var out []TemplateStatus
-	for key, k := range t.templates.all() {
+	for key, k := range told {
 		if k.Name == name && (language == "" || k.Language == language) {
-			out = append(out, t.view(k, waiting[key]))
+			out = append(out, k.view(tenant, settings, waiting[key]))
 		}
 	}
 	if len(out) == 0 {
@@ -154,9 +182,10 @@ func (r *templates) waiting(ctx context.Context, t *tenant) (map[string]int, err
 	return out, err
 }
 
-func (t *tenant) view(k *knownTemplate, waiting int) TemplateStatus {
+// view shows a template beside what settings say.
+func (k *knownTemplate) view(tenant string, settings []Template, waiting int) TemplateStatus {
 	v := TemplateStatus{
-		Tenant: t.ID, TemplateChange: k.TemplateChange, Since: k.Since, Sends: "yes", Waiting: waiting, Definition: k.Definition,
+		Tenant: tenant, TemplateChange: k.TemplateChange, Since: k.Since, Sends: "yes", Waiting: waiting, Definition: k.Definition,
 		Synced: k.Synced, History: k.History,
 	}
 	m := &core.Message{Type: core.TypeTemplate, Template: &core.Template{Name: k.Name, Language: k.Language}}
@@ -169,7 +198,7 @@ func (t *tenant) view(k *knownTemplate, waiting int) TemplateStatus {
 	if k.Definition != nil {
 		v.Variables = k.Definition.Variables()
 	}
-	if c := t.configured(k.Name, k.Language); c != nil {
+	if c := configured(settings, k.Name, k.Language); c != nil {
 		v.Differs = k.differs(c)
 	}
 	return v

@@ -76,7 +76,7 @@ func templateKey(account, name, language string) string {
 const statusDeleted = "DELETED"
 
 func (r *templates) init(t *tenant) {
-	r.told, r.touched, r.accounts = map[string]*knownTemplate{}, map[string]bool{}, map[string]string{}
+	r.touched, r.accounts = map[string]bool{}, map[string]string{}
 	r.syncs, r.released = map[string]*templateSync{}, make(chan string, 64)
 	for _, n := range t.Numbers {
 		r.accounts[n.ID] = n.Account
@@ -87,22 +87,29 @@ func (r *templates) init(t *tenant) {
 }
 
 // restore reads what WhatsApp said before.
-func (r *templates) restore(t *tenant) error {
+func (r *templates) restore(t *tenant) (err error) {
+	r.told, err = toldBefore(context.Background(), t.b.o.Store, t.ID)
+	return err
+}
+
+// toldBefore is what is stored of a tenant's templates, by key.
+func toldBefore(ctx context.Context, s store.Store, tenant string) (map[string]*knownTemplate, error) {
+	out := map[string]*knownTemplate{}
 	for after := ""; ; {
 		const page = 500
-		entries, err := t.b.o.Store.Range(context.Background(), t.ID, bucketTemplates, after, page)
+		entries, err := s.Range(ctx, tenant, bucketTemplates, after, page)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, e := range entries {
 			var c knownTemplate
 			if json.Unmarshal(e.Value, &c) == nil {
-				r.told[e.Key] = &c
+				out[e.Key] = &c
 			}
 			after = e.Key
 		}
 		if len(entries) < page {
-			return nil
+			return out, nil
 		}
 	}
 }
@@ -182,8 +189,12 @@ func (k *knownTemplate) with(c *core.TemplateChange, at time.Time, from string) 
 }
 
 func (t *tenant) configured(name, language string) *Template {
-	for i := range t.Policy.Templates {
-		if c := &t.Policy.Templates[i]; c.Name == name && (c.Language == language || c.Language == "" || language == "") {
+	return configured(t.Policy.Templates, name, language)
+}
+
+func configured(all []Template, name, language string) *Template {
+	for i := range all {
+		if c := &all[i]; c.Name == name && (c.Language == language || c.Language == "" || language == "") {
 			return c
 		}
 	}

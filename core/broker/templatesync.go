@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +43,9 @@ const (
 	// templateRetry how long at first after one that failed.
 	templateSettle = 5 * time.Second
 	templateRetry  = time.Minute
+	// maxTemplateNames is how many are asked for one by one: more are asked for all
+	// together.
+	maxTemplateNames = 10
 )
 
 // templateSync keeps the templates of one account up to date.
@@ -56,6 +60,7 @@ type templateSync struct {
 	busy chan struct{} // has a place for the one who asks WhatsApp
 
 	mu    sync.Mutex
+	names map[string]bool // of templates that are to be asked for
 	last  TemplateSync
 	begun time.Time     // the last one that is over
 	over  chan struct{} // closed, and replaced, when one is
@@ -109,31 +114,14 @@ func (t *tenant) templatesLoop(ctx context.Context) {
 
 func (s *templateSync) run(ctx context.Context) {
 	failures := 0
-	for wait := time.Duration(0); ; {
+	for due := time.Now(); ; {
 		s.mu.Lock()
-		s.last.Next = time.Now().Add(wait).UTC()
+		s.last.Next = due.UTC()
 		s.mu.Unlock()
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		case <-s.now:
-			timer.Stop()
-		case <-s.want:
-			timer.Stop()
-			if !pause(ctx, templateSettle) {
-				return
-			}
+		if all := s.wait(ctx, due); !all && s.syncSome(ctx, s.some()) == nil {
+			continue // the rest when it is due
 		}
-		for _, asked := range []chan struct{}{s.want, s.now} { // what was asked for meanwhile is part of this one
-			select {
-			case <-asked:
-			default:
-			}
-		}
-		err := s.sync(ctx)
+		err, wait := s.sync(ctx), s.each
 		switch e := core.AsError(err); {
 		case ctx.Err() != nil:
 			return
@@ -142,11 +130,13 @@ func (s *templateSync) run(ctx context.Context) {
 			failures++
 			s.t.b.log.Warn("the templates could not be asked for", "tenant", s.t.ID, "account", s.id, "error", e)
 		default:
-			wait, failures = s.each, 0
+			failures = 0
 		}
+		due = time.Now().Add(wait)
 	}
 }
 
+// pause waits, and reports whether it did to the end.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -158,12 +148,80 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// kick has an account's templates asked for soon.
-func (r *templates) kick(account string) {
+// wait waits until something is to be asked for, and says whether that is all; if not,
+// it is what some names. When ctx ends, it returns.
+func (s *templateSync) wait(ctx context.Context, due time.Time) (all bool) {
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-timer.C:
+		return true
+	case <-s.now:
+		return true
+	case <-s.want:
+	}
+	settle := time.NewTimer(templateSettle)
+	defer settle.Stop()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-s.now:
+		return true
+	case <-settle.C:
+		return false
+	}
+}
+
+// some are the names that are to be asked for; nil is all.
+func (s *templateSync) some() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := slices.Sorted(maps.Keys(s.names))
+	s.names = nil
+	if len(names) > maxTemplateNames {
+		return nil
+	}
+	return names
+}
+
+// syncSome asks for the templates of some names.
+func (s *templateSync) syncSome(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return core.Errorf(core.CodeInvalid, "templates", "too many to ask for one by one")
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	for _, name := range names {
+		asked := time.Now().UTC()
+		all, err := s.api.Find(ctx, name)
+		if err == nil {
+			err = s.takeOver(ctx, all, asked, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kick has an account's templates of a name asked for soon.
+func (r *templates) kick(account, name string) {
 	for id, s := range r.syncs {
 		if account != "" && id != account {
 			continue
 		}
+		s.mu.Lock()
+		if s.names == nil {
+			s.names = map[string]bool{}
+		}
+		if len(s.names) <= maxTemplateNames {
+			s.names[name] = true
+		}
+		s.mu.Unlock()
 		select {
 		case s.want <- struct{}{}:
 		default:
@@ -325,7 +383,7 @@ func differs(a, b *knownTemplate) bool {
 
 // templateTold does what follows from an event about a template.
 func (t *tenant) templateTold(key string, was, next *knownTemplate) {
-	t.templates.kick(next.Account)
+	t.templates.kick(next.Account, next.Name)
 	t.templateStands(key, was, next)
 }
 
@@ -428,7 +486,7 @@ func (l *lane) templateRefused(s *store.Settlement, d store.Delivery, e *core.Ev
 	if err == nil || !strings.HasPrefix(err.Vendor, "1320") || e.Message == nil || e.Message.Template == nil {
 		return false
 	}
-	l.t.templates.kick(l.t.templates.accounts[e.Number])
+	l.t.templates.kick(l.t.templates.accounts[e.Number], e.Message.Template.Name)
 	deadline := e.Time.Add(l.t.DeadAfter)
 	if code, _, _ := strings.Cut(err.Vendor, "/"); code != codeTemplatePaused || !now.Before(deadline) {
 		return false

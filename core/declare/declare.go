@@ -44,7 +44,7 @@ type Names struct {
 	Modules map[string]Module
 }
 
-// Template is a template as the settings have it.
+// Template is a template as WhatsApp, or the settings, have it.
 type Template struct {
 	Name     string
 	Language string // "" is all

@@ -185,6 +185,13 @@ func (t *Templates) list(ctx context.Context, name string) ([]templates.Told, er
 		}
 		k := call{op: "templates", method: http.MethodGet, path: t.path() + "?" + q.Encode(), twice: true}
 		body, e := t.do(ctx, k)
+		if e != nil && after != "" && e.Source == core.SourceBridge && e.Code == core.CodeRateLimited {
+			// Of a long list the rest comes when the account may ask again.
+			if !rest(ctx, e.RetryAfter) {
+				return nil, e
+			}
+			body, e = t.do(ctx, k)
+		}
 		if e != nil && after != "" && vendorIs(e, codeCursor) && restarts < cursorRestarts {
 			out, after, restarts = nil, "", restarts+1 // the cursor is out of date: from the beginning
 			continue
@@ -215,6 +222,21 @@ func (t *Templates) list(ctx context.Context, name string) ([]templates.Told, er
 		after = page.Paging.Cursors.After
 	}
 	return nil, core.Errorf(core.CodeInvalid, "templates", "the list has more than %d pages", templatePages)
+}
+
+// rest waits; false when ctx ends before.
+func rest(ctx context.Context, d time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 func vendorIs(e *core.Error, code string) bool {

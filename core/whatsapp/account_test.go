@@ -129,6 +129,22 @@ func TestTemplates_ListsAllPagesAndBeginsAnewWhenACursorEnds(t *testing.T) {
 	})
 }
 
+// A list that is longer than what the account may ask at once comes all the same.
+func TestTemplates_LongListsWaitForTheirCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var given []whatsappsim.Template
+		for i := range 40 {
+			given = append(given, whatsappsim.Template{Name: fmt.Sprintf("t%02d", i), Language: "es"})
+		}
+		r := newRig(t, whatsappsim.New(whatsappsim.Options{Templates: given, TemplatePage: 1}))
+		began := time.Now()
+		all, err := r.templates(whatsapp.Account{CallsPerHour: 40}).List(t.Context())
+		if took := time.Since(began); err != nil || len(all) != 40 || took < 55*time.Minute || took > 65*time.Minute {
+			t.Errorf("%d templates after %s, %v", len(all), took, err)
+		}
+	})
+}
+
 // A cursor that is never good ends the list, in words.
 func TestTemplates_DoesNotListForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
