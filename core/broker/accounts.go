@@ -56,8 +56,17 @@ func (t *tenant) accountChanged(u *turn) {
 		for _, s := range a.Stops {
 			u.note(StopInWords(s))
 		}
+		if c.About == aboutQuality || slices.ContainsFunc(a.Stops, func(s core.Stop) bool { return s.What != core.StopReplies }) {
+			for _, n := range numbers {
+				t.numberInTrouble(&u.s, u.e.ID+"/"+n, n, c.Text)
+			}
+			u.note("campaigns from the numbers stop")
+		}
 	}
 }
+
+// aboutQuality is the [core.AccountChange.About] of people blocking or reporting a number.
+const aboutQuality = "quality"
 
 // concerned returns the ids of the numbers that the event is about, and what names
 // them in an alarm's ID: one number, or the account. It is not sure when the event is

@@ -320,6 +320,16 @@ func TestCampaign_StopsByItself(t *testing.T) {
 				return send(d)
 			}
 		}, "flagged the number"},
+		"the account is restricted": {func(b *bridge) {
+			send, n := b.wa.do, 0
+			b.wa.do = func(d core.Delivery) core.Result {
+				if n++; n == 50 {
+					b.accept(core.Event{ID: "r1", Kind: core.KindAccountChanged, Tenant: "acme", Time: time.Now(), AccountChange: &core.AccountChange{
+						Text: "WhatsApp has restricted the account", Alarm: "critical", About: "account", Stops: &[]core.Stop{{What: core.StopBegins}}}})
+				}
+				return send(d)
+			}
+		}, "restricted the account"},
 		"the template's status": {func(b *bridge) {
 			send, n := b.wa.do, 0
 			b.wa.do = func(d core.Delivery) core.Result {
