@@ -12,6 +12,11 @@ const KindMessageEdited Kind = "message.edited"
 // its direction and the type [TypeRevoke], and no text.
 const KindMessageRevoked Kind = "message.revoked"
 
+// KindMessageMedia says that the bridge has the file of an earlier message (Message is set:
+// the message as it was, and in its Media the Link, Hash and Size of the file). The message
+// itself was told before, since files take their time.
+const KindMessageMedia Kind = "message.media"
+
 // KindThreadMoved says that the conversation is another app's now, or ours again
 // (Standby says which). Messages that come while it is another app's have Standby, too.
 const KindThreadMoved Kind = "thread.moved"

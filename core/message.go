@@ -79,13 +79,19 @@ type Message struct {
 
 // Media describes a file; the bytes are fetched apart.
 type Media struct {
-	ID       string `json:"id,omitempty"`   // media id, lives 7 days when inbound
-	Link     string `json:"link,omitempty"` // outbound: an address WhatsApp fetches
+	ID string `json:"id,omitempty"` // media id, lives 7 days when inbound
+	// Link is an address: outbound, one that WhatsApp fetches; on [KindMessageMedia], where
+	// the bridge has the file. Who has it may fetch the file, until it expires.
+	Link     string `json:"link,omitempty"`
 	MIMEType string `json:"mime_type,omitempty"`
 	SHA256   string `json:"sha256,omitempty"` // base64, as the Cloud API gives it
 	Filename string `json:"filename,omitempty"`
 	Voice    bool   `json:"voice,omitempty"`
 	Animated bool   `json:"animated,omitempty"`
+	// Hash names the file in the bridge's store: its SHA-256, in lower-case hexadecimal.
+	// Size is in bytes.
+	Hash string `json:"hash,omitempty"`
+	Size int64  `json:"size,omitempty"`
 }
 
 // Location is a point on the map.

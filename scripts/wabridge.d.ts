@@ -458,6 +458,8 @@ declare namespace wabridge {
     readonly filename?: string;
     readonly voice?: boolean;
     readonly animated?: boolean;
+    readonly hash?: string;
+    readonly size?: number;
   }
 
   interface Location {

@@ -64,6 +64,8 @@ const (
 	WriteCampaigns Scope = "campaigns:write"
 	// ReadCosts is to see what messages cost.
 	ReadCosts Scope = "costs:read"
+	// ReadMedia is to see the files of messages.
+	ReadMedia Scope = "media:read"
 	// ReadNumbers is to see how the business numbers are, and to have WhatsApp asked.
 	ReadNumbers Scope = "numbers:read"
 	// ReadStatus is to see how the bridge is, all tenants included.
@@ -77,7 +79,7 @@ func Scopes() []Scope {
 	return []Scope{
 		SendMessages, ReadContacts, WriteContacts, EraseContacts, ReadConsent, WriteConsent, ReadEscalations, WriteEscalations, ReadEvents,
 		ReadDeliveries, WriteDeliveries, ReadTemplates, WriteTemplates, ReadSubscriptions, WriteSubscriptions,
-		ReadCampaigns, WriteCampaigns, ReadCosts, ReadNumbers, ReadStatus, Admin,
+		ReadCampaigns, WriteCampaigns, ReadCosts, ReadMedia, ReadNumbers, ReadStatus, Admin,
 	}
 }
 

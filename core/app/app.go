@@ -118,6 +118,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Last: true, Log: a.o.Log,
 	}), cfg.Tenants, a.o.Log)
 	client, err := whatsapp.NewClient(whatsapp.ClientOptions{
+		Files:   fileTransport(cfg.WhatsApp.BaseURL),
 		BaseURL: cfg.WhatsApp.BaseURL, APIVersion: cfg.WhatsApp.APIVersion, Timeout: cfg.WhatsApp.Timeout,
 		Transport: whatsapp.NewTransport(), OpaqueKey: key, Log: a.o.Log, Registerer: reg,
 	})
@@ -136,7 +137,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		return err
 	}
 	a.broker, err = broker.New(broker.Options{
-		Sealer: seal, Subscriber: a.subscriber,
+		Sealer: seal, Subscriber: a.subscriber, Media: a.media(key),
 		Store: a.store, Scripts: a.shadows, Tenants: tenants, OpaqueKey: key, UnknownWait: cfg.WhatsApp.UnknownWait,
 		TenantInfo: a.tenantInfo, Busy: new(cpu).busy, Failpoint: a.o.Failpoint, Log: a.o.Log, Registerer: reg,
 	})
@@ -186,7 +187,8 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		out.Numbers = append(out.Numbers, broker.Number{
 			ID: n.ID, Account: n.WABA, Display: n.Display, Rate: n.Rate, Retry: n.Retry, MaxInFlight: n.MaxInFlight,
 			HealthEvery: a.o.Config.WhatsApp.HealthEvery, Fallback: fallback(n),
-			Sink: client.Sink(whatsapp.Number{Tenant: t.ID, ID: n.ID, AccessToken: func() core.Secret { return n.AccessToken }}),
+			Sink:  client.Sink(number(t, n)),
+			Media: client.Media(number(t, n)),
 		})
 	}
 	out.Accounts = a.templates(t, client)

@@ -71,6 +71,8 @@ type Options struct {
 	// Busy reports whether the machine has so much to do that CRM lanes should not make
 	// more calls at once; may be nil.
 	Busy func() bool
+	// Media is what is done with files; nil leaves them at WhatsApp.
+	Media *MediaOptions
 	// Failpoint is called at named steps, for crash tests; may be nil.
 	Failpoint func(name string)
 
@@ -122,6 +124,8 @@ type Tenant struct {
 type Number struct {
 	ID   string // phone_number_id
 	Sink core.Sink
+	// Media fetches and uploads its files; may be nil.
+	Media MediaAPI
 	// Account is the id of the business account (WABA) that it is in; "" when it is
 	// not known.
 	Account string
@@ -228,6 +232,7 @@ type tenant struct {
 	campaigns     campaigns
 	pace          pace
 	alarms        alarms
+	mediaRate     *limit.Limiter // of files that are fetched, in KiB; nil is no limit
 }
 
 // New makes a Broker; Run runs it.
@@ -241,6 +246,11 @@ func New(o Options) (*Broker, error) {
 	setDefault(&o.MaxQueue, 200_000)
 	setDefault(&o.UnknownWait, 2*time.Minute)
 	setDefault(&o.IntentRetention, 30*24*time.Hour)
+	if o.Media != nil {
+		own := *o.Media
+		own.setDefaults()
+		o.Media = &own
+	}
 	b := &Broker{
 		o: o, log: o.Log, started: time.Now(),
 		tenants: map[string]*tenant{}, numbers: map[string]*tenant{}, portfolios: map[string]*limit.People{},
@@ -272,6 +282,9 @@ func (b *Broker) addTenant(cfg Tenant) error {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}
 	t := &tenant{Tenant: cfg, b: b, queue: queueOf(cfg.ID, queueDecide), numbers: map[string]*lane{}, pace: b.newPace(cfg.ID, cfg.Limits), alarms: newAlarms()}
+	if o := b.o.Media; o != nil && o.Rate > 0 {
+		t.mediaRate = limit.New(float64(o.Rate)/1024, 2*pacedRead)
+	}
 	t.erasures.begun = make(chan struct{}, 1)
 	t.templates.init(t)
 	b.tenants[cfg.ID] = t
@@ -329,6 +342,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.campaignsLoop)
 		run(t.subscriptionsLoop)
 		run(t.templatesLoop)
+		run(t.mediaLoop)
+		run(t.mediaSweepLoop)
 		for _, l := range t.lanes() {
 			run(l.run)
 			if l.health != nil {

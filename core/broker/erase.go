@@ -465,6 +465,9 @@ func (t *tenant) drainPerson(ctx context.Context, e *erasure) error {
 		e.Waiting = append(e.Waiting, fmt.Sprintf("%d events that are being delivered just now", busy))
 		return nil
 	}
+	if err := t.eraseMedia(ctx, e.Contacts); err != nil {
+		return err
+	}
 	var s store.Settlement
 	e.State, e.Told = ErasureTelling, time.Now().UTC()
 	for _, l := range t.erasers() {
@@ -560,9 +563,9 @@ const forPerson = "a person: "
 
 // String counts in words.
 func (h Held) String() string {
-	return fmt.Sprintf("%d contacts, %d identities, %d conversations, %d merges, %d escalations, %d consents' details, %d rows of campaigns, %d waiting events, "+
+	return fmt.Sprintf("%d contacts, %d identities, %d conversations, %d merges, %d escalations, %d consents' details, %d rows of campaigns, %d files, %d waiting events, "+
 		"%d dead letters, %d records of the history", h.Contacts, h.Identities, h.Conversations, h.Merges, h.Escalations, h.Consents,
-		h.Rows, h.Waiting, h.DeadLetters, h.Records)
+		h.Rows, h.Media, h.Waiting, h.DeadLetters, h.Records)
 }
 
 // cannotErase gives an erasure that the lane's connector knows nothing of to a

@@ -31,6 +31,8 @@ type ContactExport struct {
 	Messages    []ExportedEvent `json:"messages"`
 	Waiting     []ExportedEvent `json:"waiting"`
 	DeadLetters []DeadLetter    `json:"dead_letters"`
+	// Media are the files that came with messages: GET /media fetches one by its message.
+	Media []MediaFile `json:"media"`
 	// Records are what CRMs hold, as they call it.
 	Records []CRMRecord `json:"crm_records"`
 	// History is every step, with the decisions that were recorded.
@@ -112,6 +114,7 @@ func ExportOf(ctx context.Context, s store.Store, key []byte, tenant, who, regio
 	for _, d := range h.items {
 		out.Waiting = append(out.Waiting, ExportedEvent{ID: d.ID, Queue: d.Queue.Name, Time: d.Added, Event: d.Data})
 	}
+	out.Media = h.media
 	for _, d := range h.dead {
 		out.DeadLetters = append(out.DeadLetters, deadLetter(d))
 	}

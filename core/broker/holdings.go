@@ -25,6 +25,7 @@ type holding struct {
 	rows          []store.Entry // of campaigns
 	items         []store.Delivery
 	dead          []store.DeadLetter
+	media         []MediaFile
 }
 
 // Held counts what the bridge has of one person.
@@ -36,6 +37,7 @@ type Held struct {
 	Escalations   int `json:"escalations,omitempty"`
 	Consents      int `json:"consents,omitempty"` // entries' details; the entries name nobody
 	Rows          int `json:"rows,omitempty"`     // of campaigns
+	Media         int `json:"media,omitempty"`    // messages' files
 	Waiting       int `json:"waiting,omitempty"`  // events in queues
 	DeadLetters   int `json:"dead_letters,omitempty"`
 	Records       int `json:"records"` // of the history
@@ -123,6 +125,9 @@ func hold(ctx context.Context, s store.Store, tenant, id string) (*holding, erro
 		if err != nil {
 			return nil, err
 		}
+	}
+	if h.media, err = mediaOfContacts(ctx, s, tenant, h.ids); err != nil {
+		return nil, err
 	}
 	return h, h.underWay(ctx, s, tenant)
 }
@@ -228,7 +233,7 @@ func (h *holding) identities() []identity {
 func (h *holding) counts() Held {
 	return Held{
 		Contacts: len(h.ids), Identities: len(h.identities()), Conversations: len(h.conversations), Merges: len(h.merges),
-		Escalations: len(h.open) + len(h.closed), Consents: len(h.details), Rows: len(h.rows), Waiting: len(h.items), DeadLetters: len(h.dead),
+		Escalations: len(h.open) + len(h.closed), Consents: len(h.details), Rows: len(h.rows), Media: len(h.media), Waiting: len(h.items), DeadLetters: len(h.dead),
 	}
 }
 

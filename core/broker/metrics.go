@@ -15,6 +15,7 @@ type metrics struct {
 	told                                                     *prometheus.CounterVec   // by tenant, lane and result
 	overdue, moved, campaignsStopped                         *prometheus.CounterVec   // by tenant
 	handOver, answer                                         *prometheus.HistogramVec // by tenant and topic
+	media                                                    *prometheus.CounterVec   // by tenant and state
 	priced, cost                                             *prometheus.CounterVec   // by tenant and category; cost by currency, too
 }
 
@@ -98,6 +99,7 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		told:             counter("crm_told_total", "Events that CRMs told, paced of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
 		held:             counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:             counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
+		media:            counter("media_total", "Files of messages: stored, gone at WhatsApp before they were, or failed.", "tenant", "state"),
 		errors:           counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
 		campaignsStopped: counter("campaigns_stopped_total", "Campaigns that stopped by themselves.", "tenant"),
 		priced:           counter("priced_total", "Messages that WhatsApp told the pricing of.", "tenant", "category"),

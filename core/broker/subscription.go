@@ -87,7 +87,7 @@ type SubscriptionFilter struct {
 // SubscribedKinds are the kinds that subscriptions are about.
 func SubscribedKinds() []core.Kind {
 	return []core.Kind{
-		core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindMessageEdited, core.KindMessageRevoked,
+		core.KindMessageReceived, core.KindMessageSent, core.KindMessageStatus, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia,
 		core.KindThreadMoved, core.KindGroupChanged, core.KindAccountChanged, core.KindContactChanged, core.KindContactMerged,
 		core.KindContactErased,
 		core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,

@@ -23,7 +23,7 @@ func record(step *Step, e *core.Event) store.Record {
 	switch {
 	case e.Status != nil && e.Status.MessageID != "":
 		ids = append(ids, e.Status.MessageID)
-	case (e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked) && e.Message != nil && e.Message.ID != "":
+	case (e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked || e.Kind == core.KindMessageMedia) && e.Message != nil && e.Message.ID != "":
 		ids = append(ids, e.Message.ID)
 	case step.Ref != "":
 		ids = append(ids, step.Ref)
@@ -66,7 +66,7 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 			return Story{}, err
 		}
 	}
-	queues := []store.QueueID{t.queue, queueOf(t.ID, queueTimers)}
+	queues := []store.QueueID{t.queue, queueOf(t.ID, queueTimers), queueOf(t.ID, queueMedia)}
 	for _, l := range t.allLanes() {
 		queues = append(queues, l.queue)
 	}

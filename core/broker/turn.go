@@ -115,8 +115,13 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		t.heard(u)
 	case core.KindMessageSent:
 		t.echoed(u)
-	case core.KindMessageEdited, core.KindMessageRevoked:
+	case core.KindMessageEdited:
 		t.amended(u)
+	case core.KindMessageRevoked:
+		t.amended(u)
+		t.mediaTakenBack(ctx, u)
+	case core.KindMessageMedia:
+		t.mediaCame(ctx, u)
 	case core.KindThreadMoved:
 		t.thread(u)
 	case core.KindConsentChanged:
@@ -211,6 +216,7 @@ func (t *tenant) close(u *turn) {
 		u.contactChanged = true
 		t.toLanes(&u.s, u, u.follow(core.KindContactChanged), nil)
 	}
+	t.wantsMedia(u)
 }
 
 // toCRM adds the event to every CRM lane and subscription that wants it, as it is.

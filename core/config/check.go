@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -51,6 +52,7 @@ func (d *document) checkMain(cfg *Config) {
 	d.oneOf("log.format", cfg.Log.Format, "text", "json")
 	d.checkStore(cfg.Store)
 	d.checkWhatsApp(&cfg.WhatsApp)
+	d.checkMedia(cfg.Media)
 	d.checkScript(cfg.Script)
 	if cfg.DataDir == "" {
 		d.problem("data_dir", "is empty: name the folder to keep the bridge's data in")
@@ -155,6 +157,23 @@ func (d *document) checkFallback(key string, t *Tenant, n *Number) {
 	}
 	if b := n.FallbackBackAfter; b != 0 && (b < time.Minute || b > 30*24*time.Hour) {
 		d.problem(key+".fallback_back_after", "%v is not between 1m and 720h", b)
+	}
+}
+
+func (d *document) checkMedia(m Media) {
+	d.between("media.keep_days", m.KeepDays, 1, 3660)
+	d.between("media.link_days", m.LinkDays, 0, 3660)
+	d.between("media.at_once", m.AtOnce, 1, 64)
+	if m.MaxSize < KiB || m.MaxSize > 100*MiB {
+		d.problem("media.max_size", "%v is not between %v and %v, the most that WhatsApp carries", m.MaxSize, KiB, 100*MiB)
+	}
+	if m.Rate != 0 && m.Rate < 64*KiB {
+		d.problem("media.rate", "%v in a second is too little: at least %v, or 0 for no limit", m.Rate, 64*KiB)
+	}
+	for i, pattern := range m.Types {
+		if _, err := path.Match(pattern, "image/png"); err != nil || !strings.Contains(pattern, "/") {
+			d.problem(fmt.Sprintf("media.types[%d]", i), "%q is no pattern of types, like image/* or application/pdf", pattern)
+		}
 	}
 }
 

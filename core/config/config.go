@@ -35,6 +35,7 @@ type Config struct {
 	Log      Log      `koanf:"log"`
 	Store    Store    `koanf:"store"`
 	WhatsApp WhatsApp `koanf:"whatsapp"`
+	Media    Media    `koanf:"media"`
 	Script   Script   `koanf:"script"`
 	// Subscriptions are made by the API: this is what holds for all of them.
 	Subscriptions Subscriptions `koanf:"subscriptions"`
@@ -119,6 +120,24 @@ type WhatsApp struct {
 	// HealthEvery is how often Meta is asked how each number is, beside when it tells of
 	// something.
 	HealthEvery time.Duration `koanf:"health_every"`
+}
+
+// Media is what is done with the files of messages.
+type Media struct {
+	// Fetch is whether they are fetched from WhatsApp, where they are gone after a week.
+	Fetch bool `koanf:"fetch"`
+	// KeepDays is how long they are kept. LinkDays is how long an address of one is good;
+	// 0 is as long as the file is kept.
+	KeepDays int `koanf:"keep_days"`
+	LinkDays int `koanf:"link_days"`
+	// MaxSize is the largest one that is, Types are patterns of those that are, such as
+	// "image/*"; empty is all.
+	MaxSize Size     `koanf:"max_size"`
+	Types   []string `koanf:"types"`
+	// AtOnce is how many of a tenant are fetched at once, Rate how many bytes of a tenant's
+	// in a second; 0 is no limit.
+	AtOnce int  `koanf:"at_once"`
+	Rate   Size `koanf:"rate"`
 }
 
 // Script bounds what a tenant's script may use for one event.
@@ -286,6 +305,7 @@ func Default() *Config {
 		WhatsApp: WhatsApp{BaseURL: "https://graph.facebook.com", APIVersion: "v25.0",
 			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second, HealthEvery: time.Hour,
 			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
+		Media:  Media{Fetch: true, KeepDays: 90, MaxSize: 100 * MiB, Types: []string{}, AtOnce: 4},
 		Script: Script{Soft: 50 * time.Millisecond, Hard: 250 * time.Millisecond, Memory: 128 * MiB},
 	}
 }

@@ -202,6 +202,7 @@ secrets = { password = "file:password" }
 		WhatsApp: config.WhatsApp{BaseURL: "http://127.0.0.1:9000", APIVersion: "v24.0", VerifyToken: "v",
 			AppSecrets: []core.Secret{"new secret", "old secret"}, Timeout: 5 * time.Second, UnknownWait: time.Minute, HealthEvery: 2 * time.Hour,
 			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
+		Media:   config.Media{Fetch: true, KeepDays: 90, MaxSize: 100 * config.MiB, Types: []string{}, AtOnce: 4},
 		Script:  config.Script{Soft: 10 * time.Millisecond, Hard: 20 * time.Millisecond, Memory: 32 * config.MiB},
 		Plugins: map[string]config.Plugin{"erp": {Path: filepath.Join(dir, "erp-plugin"), SHA256: plugin}},
 		Tenants: []config.Tenant{

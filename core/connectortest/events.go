@@ -14,6 +14,7 @@ import (
 const (
 	samplePhone = "+12025550123"
 	sampleBSUID = "US.13491208655302741918"
+	sampleLink  = "https://bridge.example/media/acme/5e5e5e?exp=1790000000&sig=conformance"
 )
 
 // event returns a new message from a person who has a phone number.
@@ -46,6 +47,9 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 		e.Message.Text = "Where is my order 1235?"
 	case core.KindMessageRevoked:
 		e.Message.Type, e.Message.Text = core.TypeRevoke, ""
+	case core.KindMessageMedia:
+		e.Message.Type = core.TypeImage
+		e.Message.Media = &core.Media{MIMEType: "image/jpeg", Size: 4096, Hash: strings.Repeat("5e", 32), Link: sampleLink}
 	case core.KindMessageStatus:
 		e.Status = &core.Status{MessageID: e.Message.ID, Value: core.StatusDelivered, Intent: e.Cause}
 		e.Message = nil
@@ -72,7 +76,7 @@ func follow(e *core.Event, kind core.Kind) *core.Event {
 
 // kinds are the events that a CRM gets.
 var kinds = []core.Kind{
-	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased,
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindContactErased,
 	core.KindContactMerged, core.KindUnknown,
 }
 

@@ -176,8 +176,8 @@ func deliverKinds(ctx context.Context, p *probe) {
 	}
 }
 
-// deliverAmended delivers a message, then that it was changed, then that it was taken
-// back: that is one record, or as many as the message alone has.
+// deliverAmended delivers a message, then where its file is, that it was changed, and that
+// it was taken back: that is one record, or as many as the message alone has.
 func deliverAmended(ctx context.Context, p *probe) {
 	kinds := p.Connector.Info().Kinds
 	if p.Connector.Info().Idempotency == core.IdempotencySearch || len(kinds) > 0 && !slices.Contains(kinds, core.KindMessageEdited) {
@@ -187,7 +187,7 @@ func deliverAmended(ctx context.Context, p *probe) {
 	first := p.event()
 	b := batch(first)
 	p.mustDeliver(ctx, b)
-	for n, kind := range []core.Kind{core.KindMessageEdited, core.KindMessageRevoked} {
+	for n, kind := range []core.Kind{core.KindMessageMedia, core.KindMessageEdited, core.KindMessageRevoked} {
 		e := *first
 		m := *first.Message
 		e.Message = &m

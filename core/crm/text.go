@@ -50,6 +50,7 @@ func MessageText(m *core.Message) string {
 	}
 	if m.Media != nil {
 		add(m.Media.Filename)
+		add(m.Media.Link)
 	}
 	if c := m.Calls; c != nil {
 		add(map[bool]string{true: "[calls allowed]", false: "[calls declined]"}[c.Granted])

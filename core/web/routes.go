@@ -22,8 +22,9 @@ type route struct {
 	query    []param
 	// key says whether the header Idempotency-Key is taken.
 	key keyUse
-	// body is a zero value of what is read, or nil.
-	body any
+	// body is a zero value of what is read, or nil; with bytes it is a file.
+	body  any
+	bytes bool
 	// answers are zero values of what is answered, by status.
 	answers map[int]any
 }
@@ -323,7 +324,7 @@ func (s *Server) routes() []route {
 			method: "GET", path: "/api/v1/status", scope: access.ReadStatus, look: true, serve: s.status, id: "getStatus",
 			says: "How the bridge is: queues, lanes, figures. Who is on the bridge's machine needs no token, when it listens on loopback only.", answers: ok(broker.Snapshot{}),
 		},
-	}, s.templateRoutes())
+	}, s.templateRoutes(), s.mediaRoutes())
 }
 
 const (

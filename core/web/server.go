@@ -1,8 +1,8 @@
 // Package web is the bridge's HTTP side: webhooks, the API, metrics and the live
 // page.
 //
-// What may be done without a token: deliver a signed webhook, ask whether the
-// bridge is alive and ready, and, when it listens on loopback only, look at the
+// What may be done without a token: deliver a signed webhook, fetch a file by a signed
+// address, ask whether the bridge is alive and ready, and, when it listens on loopback only, look at the
 // live page. Everything else needs a token of the configuration.
 package web
 
@@ -24,6 +24,7 @@ import (
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/access"
 	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/media"
 )
 
 // ErrInUse says that the address is taken by another program.
@@ -57,6 +58,7 @@ type Bridge interface {
 	Subscriptions
 	Templates
 	Campaigns
+	Media
 	Numbers(tenant string) []broker.NumberStatus
 	Number(ctx context.Context, tenant, number string, fresh bool) (broker.NumberStatus, error)
 	Alarms(tenant string) []broker.Alarm
@@ -233,6 +235,10 @@ func (s *Server) Handler() http.Handler {
 		}
 		if strings.HasPrefix(r.URL.Path, crmPath) {
 			s.crmWebhook(w, r)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, media.Path) {
+			s.serveMedia(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)

@@ -40,6 +40,7 @@ type bridge struct {
 	imported []broker.ImportRequest
 	asked    []broker.ContactQuery
 	regroups []string
+	files    string
 	crm      func(tenant, lane string, r core.WebhookRequest) (core.WebhookAnswer, error)
 }
 

@@ -43,6 +43,9 @@ type ClientOptions struct {
 	APIVersion string            // "" is DefaultAPIVersion
 	Transport  http.RoundTripper // required; see NewTransport
 	Timeout    time.Duration     // of a whole call; 0 is DefaultTimeout
+	// Files is what files are downloaded by, from addresses that Graph names; nil is
+	// Transport. It should refuse to connect to private networks.
+	Files http.RoundTripper
 	// OpaqueKey authenticates what comes back with each status; at least 16
 	// bytes. Whoever loses it does not know their own messages again.
 	OpaqueKey  []byte
@@ -54,7 +57,9 @@ type ClientOptions struct {
 type Client struct {
 	o    ClientOptions
 	http *http.Client
-	m    *clientMetrics
+	// files downloads; see ClientOptions.Files.
+	files *http.Client
+	m     *clientMetrics
 
 	mu     sync.Mutex
 	hourly map[string]*hourly // by business account
@@ -84,12 +89,16 @@ func NewClient(o ClientOptions) (*Client, error) {
 	case len(o.OpaqueKey) < minKey:
 		return nil, core.Errorf(core.CodeInternal, "whatsapp client", "the opaque key has fewer than %d bytes", minKey)
 	}
+	if o.Files == nil {
+		o.Files = o.Transport
+	}
+	// Who follows a redirect sends twice, or shows the token to somebody else.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{
-		o: o,
-		http: &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // who follows a redirect sends twice
-		}},
-		m: newClientMetrics(o.Registerer),
+		o:     o,
+		http:  &http.Client{Transport: o.Transport, CheckRedirect: stay},
+		files: &http.Client{Transport: o.Files, CheckRedirect: stay},
+		m:     newClientMetrics(o.Registerer),
 	}, nil
 }
 

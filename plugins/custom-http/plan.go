@@ -81,7 +81,7 @@ type batch struct {
 
 // kinds are the events that there can be operations for.
 var kinds = []core.Kind{
-	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged,
+	core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia, core.KindMessageStatus, core.KindContactChanged, core.KindConsentChanged,
 	core.KindContactErased, core.KindContactMerged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindUnknown,
 }
 

@@ -60,7 +60,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		MaxBatch:    maxBatch,
 		Idempotency: core.IdempotencyUpsert,
 		Kinds: []core.Kind{
-			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus,
+			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia, core.KindMessageStatus,
 			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
 			core.KindContactErased, core.KindContactMerged,
 		},

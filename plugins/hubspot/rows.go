@@ -113,7 +113,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 func (s *settings) lay(p *plan, st *step) {
 	e := st.event
 	switch e.Kind {
-	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked:
+	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia:
 		if e.Message == nil || e.Message.ID == "" {
 			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return
@@ -216,7 +216,7 @@ func (s *settings) layContact(rs *rows, st *step) bool {
 
 // amended reports whether the event says what became of a message that is there.
 func amended(e *core.Event) bool {
-	return e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked
+	return e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked || e.Kind == core.KindMessageMedia
 }
 
 // outbound reports whether the event's message is the business's.

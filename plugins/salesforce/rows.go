@@ -95,7 +95,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 func (s *settings) lay(p *plan, st *step) {
 	e := st.event
 	switch e.Kind {
-	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked:
+	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia:
 		if e.Message == nil || e.Message.ID == "" {
 			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return
@@ -216,7 +216,7 @@ func cut(text string, size int) string {
 func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	r := p.messages.of(e.Message.ID)
 	direction := core.Inbound
-	amended := e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked
+	amended := e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked || e.Kind == core.KindMessageMedia
 	if e.Kind == core.KindMessageSent || amended && e.Message.Direction == core.Outbound {
 		direction = core.Outbound
 	}

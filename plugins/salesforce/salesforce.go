@@ -63,7 +63,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		MaxBatch:    maxBatch,
 		Idempotency: core.IdempotencyUpsert,
 		Kinds: []core.Kind{
-			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus, core.KindContactChanged, core.KindContactMerged,
+			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia, core.KindMessageStatus, core.KindContactChanged, core.KindContactMerged,
 			core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
 		},
 		// What an Enterprise org has before its licences; each answer says what is left.

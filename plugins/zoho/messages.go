@@ -39,7 +39,7 @@ func eventTime(e *core.Event) any {
 
 // amended reports whether the event says what became of a message that is there.
 func amended(e *core.Event) bool {
-	return e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked
+	return e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked || e.Kind == core.KindMessageMedia
 }
 
 // layMessage writes a message's record. No status is among it: when a person replays

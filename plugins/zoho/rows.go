@@ -143,7 +143,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 func (s *settings) lay(p *plan, st *step) {
 	e := st.event
 	switch e.Kind {
-	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked:
+	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia:
 		if e.Message == nil || e.Message.ID == "" {
 			st.err = crm.Failure(core.CodeInvalid, "log message", "the event has no message id")
 			return

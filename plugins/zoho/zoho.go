@@ -74,7 +74,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		// What a Standard edition has before its users; Free has 5,000.
 		Budgets: []core.Budget{{Name: budgetCredits, Calls: 50_000, Per: 24 * time.Hour}},
 		Kinds: []core.Kind{
-			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageStatus,
+			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia, core.KindMessageStatus,
 			core.KindContactChanged, core.KindConsentChanged, core.KindContactErased, core.KindContactMerged,
 			core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
 		},

@@ -109,7 +109,7 @@ func checkMedia(raw json.RawMessage, m *message) *graphError {
 	if err := decode(m.Type, raw, &o); err != nil {
 		return err
 	}
-	m.Text = o.Caption
+	m.Text, m.file = o.Caption, o.ID
 	switch {
 	case (o.ID == "") == (o.Link == ""):
 		return invalid("Param %s: either id or link is required, not both", m.Type)

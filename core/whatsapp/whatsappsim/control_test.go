@@ -187,7 +187,7 @@ func TestSim_KeepsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = part.Write([]byte("pixels"))
+	_, _ = part.Write([]byte("\x89PNG\r\n\x1a\npixels"))
 	_ = w.Close()
 	var file struct{ ID, URL, MIMEType, SHA256 string }
 	decode := func(r *httptest.ResponseRecorder) int {
@@ -200,7 +200,7 @@ func TestSim_KeepsFiles(t *testing.T) {
 	if got := decode(ask(s, "GET", "/v25.0/"+file.ID, "")); got != 200 || file.URL == "" {
 		t.Fatalf("get: %d, url %q", got, file.URL)
 	}
-	if got := ask(s, "GET", file.URL, ""); got.Code != 200 || got.Body.String() != "pixels" || got.Header().Get("Content-Type") != "image/png" {
+	if got := ask(s, "GET", file.URL, ""); got.Code != 200 || !strings.HasSuffix(got.Body.String(), "pixels") || got.Header().Get("Content-Type") != "image/png" {
 		t.Errorf("download: %d %q", got.Code, got.Body)
 	}
 	if got := ask(s, "GET", file.URL, "", "Authorization", "Bearer tok"); got.Code != 404 {

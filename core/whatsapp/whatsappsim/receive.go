@@ -75,6 +75,13 @@ type InboundMedia struct {
 	MIMEType string `json:"mime_type,omitempty"`
 	Filename string `json:"filename,omitempty"`
 	Voice    bool   `json:"voice,omitempty"`
+	// Data is what is in it; without it, Size bytes that look like its type.
+	Data []byte `json:"data,omitempty"`
+	Size int    `json:"size,omitempty"`
+	// Do is what happens when it is downloaded (MediaOther, MediaCut, MediaDead), so many
+	// Times; 0 is always.
+	Do    string `json:"do,omitempty"`
+	Times int    `json:"times,omitempty"`
 }
 
 // InboundLocation is a place.
@@ -247,7 +254,16 @@ func (f *InboundMedia) content(s *Sim, in *Inbound) (string, any) {
 			"document": "application/pdf", "sticker": "image/webp",
 		}[typ]
 	}
-	file := s.media.put(f.ID, mimeType, []byte("a simulated file"))
+	data := f.Data
+	if len(data) == 0 {
+		data = sample(mimeType, cmp.Or(min(f.Size, maxUpload), 100))
+	}
+	times := f.Times
+	if f.Do != "" && times == 0 {
+		times = -1
+	}
+	file := &file{id: f.ID, number: cmp.Or(in.Number, s.o.Numbers[0].ID), mimeType: mimeType, data: data, expires: s.clock.now().Add(inboundLife), do: f.Do, times: times}
+	s.media.put(file)
 	o := map[string]any{"id": file.id, "mime_type": mimeType, "sha256": file.sha256}
 	if in.Text != "" {
 		o["caption"] = in.Text

@@ -61,6 +61,11 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request, n *Number) {
 		return
 	}
 	m, refusal := s.judge(n, body)
+	if refusal == nil && m.file != "" && s.media.gave(m.file) {
+		if _, ok := s.media.get(m.file, s.clock.now()); !ok {
+			refusal = errorOf(131053, "There is no media with the id "+m.file)
+		}
+	}
 	if refusal != nil {
 		s.refused(w, refusal)
 		return
@@ -140,6 +145,7 @@ type message struct {
 	object   json.RawMessage
 	failing  int // the code of the failed status that it is to get
 	byPhone  bool
+	file     string // the id of the file that it is
 }
 
 // to returns the address as it was given.

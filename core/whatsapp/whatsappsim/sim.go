@@ -176,7 +176,7 @@ func New(o Options) *Sim {
 	s.chats.init()
 	s.faults.init(o.Seed)
 	s.ledger.init()
-	s.media.init()
+	s.media.init(s.epoch[:])
 	s.initTemplates()
 	s.out.init()
 	return s
@@ -276,16 +276,17 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	id, edge, _ := strings.Cut(rest, "/")
 	n := s.numbers[id]
+	f, isFile := s.media.get(id, s.clock.now())
 	switch {
 	case n != nil && edge == "messages" && r.Method == http.MethodPost:
 		s.messages(w, r, n)
 	case n != nil && edge == "media" && r.Method == http.MethodPost:
-		s.upload(w, r)
+		s.upload(w, r, n)
 	case n != nil && s.manage(w, r, n, edge):
 	case s.hasAccount(id) && edge == "phone_numbers" && r.Method == http.MethodGet:
 		s.listNumbers(w, r, id)
-	case edge == "" && s.media.has(id):
-		s.serveMedia(w, r, id)
+	case edge == "" && isFile:
+		s.serveMedia(w, r, f)
 	case s.manageTemplates(w, r, id, edge):
 	default:
 		s.refused(w, &graphError{
