@@ -10,6 +10,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/campaign"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 )
 
@@ -177,7 +178,7 @@ func (t *tenant) nothingToSend(ctx context.Context, c *campaignRecord, later, no
 	t.campaigns.from[c.Name] = ""
 	switch {
 	case !later.IsZero():
-		t.waits(c, "for those who are left it is night (quiet_hours)", later)
+		t.waits(c, "for those who are left it is night (quiet_hours), or WhatsApp keeps marketing from them", later)
 		return later.Sub(now), nil
 	case c.Counts[campaign.RowQueued] > 0:
 		t.waits(c, fmt.Sprintf("%d are on their way", c.Counts[campaign.RowQueued]), time.Time{})
@@ -252,6 +253,10 @@ func (t *tenant) sendOff(ctx context.Context, c *campaignRecord, rows []*campaig
 	if err != nil {
 		return 0, err
 	}
+	until, err := t.notYet(ctx, c, rows, who, now)
+	if err != nil {
+		return 0, err
+	}
 	var s store.Settlement
 	var events []core.Event
 	taken := map[string]int{}
@@ -272,8 +277,8 @@ func (t *tenant) sendOff(ctx context.Context, c *campaignRecord, rows []*campaig
 			s.Put = append(s.Put, putRow(t.ID, c.Name, r))
 			continue
 		}
-		if until := t.nightFor(c, to, now); !until.IsZero() {
-			r.NotBefore = until.UTC()
+		if until[i].After(now) {
+			r.NotBefore = until[i].UTC()
 			s.Put = append(s.Put, putRow(t.ID, c.Name, r))
 			continue
 		}
@@ -297,6 +302,34 @@ func (t *tenant) sendOff(ctx context.Context, c *campaignRecord, rows []*campaig
 	t.b.failpoint("campaign-after-commit")
 	t.took(c)
 	return len(events), nil
+}
+
+// notYet says until when rows wait: it is night where the person is, or WhatsApp keeps
+// marketing from them.
+func (t *tenant) notYet(ctx context.Context, c *campaignRecord, rows []*campaign.Row, who []*recipient, now time.Time) ([]time.Time, error) {
+	out := make([]time.Time, len(rows))
+	category, _ := t.category(c.Number, &core.Template{Name: c.Template.Name, Language: c.Template.Language}, now)
+	var keys []store.Key
+	for i, to := range who {
+		id := ""
+		if to != nil {
+			id, out[i] = to.ID, t.nightFor(c, to, now)
+		}
+		keys = append(keys, t.withheldKey(id))
+	}
+	if category != consent.CategoryMarketing {
+		return out, nil
+	}
+	values, err := t.b.o.Store.Get(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range values {
+		if w, ok := decode[withholding](v); ok && w.Until.After(out[i]) {
+			out[i] = w.Until
+		}
+	}
+	return out, nil
 }
 
 // hasRow says whether somebody into whom a row's contact was merged has a row of their

@@ -441,6 +441,44 @@ func TestCampaign_WaitsForTheMorning_AndForgetsWhoSaidStop(t *testing.T) {
 	})
 }
 
+// Who gets too much marketing is not sent more of it for a day, and nobody waits for them.
+func TestCampaign_LetsPeopleBeFromWhomWhatsAppKeepsMarketing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := campaigning(t, Policy{})
+		send, refused := b.wa.do, 0
+		b.wa.do = func(d core.Delivery) core.Result {
+			if d.Event.Message.To.Value == phoneOf(1) && refused == 0 {
+				refused++
+				return core.Result{Err: &core.Error{Code: core.CodeUndeliverable, Vendor: "131049", Message: "no"}}
+			}
+			return send(d)
+		}
+		b.start()
+		for _, name := range []string{"spring", "summer"} {
+			b.newCampaign(CampaignRequest{Name: name, Template: campaign.Template{Name: "promo", Language: "en"}}, entries(3)...)
+		}
+		for i := range 3 {
+			b.change1(fmt.Sprint("k", i), phoneOf(i), core.Consent{Level: "marketing", State: "granted", Source: "person", Evidence: "asked"})
+		}
+		settled(time.Second)
+		b.planIt("spring")
+		b.set("spring", CampaignStart)
+		settled(time.Second)
+		b.wantRows("spring", "2 sent", "3 failed", "4 sent")
+		b.wantState("spring", campaign.Done, "")
+		b.planIt("summer")
+		b.set("summer", CampaignStart)
+		settled(23 * time.Hour)
+		b.wantRows("summer", "2 sent", "3 planned", "4 sent")
+		if c := b.get("summer"); !strings.Contains(c.Waits, "keeps marketing from them") {
+			t.Errorf("waits: %q until %v", c.Waits, c.Until)
+		}
+		settled(time.Hour)
+		b.wantRows("summer", "2 sent", "3 sent", "4 sent")
+		b.stop()
+	})
+}
+
 func TestCampaign_OnePersonGetsOne_AndWhoIsErasedNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := campaigning(t, Policy{})

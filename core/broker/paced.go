@@ -241,6 +241,10 @@ func (l *lane) marketingRefused(ctx context.Context, s *store.Settlement, d stor
 		return false
 	}
 	before, _ := decode[withholding](values[0])
+	if e.Campaign != "" { // its row says so, and is not tried again: a day's rows would stand in the way
+		l.t.withholds(s, e.Contact.ID, "", now)
+		return false
+	}
 	until := l.t.withholds(s, e.Contact.ID, e.ID, now)
 	if before != nil && before.Event == e.ID {
 		return false
