@@ -113,11 +113,15 @@ func TestSink_WritesMessagesAsMetaReadsThem(t *testing.T) {
 	})
 	bsuid := core.Address{Kind: core.AddressBSUID, Value: "GB.42"}
 	answer := &core.MessageContext{ID: "wamid.Q"}
-	for _, test := range []struct {
+	type example struct {
 		name string
 		m    core.Message
 		want string // without what all have
-	}{
+	}
+	kind := func(name, object string) example {
+		return example{name, core.Message{Type: core.TypeInteractive, Interactive: json.RawMessage(object)}, `"type":"interactive","interactive":` + object}
+	}
+	for _, test := range []example{
 		{"text", core.Message{Type: core.TypeText, Text: "¿Sí? <b>"}, `"type":"text","text":{"body":"¿Sí? <b>","preview_url":false}`},
 		{"text with preview, in answer", core.Message{Type: core.TypeText, Text: "https://a.example", PreviewURL: true, Context: answer},
 			`"type":"text","text":{"body":"https://a.example","preview_url":true},"context":{"message_id":"wamid.Q"}`},
@@ -141,6 +145,20 @@ func TestSink_WritesMessagesAsMetaReadsThem(t *testing.T) {
 			`"type":"reaction","reaction":{"message_id":"wamid.Q","emoji":""}`},
 		{"buttons", core.Message{Type: core.TypeInteractive, Interactive: buttons(2, 5)}, `"type":"interactive","interactive":` + string(buttons(2, 5))},
 		{"list", core.Message{Type: core.TypeInteractive, Interactive: list(2, 2)}, `"type":"interactive","interactive":` + string(list(2, 2))},
+		kind("link", `{"type":"cta_url","header":{"type":"image","image":{"link":"https://a.example/i.png"}},"body":{"text":"?"},"footer":{"text":"f"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}`),
+		kind("flow", `{"type":"flow","header":{"type":"text","text":"h"},"body":{"text":"?"},"action":{"name":"flow","parameters":{"flow_message_version":"3","flow_token":"t","flow_id":"1","flow_cta":"Go","flow_action":"navigate","flow_action_payload":{"screen":"S","data":{"k":"v"}}}}}`),
+		kind("draft of a flow", `{"type":"flow","body":{"text":"?"},"action":{"name":"flow","parameters":{"flow_message_version":"3","flow_name":"f","flow_cta":"Go","mode":"draft"}}}`),
+		kind("product", `{"type":"product","action":{"catalog_id":"7","product_retailer_id":"x"}}`),
+		kind("products", `{"type":"product_list","header":{"type":"text","text":"h"},"body":{"text":"?"},"action":{"catalog_id":"7","sections":[{"title":"a","product_items":[{"product_retailer_id":"x"}]},{"title":"b","product_items":[{"product_retailer_id":"y"}]}]}}`),
+		kind("catalog", `{"type":"catalog_message","body":{"text":"?"},"action":{"name":"catalog_message","parameters":{"thumbnail_product_retailer_id":"x"}}}`),
+		kind("where are you", `{"type":"location_request_message","body":{"text":"?"},"action":{"name":"send_location"}}`),
+		kind("address", `{"type":"address_message","body":{"text":"?"},"action":{"name":"address_message","parameters":{"country":"IN"}}}`),
+		kind("may we call", `{"type":"call_permission_request","body":{"text":"?"},"action":{"name":"call_permission_request"}}`),
+		kind("who are you", `{"type":"contact_request","body":{"text":"?"},"action":{"name":"request_contact_info"}}`),
+		kind("order", `{"type":"order_status","body":{"text":"?"},"action":{"name":"review_order","parameters":{"reference_id":"r","order":{"status":"processing"}}}}`),
+		kind("cards", `{"type":"carousel","body":{"text":"?"},"action":{"cards":[`+
+			`{"card_index":0,"type":"cta_url","header":{"type":"image","image":{"id":"1"}},"body":{"text":"c"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example/1"}}},`+
+			`{"card_index":1,"type":"cta_url","header":{"type":"image","image":{"id":"2"}},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example/2"}}}]}}`),
 		{"template", core.Message{Type: core.TypeTemplate, Template: &core.Template{Name: "offer", Language: "es", Components: json.RawMessage(`[{"type":"body","parameters":[{"type":"text","text":"Ana"}]}]`)}},
 			`"type":"template","template":{"name":"offer","language":{"code":"es"},"components":[{"type":"body","parameters":[{"type":"text","text":"Ana"}]}]}`},
 	} {
