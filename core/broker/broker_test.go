@@ -93,7 +93,8 @@ type bridge struct {
 	crm, wa *sink
 	scripts scripts
 	change  func(*Options)
-	noSync  bool // quicker; what survives the process is the same
+	started func() // called when there is a new Broker; may be nil
+	noSync  bool   // quicker; what survives the process is the same
 
 	*Broker
 	store *boltstore.Store
@@ -148,6 +149,9 @@ func (b *bridge) start() {
 	go func() { stored <- st.Run(sctx) }()
 	go func() { broke <- br.Run(bctx) }()
 	b.Broker, b.store = br, st
+	if b.started != nil {
+		b.started()
+	}
 	stopped := false
 	b.kill = stopBroker
 	b.stop = func() {

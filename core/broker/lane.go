@@ -94,7 +94,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 	l := &lane{
 		t: t, b: t.b, name: numberQueue(n.ID), sinkName: "whatsapp", sink: n.Sink,
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
-		limiter: limit.New(n.Rate, burstOf(n.Rate)),
+		limiter: limit.NewExact(n.Rate, burstOf(n.Rate)),
 		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
 		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
 	}

@@ -206,7 +206,7 @@ func (t *tenant) quietUntil(u *turn, p *send) time.Time {
 			begins = true
 		}
 	}
-	if !begins {
+	if !begins || t.Policy.QuietHours.Length() == 0 {
 		return time.Time{}
 	}
 	return t.Policy.QuietHours.Until(now, t.zones(u.contact)...)

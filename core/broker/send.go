@@ -59,16 +59,30 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 // sendBatch sends what may go now, each by its own call. The caller has n places in
 // the gate, as many as there are deliveries at least.
 func (l *lane) sendBatch(ctx context.Context, ds []store.Delivery, n int, calls *sync.WaitGroup) {
-	ds = l.paced(ctx, l.unbarred(ctx, ds))
-	if l.t.pace.plan.Wait(ctx, len(ds)) != nil || l.limiter.Wait(ctx, len(ds)) != nil {
-		l.gate.leave(n)
-		return
-	}
-	ready := l.mark(ctx, l.stillAllowed(ctx, ds), calls)
+	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.unbarred(ctx, ds))), calls)
 	l.gate.leave(n - len(ready))
-	for _, d := range ready {
+	for i, d := range ready {
+		if l.t.pace.plan.Wait(ctx, 1) != nil || l.limiter.Wait(ctx, 1) != nil {
+			l.unmark(ctx, ready[i:])
+			return
+		}
 		calls.Go(func() { l.sendOne(ctx, d, calls) })
 	}
+}
+
+// unmark gives back sends that were marked and not tried, when the bridge stops.
+func (l *lane) unmark(ctx context.Context, ds []store.Delivery) {
+	ctx = context.WithoutCancel(ctx)
+	var s store.Settlement
+	for _, d := range ds {
+		s.Nak = append(s.Nak, store.Nak{Delivery: d, Mark: []byte{}})
+	}
+	if _, err := l.b.settle(ctx, s); err == nil {
+		for _, d := range ds {
+			l.end(d.ID)
+		}
+	}
+	l.gate.leave(len(ds))
 }
 
 // together is how many sends are taken at once: a fiftieth of a second's, since what

@@ -8,7 +8,8 @@
 //
 //	burst + rate × (w + Slack)
 //
-// and, while there is always something waiting, not less than rate × w.
+// and, while there is always something waiting, not less than rate × w. One made by
+// [NewExact] lets through no more than rate in any second, and no less for it.
 package limit
 
 import (
@@ -33,7 +34,21 @@ type Limiter struct {
 	rate  float64 // per second; 0 is no limit
 	burst int
 	full  time.Time // when the whole burst is free again: GCRA's TAT
+	exact bool
+	last  []time.Time // of an exact one, when the last ones went: a ring as long as the rate
+	next  int         // the oldest of them
 }
+
+// NewExact returns a limiter of rate per second that lets through no more than that, rounded
+// down, in any second, however late its callers come.
+func NewExact(rate float64, burst int) *Limiter {
+	l := New(rate, burst)
+	l.exact, l.last = true, make([]time.Time, ringOf(l.rate))
+	return l
+}
+
+// ringOf is how many an exact limiter remembers: one of less than one per second has its period.
+func ringOf(rate float64) int { return int(min(rate, 1e6)) }
 
 // New returns a limiter of rate per second. A rate that is not a positive
 // number, or infinite, is no limit; a burst below 1 is 1.
@@ -74,7 +89,21 @@ func (l *Limiter) due(now time.Time, n int) (wait time.Duration, full time.Time)
 		full = now
 	}
 	full = full.Add(cost(n, l.rate))
-	return max(0, full.Sub(now)-cost(l.burst, l.rate)), full
+	wait = max(0, full.Sub(now)-cost(l.burst, l.rate))
+	if k := min(n, len(l.last)); k > 0 { // the last of n goes a second after the one that went so many before
+		if before := l.last[(l.next+k-1)%len(l.last)]; !before.IsZero() {
+			wait = max(wait, before.Add(time.Second).Sub(now))
+		}
+	}
+	return wait, full
+}
+
+// went takes note that n go at a time. Callers hold mu.
+func (l *Limiter) went(at time.Time, n int) {
+	for range min(n, len(l.last)) {
+		l.last[l.next] = at
+		l.next = (l.next + 1) % len(l.last)
+	}
 }
 
 // Reserve takes n and returns how long the caller must wait before it uses
@@ -87,6 +116,7 @@ func (l *Limiter) Reserve(now time.Time, n int) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait, l.full = l.due(now, n)
+	l.went(now.Add(wait), n)
 	return wait
 }
 
@@ -165,6 +195,7 @@ func (l *Limiter) take(now time.Time, n int) time.Duration {
 	wait, full := l.due(now, n)
 	if wait == 0 {
 		l.full = full
+		l.went(now, n)
 	}
 	return wait
 }
@@ -203,9 +234,22 @@ func (l *Limiter) SetRate(now time.Time, rate float64, burst int) {
 		l.full = now // without a limit nothing is used
 	}
 	l.rate = rate
+	if l.exact {
+		l.remember(ringOf(rate))
+	}
 	l.mu.Unlock()
 	select {
 	case l.changed <- struct{}{}:
 	default: // the caller has yet to look at the last change
 	}
+}
+
+// remember changes how many of the last ones are remembered. Callers hold mu.
+func (l *Limiter) remember(n int) {
+	ring := make([]time.Time, n)
+	old := len(l.last)
+	for i := range min(n, old) { // the latest of them, at the end
+		ring[n-1-i] = l.last[(l.next+old-1-i)%old]
+	}
+	l.last, l.next = ring, 0
 }

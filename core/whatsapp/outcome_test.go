@@ -79,6 +79,11 @@ func TestSink_KnowsWhatItDoesNotKnow(t *testing.T) {
 				if n := len(r.requests); n != 2 {
 					t.Errorf("%d requests were made, want 2", n)
 				}
+				for _, req := range r.requests {
+					if req.GetBody != nil || req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != "" {
+						t.Error("net/http may make the request again unasked")
+					}
+				}
 				if got := r.send(read); core.CodeOf(errOf(got)) != test.read {
 					t.Errorf("marking as read = %v, want code %q", got.Err, test.read)
 				}
