@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,23 +27,23 @@ const waba = "102290129340398" // of the sim's first number
 // meta is WhatsApp's side of the templates: the client before the imitation.
 type meta struct {
 	*whatsappsim.Sim
-	down bool
-	lose string // the answers to this method get lost
-	made int
-	seen []string
+	down atomic.Bool
+	lose atomic.Bool // the answers to what is made get lost
+	made atomic.Int64
+	seen atomic.Int64
 }
 
 func (m *meta) RoundTrip(r *http.Request) (*http.Response, error) {
-	m.seen = append(m.seen, r.Method+" "+r.URL.Path)
-	if m.down {
+	m.seen.Add(1)
+	if m.down.Load() {
 		return nil, errors.New("no route")
 	}
 	w := httptest.NewRecorder()
 	m.ServeHTTP(w, r)
 	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/message_templates") {
-		m.made++
+		m.made.Add(1)
 	}
-	if r.Method == m.lose {
+	if r.Method == http.MethodPost && m.lose.Load() {
 		return &http.Response{StatusCode: http.StatusBadGateway, Body: http.NoBody, Request: r}, nil
 	}
 	return w.Result(), nil
@@ -109,12 +110,12 @@ func TestTemplates_AreAskedForAtTheStartAtIntervalsAndWhenOneChanges(t *testing.
 		b.wantTemplates("info PAUSED utility held 1", "promo APPROVED marketing yes 0")
 		b.wantNotes(held, "WhatsApp has paused the template info (en): put off until ")
 		// Several webhooks of one are one question.
-		calls := len(m.seen)
+		calls := m.seen.Load()
 		change(whatsappsim.TemplateChange{Name: "info", Status: "APPROVED"})
 		b.template("wh-1", core.TemplateChange{Name: "info", Account: waba, Quality: "YELLOW"})
 		b.template("wh-2", core.TemplateChange{Name: "info", Account: waba, Quality: "GREEN"})
 		settled(templateSettle)
-		if n := len(m.seen) - calls; n != 1 {
+		if n := m.seen.Load() - calls; n != 1 {
 			t.Errorf("%d questions after two webhooks", n)
 		}
 		settled(time.Second)
@@ -128,7 +129,7 @@ func TestTemplates_AreAskedForAtTheStartAtIntervalsAndWhenOneChanges(t *testing.
 			t.Errorf("%+v, %v", syncs, err)
 		}
 		b.stop()
-		m.down = true
+		m.down.Store(true)
 		b.start()
 		settled(time.Second)
 		b.wantTemplates("info APPROVED utility yes 0", "promo DELETED marketing no 0")
@@ -142,7 +143,7 @@ func TestTemplates_AreAskedForAtTheStartAtIntervalsAndWhenOneChanges(t *testing.
 func TestTemplates_WhatsAppOutOfReachIsSaidAndTriedAgain(t *testing.T) {
 	run(t, func(b *bridge) {
 		m := b.withMeta(whatsappsim.Options{})
-		m.down = true
+		m.down.Store(true)
 		b.start()
 		settled(time.Second)
 		list, _ := b.Templates(context.Background(), "acme")
@@ -152,7 +153,7 @@ func TestTemplates_WhatsAppOutOfReachIsSaidAndTriedAgain(t *testing.T) {
 		if _, err := b.SyncTemplates(context.Background(), "acme"); core.CodeOf(err) != core.CodeUnavailable {
 			t.Errorf("on demand: %v", err)
 		}
-		m.down = false
+		m.down.Store(false)
 		settled(3 * time.Minute)
 		b.wantTemplates("hello_world APPROVED utility yes 0")
 		if list, _ := b.Templates(context.Background(), "acme"); list.Syncs[0].Error != "" {
@@ -178,23 +179,23 @@ func TestTemplates_AreMadeOnceHoweverOftenOneAsks(t *testing.T) {
 		b.start()
 		settled(time.Second)
 		ctx := context.Background()
-		m.lose = http.MethodPost // it is made, and nobody hears of it
+		m.lose.Store(true) // it is made, and nobody hears of it
 		got, err := b.CreateTemplate(ctx, TemplateRequest{Template: draft(t)})
 		if err != nil || got.Done != "created" || len(got.Templates) != 1 || got.Templates[0].Sends != "held" {
 			t.Errorf("%+v, %v", got, err)
 		}
-		m.lose = ""
+		m.lose.Store(false)
 		got, err = b.CreateTemplate(ctx, TemplateRequest{Template: draft(t)})
-		if err != nil || got.Done != "unchanged" || m.made != 1 {
-			t.Errorf("again: %+v, %v, made %d", got, err, m.made)
+		if err != nil || got.Done != "unchanged" || m.made.Load() != 1 {
+			t.Errorf("again: %+v, %v, made %d", got, err, m.made.Load())
 		}
 		_, err = b.CreateTemplate(ctx, TemplateRequest{Template: draft(t, "order", "parcel")})
 		if core.CodeOf(err) != core.CodeUndeliverable || !strings.Contains(err.Error(), "says something else") {
 			t.Errorf("another text: %v", err)
 		}
 		_, err = b.CreateTemplate(ctx, TemplateRequest{Template: draft(t, "Hello {{1}},", "{{1}}", "shipped", "Shipped")})
-		if e := core.AsError(err); e.Code != core.CodeInvalid || !strings.Contains(e.Message, `the name "Shipped"`) || !strings.Contains(e.Message, "begins or ends with a variable") || e.Hint == "" || m.made != 1 {
-			t.Errorf("bad: %+v, made %d", e, m.made)
+		if e := core.AsError(err); e.Code != core.CodeInvalid || !strings.Contains(e.Message, `the name "Shipped"`) || !strings.Contains(e.Message, "begins or ends with a variable") || e.Hint == "" || m.made.Load() != 1 {
+			t.Errorf("bad: %+v, made %d", e, m.made.Load())
 		}
 		_, err = b.CreateTemplate(ctx, TemplateRequest{Template: draft(t, "utility", "marketing", "shipped", "promo")})
 		if e := core.AsError(err); !strings.Contains(e.Message, "it has no way out") || !strings.Contains(e.Message, "it does not say who writes") {

@@ -89,6 +89,7 @@ func listed(t *testing.T, s *whatsappsim.Sim) []string {
 // told is what the webhooks told of templates.
 func (b *bridge) toldOfTemplates(t *testing.T) []string {
 	t.Helper()
+	synctest.Wait()
 	var out []string
 	for _, p := range b.posts {
 		var e struct {
