@@ -60,6 +60,9 @@ type Message struct {
 	Reply    *Reply          `json:"reply,omitempty"`
 	Context  *MessageContext `json:"context,omitempty"`
 	Template *Template       `json:"template,omitempty"`
+	// Await has the conversation's next message wait until this one is StatusSent or
+	// StatusDelivered, has failed, or has had its time: WhatsApp keeps no order.
+	Await StatusValue `json:"await,omitempty"`
 	// Fallback is the template that goes instead of a message that is none, if the
 	// 24-hour window is closed when it is sent.
 	Fallback *Template `json:"fallback,omitempty"`

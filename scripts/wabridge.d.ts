@@ -392,6 +392,8 @@ declare namespace wabridge {
     readonly reply?: Reply;
     readonly context?: MessageContext;
     readonly template?: Template;
+    /** The conversation's next message waits until this one is "sent" or "delivered". */
+    readonly await?: string;
     /** The template that goes instead, if the 24-hour window is closed. */
     readonly fallback?: Template;
     /** Shared contact cards, as WhatsApp writes them. */

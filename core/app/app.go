@@ -251,7 +251,7 @@ func policy(t config.Tenant) broker.Policy {
 	for _, r := range t.Policy.Reads {
 		p.Reads = append(p.Reads, broker.Reading(r))
 	}
-	p.KeepRevoked = t.Policy.KeepRevoked
+	p.KeepRevoked, p.AwaitFor = t.Policy.KeepRevoked, t.Policy.AwaitFor
 	for _, class := range t.Policy.RetryUnknown {
 		p.RetryUnknown = append(p.RetryUnknown, core.Class(class))
 	}

@@ -278,6 +278,7 @@ func (b *Broker) addTenant(cfg Tenant) error {
 	setDefault(&cfg.HumanFor, 24*time.Hour)
 	setDefault(&cfg.DeadAfter, 24*time.Hour)
 	setDefault(&cfg.Policy.ConfirmWithin, defaultConfirmWithin)
+	setDefault(&cfg.Policy.AwaitFor, 2*time.Minute)
 	if b.tenants[cfg.ID] != nil || !core.TenantPattern.MatchString(cfg.ID) {
 		return core.Errorf(core.CodeInvalid, "broker", "tenant %q: not a free tenant id", cfg.ID)
 	}
@@ -392,6 +393,9 @@ func (t *tenant) restore() error {
 	}
 	for _, l := range t.numbers {
 		if err := l.restore(); err != nil {
+			return err
+		}
+		if err := l.restoreAwaits(context.Background()); err != nil {
 			return err
 		}
 	}

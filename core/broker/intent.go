@@ -157,6 +157,13 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		until := t.withholds(&u.s, u.contact.ID, "", u.step.Time)
 		u.note(whyWithheld + ": none is sent to them until " + until.Format(time.RFC3339))
 	}
+	if in := m.intent; in != nil {
+		u.afterwards(func(stored bool) {
+			if stored {
+				t.isHeardOf(in, st.Value)
+			}
+		})
+	}
 	u.reached(st)
 	m.status.Value, m.status.At = st.Value, u.e.Time
 	u.s.Put = append(u.s.Put, m.putStatus(t, u.step.Time))

@@ -65,6 +65,7 @@ type lane struct {
 	alone     map[string]bool          // events to deliver alone: a batch with them killed the plugin
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
 	started   map[[16]byte]*intent     // sends that were begun and not settled
+	awaiting  map[string]await         // what the next message of a conversation waits for
 }
 
 func newCRMLane(t *tenant, c Lane) *lane {

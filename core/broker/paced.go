@@ -36,6 +36,13 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 			may = append(may, d)
 			continue
 		}
+		if due, why := l.awaited(e.Conversation, now); !due.IsZero() {
+			if l.health.notice(d.ID + " await") {
+				l.waits(&s, d, e, now, due, LimitPerson, why)
+			}
+			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due})
+			continue
+		}
 		if begins[i] {
 			who, campaign := limit.Person{Tenant: l.t.ID, Key: e.Contact.ID}, e.Class == core.ClassCampaign
 			if wait := l.t.pace.people.Take(now, who, campaign); wait > 0 {

@@ -42,6 +42,9 @@ type Policy struct {
 	// unknown whether they were: who gets one twice is better off than who gets none.
 	// All others are held for a person.
 	RetryUnknown []core.Class
+	// AwaitFor is how long a message waits at most for the one before it that asks for
+	// that; 0 is two minutes.
+	AwaitFor time.Duration
 	// KeepRevoked leaves the text of a message that was taken back in the CRMs.
 	KeepRevoked bool
 	// MinConfidence is how sure a script must be of a reply that says how sure it

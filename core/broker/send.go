@@ -284,6 +284,7 @@ func (l *lane) done(s *store.Settlement, d store.Delivery, e *core.Event, in *in
 	s.Ack = append(s.Ack, d)
 	in.State = intentSent
 	l.t.sent(s, e, in)
+	l.awaits(s, e, in.At)
 	step.Follows = append(step.Follows, core.FollowID(e.ID, 1))
 }
 

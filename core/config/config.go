@@ -313,7 +313,8 @@ func Default() *Config {
 // defaultTenant returns a tenant's settings before its file is read.
 func defaultTenant() Tenant {
 	return Tenant{Record: true, Escalation: Escalation{Team: "support", HandOver: escalation.DefaultHandOver, AfterMessages: 6},
-		Policy: Policy{DetectLoops: true, ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour, ConfirmWithin: 7 * 24 * time.Hour, Stop: "all"}}
+		Policy: Policy{DetectLoops: true, ReplyCap: 10, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour, ConfirmWithin: 7 * 24 * time.Hour,
+			AwaitFor: 2 * time.Minute, Stop: "all"}}
 }
 
 // defaultRetry is what a number and a lane do unless told otherwise.

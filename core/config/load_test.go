@@ -29,7 +29,7 @@ access_token = "an access token"
 `
 )
 
-var defaultPolicy = config.Policy{ReplyCap: 10, DetectLoops: true, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour, ConfirmWithin: 168 * time.Hour, Stop: "all"}
+var defaultPolicy = config.Policy{ReplyCap: 10, DetectLoops: true, ReplyWindow: 10 * time.Minute, HumanFor: 24 * time.Hour, ConfirmWithin: 168 * time.Hour, AwaitFor: 2 * time.Minute, Stop: "all"}
 
 // folder writes files and returns the path of the main one.
 func folder(t *testing.T, files map[string]string) string {
@@ -212,7 +212,7 @@ secrets = { password = "file:password" }
 				Script:     filepath.Join(dir, "tenants/b/main.ts"),
 				Settings:   map[string]any{"greeting": "hi", "limits": []any{1.0, 2.5}, "a.b": true},
 				Escalation: config.Escalation{Team: "desk", HandOver: 20 * time.Second, AfterMessages: 6},
-				Policy:     config.Policy{ReplyCap: 3, DetectLoops: true, ReplyWindow: time.Hour, HumanFor: 2 * time.Hour, ConfirmWithin: 168 * time.Hour, Stop: "all"},
+				Policy:     config.Policy{ReplyCap: 3, DetectLoops: true, ReplyWindow: time.Hour, HumanFor: 2 * time.Hour, ConfirmWithin: 168 * time.Hour, AwaitFor: 2 * time.Minute, Stop: "all"},
 				Numbers: []config.Number{{ID: "1", WABA: "2", Display: "+49 30 1234", AccessToken: "t=1", Rate: 20,
 					Retry: []time.Duration{}, MaxInFlight: 4, Fallback: "4", FallbackWhen: []string{"banned"}, FallbackBackAfter: 10 * time.Minute},
 					{ID: "4", AccessToken: "t=1", Rate: 80, Retry: retry}},

@@ -29,6 +29,9 @@ type Policy struct {
 	// RetryUnknown are the classes of messages ("reply", "transaction", "campaign") that
 	// are sent once more when it stays unknown whether they were sent.
 	RetryUnknown []string `koanf:"retry_unknown"`
+	// AwaitFor is how long a message waits at most for the one before it to be sent or
+	// delivered, where that one asks for it.
+	AwaitFor time.Duration `koanf:"await_for"`
 	// OutsideWindow is the template that texts go out as when the window is closed.
 	OutsideWindow OutsideWindow `koanf:"outside_window"`
 	// MinConfidence is how sure a script must be of a reply that says how sure it
@@ -119,6 +122,7 @@ func (d *document) checkPolicy(t *Tenant) {
 	d.positive("policy.reply_window", p.ReplyWindow, 24*time.Hour)
 	d.positive("policy.human_for", p.HumanFor, 30*24*time.Hour)
 	d.positive("policy.confirm_within", p.ConfirmWithin, 90*24*time.Hour)
+	d.positive("policy.await_for", p.AwaitFor, time.Hour)
 	if p.MinConfidence < 0 || p.MinConfidence > 1 {
 		d.problem("policy.min_confidence", "%v is not between 0 and 1", p.MinConfidence)
 	}

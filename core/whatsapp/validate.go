@@ -55,6 +55,11 @@ func check(m *core.Message) *core.Error {
 	if m.Context != nil && len(m.Context.ID) > maxMessageID {
 		return wrongf("context.id is longer than %d", maxMessageID)
 	}
+	switch m.Await {
+	case "", core.StatusSent, core.StatusDelivered:
+	default:
+		return wrongf("await is sent or delivered, not %.40q", string(m.Await))
+	}
 	if m.Type == core.TypeRead {
 		if m.Context == nil || m.Context.ID == "" {
 			return wrongf("context.id must name the message that was read")

@@ -1,0 +1,119 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
+	"github.com/wabridge/wabridge/core/whatsapp"
+)
+
+// WhatsApp keeps no order among messages: a picture may overtake the text that it
+// belongs to. Where a message asks for it ([core.Message].Await), the next one of its
+// conversation goes only once this one was sent or delivered, has failed, or has had its
+// time.
+//
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/send-messages
+
+const bucketAwaits = "awaits" // conversation → what its next message waits for
+
+// await is what the next message of a conversation waits for.
+type await struct {
+	Intent string           `json:"intent"`
+	Want   core.StatusValue `json:"want"`
+	Since  time.Time        `json:"since"`
+	Until  time.Time        `json:"until"`
+}
+
+// over reports whether a message of this status is waited for no longer.
+func (a *await) over(v core.StatusValue) bool {
+	return v == core.StatusFailed || v == a.Want || a.Want.Advances(v)
+}
+
+// awaits has the next message of the conversation wait for this one, which was sent.
+func (l *lane) awaits(s *store.Settlement, e *core.Event, now time.Time) {
+	if e.Message == nil || e.Message.Await == "" {
+		return
+	}
+	a := await{Intent: e.ID, Want: e.Message.Await, Since: now, Until: now.Add(l.t.Policy.AwaitFor)}
+	s.Put = append(s.Put, store.Put{Key: store.Key{Tenant: l.t.ID, Bucket: bucketAwaits, Key: e.Conversation}, Value: mustJSON(a), Expires: a.Until})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.awaiting == nil {
+		l.awaiting = map[string]await{}
+	}
+	l.awaiting[e.Conversation] = a
+}
+
+// awaited returns what a message of the conversation still waits for, and when to look
+// again; the zero time when there is nothing.
+func (l *lane) awaited(conversation string, now time.Time) (again time.Time, why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a, ok := l.awaiting[conversation]
+	if !ok {
+		return time.Time{}, ""
+	}
+	if !now.Before(a.Until) {
+		delete(l.awaiting, conversation)
+		return time.Time{}, ""
+	}
+	again = now.Add(min(max(now.Sub(a.Since)/4, 100*time.Millisecond), 5*time.Second))
+	if again.After(a.Until) {
+		again = a.Until
+	}
+	return again, fmt.Sprintf("%s is to be %s first, for %s at most", a.Intent, a.Want, a.Until.Sub(a.Since))
+}
+
+// isHeardOf takes note of a message's status: what waited for it goes.
+func (t *tenant) isHeardOf(in *intent, v core.StatusValue) {
+	l := t.numbers[in.Number]
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a, ok := l.awaiting[in.Conversation]; ok && a.Intent == in.ID && a.over(v) {
+		delete(l.awaiting, in.Conversation)
+	}
+}
+
+// restoreAwaits remembers what was waited for when the bridge stopped.
+func (l *lane) restoreAwaits(ctx context.Context) error {
+	now := time.Now()
+	var all []store.Entry
+	prefix := l.number() + ":"
+	err := eachEntry(ctx, l.b.o.Store, l.t.ID, bucketAwaits, prefix, func(e store.Entry) bool {
+		if !strings.HasPrefix(e.Key, prefix) {
+			return false
+		}
+		all = append(all, e)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		a, ok := decode[await](e.Value)
+		if !ok || now.After(a.Until) {
+			continue
+		}
+		values, err := l.b.o.Store.Get(ctx, statusKey(l.t.ID, whatsapp.IntentHash(a.Intent)))
+		if err != nil {
+			return err
+		}
+		if st, _ := decode[delivered](values[0]); a.over(st.Value) {
+			continue
+		}
+		l.mu.Lock()
+		if l.awaiting == nil {
+			l.awaiting = map[string]await{}
+		}
+		l.awaiting[e.Key] = *a
+		l.mu.Unlock()
+	}
+	return nil
+}

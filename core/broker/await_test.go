@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+)
+
+func awaiting(v core.StatusValue) func(*SendRequest) {
+	return func(r *SendRequest) { r.Message.Await = v }
+}
+
+// The second message of a conversation goes when the first was delivered, not before,
+// whoever else is written to meanwhile, and over a restart.
+func TestAwait_TheNextGoesWhenThisOneWasDelivered(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		run(t, func(b *bridge) {
+			b.start()
+			first := b.order("k1", ana, "the text", awaiting(core.StatusDelivered))
+			next := b.order("k2", ana, "the picture")
+			b.order("k3", berto, "to somebody else")
+			settled(10 * time.Second)
+			b.wantSaid("the text", "to somebody else")
+			wamid := b.wamidOf(first)
+			b.accept(statusOf(first, wamid, core.StatusSent))
+			settled(10 * time.Second)
+			b.wantSaid("the text", "to somebody else")
+			b.wantNotes(next, first+" is to be delivered first, for 2m0s at most")
+			if restart {
+				b.stop()
+				settled(time.Second)
+				b.start()
+				settled(10 * time.Second)
+				b.wantSaid("the text", "to somebody else")
+			}
+			b.accept(statusOf(first, wamid, core.StatusRead)) // delivered may never come
+			settled(6 * time.Second)
+			b.wantSaid("the text", "to somebody else", "the picture")
+			if n := len(b.dead()); n != 0 {
+				t.Errorf("%d dead letters", n)
+			}
+		})
+	}
+}
+
+func TestAwait_EndsWithAFailureOrItsTime(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.start()
+		first := b.order("k1", ana, "fails", awaiting(core.StatusDelivered))
+		b.order("k2", ana, "after a failure")
+		b.order("k3", berto, "is never told of", awaiting(core.StatusSent))
+		b.order("k4", berto, "after its time")
+		settled(time.Second)
+		b.wantSaid("fails", "is never told of")
+		b.accept(statusOf(first, b.wamidOf(first), core.StatusFailed))
+		settled(2 * time.Second)
+		b.wantSaid("fails", "is never told of", "after a failure")
+		settled(2*time.Minute - 4*time.Second)
+		b.wantSaid("fails", "is never told of", "after a failure")
+		settled(2 * time.Second)
+		b.wantSaid("fails", "is never told of", "after a failure", "after its time")
+	})
+}
+
+// wamidOf is WhatsApp's id of a message that was sent.
+func (b *bridge) wamidOf(intent string) string {
+	b.Helper()
+	for _, tr := range b.crm.taken() {
+		if tr.event.Kind == core.KindMessageSent && tr.event.Cause == intent {
+			return tr.event.Message.ID
+		}
+	}
+	b.Fatalf("%s was not sent", intent)
+	return ""
+}
