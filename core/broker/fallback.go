@@ -174,6 +174,11 @@ func (l *lane) takesNone(trouble whatsapp.Trouble) string {
 	case state == LaneSignIn:
 		return fmt.Sprintf("number %s, its fallback, is not allowed to send", l.number())
 	}
+	for _, what := range []string{core.StopAll, core.StopBegins} {
+		if b, is, _ := l.t.bars(l, what, time.Now()); is {
+			return fmt.Sprintf("number %s, its fallback, is stopped, too: %s", l.number(), b.why)
+		}
+	}
 	return ""
 }
 

@@ -234,3 +234,29 @@ func TestHealth_IsAskedSeldom(t *testing.T) {
 		}
 	})
 }
+
+// A fallback that WhatsApp has stopped takes nothing over, until that is over.
+func TestFallback_ThatIsStoppedTakesNothing(t *testing.T) {
+	run(t, func(b *bridge) {
+		first, second := pairOfNumbers(b, nil)
+		settled(time.Second)
+		until := time.Now().Add(2 * time.Hour)
+		b.accept(core.Event{ID: "wh-1", Kind: core.KindAccountChanged, Tenant: "acme", Number: spare, Time: time.Now(), Source: "whatsapp",
+			AccountChange: &core.AccountChange{Text: "restricted", Alarm: "critical", About: "account", Stops: &[]core.Stop{{What: core.StopBegins, Until: until}}}})
+		first.is("BANNED", "")
+		b.AskNumbers("acme")
+		settled(15 * time.Second)
+		id := b.order("k1", berto, "template info", fromFirst)
+		settled(time.Hour)
+		if got := went(b.wa) + " | " + went(second.sink); got != " | " {
+			t.Errorf("sent %s", got)
+		}
+		if why := b.whyOf(id); !strings.Contains(why, "its fallback, is stopped, too: restricted") {
+			t.Errorf("why it stays: %s", why)
+		}
+		settled(2 * time.Hour)
+		if got := went(b.wa) + " | " + went(second.sink); got != " | info" {
+			t.Errorf("when that is over: %s", got)
+		}
+	})
+}
