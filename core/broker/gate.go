@@ -336,11 +336,14 @@ func (g *gate) hold(why string, until time.Time) {
 	}
 }
 
-// open starts the lane.
+// open starts the lane. One that was paused meanwhile, with others of its account, stays so
+// for as long.
 func (g *gate) open() {
 	g.mu.Lock()
-	g.set(LaneRunning, "", time.Time{})
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	if g.state != LaneWaiting || !time.Now().Before(g.until) {
+		g.set(LaneRunning, "", time.Time{})
+	}
 }
 
 // starting says what the lane still waits for.
