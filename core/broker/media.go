@@ -45,7 +45,6 @@ var mediaRetry = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Min
 // MediaAPI is how WhatsApp is asked for a number's files: it is *whatsapp.Media.
 type MediaAPI interface {
 	Fetch(ctx context.Context, id string) (whatsapp.File, error)
-	Upload(ctx context.Context, name, mimeType string, size int64, r io.Reader) (id string, err error)
 }
 
 // MediaOptions say what is done with files.
@@ -87,8 +86,7 @@ const (
 
 // MediaFile is what is known of the file of a message.
 type MediaFile struct {
-	// Message is WhatsApp's id; of a file that was uploaded to be sent, "upload-" and its
-	// hash.
+	// Message is WhatsApp's id.
 	Message string `json:"message"`
 	Tenant  string `json:"tenant"`
 	Number  string `json:"number,omitempty"`

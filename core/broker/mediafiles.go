@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -128,39 +127,6 @@ func (b *Broker) OpenMedia(ctx context.Context, tenant, hash, exp, sig string) (
 		return MediaContent{}, errors.Join(err, file.Close())
 	}
 	return MediaContent{File: file, Type: c.Type, Looks: c.Looks, Name: c.Name, Modified: info.ModTime()}, nil
-}
-
-// MediaUpload is a file to be sent.
-type MediaUpload struct {
-	Tenant   string
-	Filename string
-	Type     string // "" is what it looks like
-	Body     io.Reader
-}
-
-// PutMedia keeps a file for messages to be sent with: they name it by its hash.
-func (b *Broker) PutMedia(ctx context.Context, u MediaUpload) (MediaFile, error) {
-	t, err := b.mediaTenant(u.Tenant)
-	if err != nil {
-		return MediaFile{}, err
-	}
-	if len(u.Filename) > 240 || len(u.Type) > 120 {
-		return MediaFile{}, core.Errorf(core.CodeInvalid, opMedia, "a filename has at most 240 bytes, a type 120")
-	}
-	got, err := b.o.Media.Files.Put(t.ID, u.Body, b.o.Media.MaxSize, nil)
-	if err != nil {
-		return MediaFile{}, t.notPut(err)
-	}
-	now := time.Now().UTC()
-	f := MediaFile{
-		Message: "upload-" + got.Hash, Tenant: t.ID, State: MediaStored, Type: or(u.Type, got.Type), Filename: u.Filename,
-		Hash: got.Hash, Size: got.Size, Looks: got.Type, Time: now, Until: now.Add(b.o.Media.Keep),
-	}
-	if _, err := b.settle(ctx, store.Settlement{Ingest: true, Put: t.putMedia(&f)}); err != nil {
-		return MediaFile{}, err
-	}
-	f.Link = t.linkTo(&f, now)
-	return f, nil
 }
 
 // MediaSweep is what a sweep removed.

@@ -22,9 +22,8 @@ type route struct {
 	query    []param
 	// key says whether the header Idempotency-Key is taken.
 	key keyUse
-	// body is a zero value of what is read, or nil; with bytes it is a file.
-	body  any
-	bytes bool
+	// body is a zero value of what is read, or nil.
+	body any
 	// answers are zero values of what is answered, by status.
 	answers map[int]any
 }
