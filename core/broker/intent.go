@@ -220,6 +220,11 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	}
 	m := *send.Message
 	m.ID = in.MessageID
+	if m.Template != nil && m.Text == "" {
+		if d := t.definition(send.Number, m.Template); d != nil { // so that the CRMs have what was read
+			m.Text = d.Text(m.Template.Components)
+		}
+	}
 	e := &core.Event{
 		ID: core.FollowID(send.ID, 1), Kind: core.KindMessageSent, Tenant: send.Tenant, Number: send.Number,
 		Conversation: send.Conversation, Time: in.At, Accepted: send.Accepted, Source: send.Source, Cause: send.ID,

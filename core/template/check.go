@@ -362,3 +362,35 @@ func checkCards(defined *Component, g *given, named bool) string {
 	}
 	return ""
 }
+
+// Text is what a person reads of a message with this template: header, body and
+// footer, each on a line of its own, with the values of components in their places.
+func (d *Definition) Text(components json.RawMessage) string {
+	var all []given
+	if len(components) > 0 && json.Unmarshal(components, &all) != nil {
+		return ""
+	}
+	var lines []string
+	for _, c := range d.Components {
+		kind := strings.ToUpper(c.Type)
+		if c.Text == "" || kind != Header && kind != Body && kind != Footer {
+			continue
+		}
+		values := map[string]string{}
+		for _, g := range all {
+			if !strings.EqualFold(g.Type, kind) {
+				continue
+			}
+			for i := range g.Parameters {
+				p := &g.Parameters[i]
+				name := p.Name
+				if name == "" {
+					name = strconv.Itoa(i + 1)
+				}
+				values[name] = p.shown()
+			}
+		}
+		lines = append(lines, Fill(c.Text, values))
+	}
+	return strings.Join(lines, "\n")
+}
