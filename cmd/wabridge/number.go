@@ -36,7 +36,7 @@ func numberCommand() *cli.Command {
 	return &cli.Command{
 		Name: "number", Usage: "business numbers: how they are, and taking them into service", Action: group("number"),
 		Description: "list and show ask the running bridge; the others ask Meta, with the number's access_token of the configuration.\n\n" +
-			"A new number:\n   wabridge number request-code --by sms\n   wabridge number verify 123456\n   wabridge number register",
+			"Example, a new number:\n   wabridge number request-code --by sms\n   wabridge number verify 123456\n   wabridge number register",
 		Subcommands: []*cli.Command{
 			command("list", "", "how the numbers are, and by which messages go", "--tenant demo", listNumbers, urlFlag),
 			command("show", "", "all that is known of one", "--number 106540352242922 --fresh", showNumber, urlFlag,

@@ -25,7 +25,8 @@ func measured(t *testing.T, minutes int, takes func(atWork int, since time.Durat
 			}
 			mu.Lock()
 			atWork++
-			wait := takes(atWork, time.Since(began))
+			// No two calls take the same: those that end in one moment would seem to be few.
+			wait := takes(atWork, time.Since(began)) + time.Duration(n%7)*500*time.Microsecond
 			mu.Unlock()
 			calls.Go(func() {
 				<-time.After(wait) // in virtual time
