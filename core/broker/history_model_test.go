@@ -16,7 +16,7 @@ import (
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 )
 
-var histories = flag.Int("histories", 6, "how many random histories TestHistory_HoldsAtWhatsApp lives through")
+var histories = flag.Int("histories", 12, "how many random histories TestHistory_HoldsAtWhatsApp lives through")
 
 // happening is one step of a random history.
 type happening struct {
@@ -80,7 +80,7 @@ type history struct {
 func beginHistory(t *testing.T) *history {
 	b := newBridge(t)
 	b.noSync = true
-	b.scripts = func(e *core.Event) script.Decision {
+	b.scripts = func(*core.Event) script.Decision {
 		return script.Decision{Actions: []script.Action{{Type: script.ActionReply, Text: "auto"}}}
 	}
 	b.withPolicy(Policy{Templates: testTemplates, NoLoops: true})
