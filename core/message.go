@@ -91,7 +91,8 @@ type Media struct {
 	Filename string `json:"filename,omitempty"`
 	Voice    bool   `json:"voice,omitempty"`
 	Animated bool   `json:"animated,omitempty"`
-	// Hash names the file in the bridge's store: its SHA-256, in lower-case hexadecimal.
+	// Hash names the file in the bridge's store: its SHA-256, in lower-case hexadecimal. A
+	// message to be sent may have it instead of ID and Link, of a file that was put there.
 	// Size is in bytes.
 	Hash string `json:"hash,omitempty"`
 	Size int64  `json:"size,omitempty"`

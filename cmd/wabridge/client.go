@@ -62,7 +62,11 @@ type request struct {
 	query        url.Values
 	key          string // Idempotency-Key
 	body         any
+	file         io.Reader // instead of body
 }
+
+// fileTimeout is how long a file may take to or from the bridge.
+const fileTimeout = 10 * time.Minute
 
 // call makes a request and decodes the answer into out.
 func (cl *client) call(ctx context.Context, r request, out any) error {
@@ -74,6 +78,10 @@ func (cl *client) call(ctx context.Context, r request, out any) error {
 		}
 		body = bytes.NewReader(data)
 	}
+	kind, hc := "application/json", cl.http
+	if r.file != nil {
+		body, kind, hc = r.file, "application/octet-stream", &http.Client{Transport: cl.http.Transport, Timeout: fileTimeout}
+	}
 	target := cl.base + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
@@ -82,14 +90,14 @@ func (cl *client) call(ctx context.Context, r request, out any) error {
 	if err != nil {
 		return misused("--url: %w", err)
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", kind)
 	if cl.token != "" {
 		req.Header.Set("Authorization", "Bearer "+cl.token.Reveal())
 	}
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
-	resp, err := cl.http.Do(req)
+	resp, err := hc.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

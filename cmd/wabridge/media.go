@@ -149,7 +149,7 @@ func (cl *client) download(ctx context.Context, path string, w io.Writer) (int64
 	if err != nil {
 		return 0, err
 	}
-	files := &http.Client{Transport: cl.http.Transport, Timeout: 10 * time.Minute}
+	files := &http.Client{Transport: cl.http.Transport, Timeout: fileTimeout}
 	resp, err := files.Do(req)
 	if err != nil {
 		return 0, errors.New(short(err))

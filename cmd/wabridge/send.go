@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/broker"
+	"github.com/wabridge/wabridge/core/whatsapp"
 )
 
 func sendCommand() *cli.Command {
@@ -21,11 +24,15 @@ func sendCommand() *cli.Command {
 		Description: "Prints the id of the message: `wabridge why ID` tells what became of it.\n\n" +
 			"Examples:\n   wabridge send --to +15550100123 --text \"Your order is on its way.\"\n" +
 			"   wabridge send --to +15550100123 --template hello_world --language en_US --key order-17 --wait 10s\n" +
-			"   wabridge send --to +15550100123 --text \"Hello, Maria here.\" --author human --by maria",
+			"   wabridge send --to +15550100123 --text \"Hello, Maria here.\" --author human --by maria\n" +
+			"   wabridge send --to +15550100123 --media invoice.pdf --caption \"Your invoice\"",
 		Flags: []cli.Flag{
 			configFlag, setFlag, urlFlag, jsonFlag,
 			&cli.StringFlag{Name: "to", Required: true, Usage: "the `ADDRESS`: +<country><number>, or a BSUID such as US.13491208655302741918"},
 			&cli.StringFlag{Name: "text", Usage: "the `TEXT`; people get it within 24 hours after they last wrote"},
+			&cli.StringFlag{Name: "media", Usage: "a `FILE`: a picture, a document, audio, a video or a sticker, by its type"},
+			&cli.StringFlag{Name: "caption", Usage: "the `TEXT` below the file"},
+			&cli.StringFlag{Name: "filename", Usage: "the `NAME` that the file is shown by; its own when not given"},
 			&cli.StringFlag{Name: "template", Usage: "the `NAME` of an approved template"},
 			&cli.StringFlag{Name: "language", Value: "en_US", Usage: "the template's `LANGUAGE`"},
 			&cli.StringSliceFlag{Name: "param", Usage: "the `TEXT` of the template's next variable; may be given again"},
@@ -54,6 +61,11 @@ func send(c *cli.Context) error {
 		return err
 	}
 	cl := newClient(c, cfg)
+	if name := c.String("media"); name != "" {
+		if err := putFile(c, cl, name, &m); err != nil {
+			return err
+		}
+	}
 	key := c.String("key")
 	if key == "" {
 		key = rand.Text()
@@ -120,10 +132,21 @@ func messageOf(c *cli.Context) (core.Message, error) {
 		return m, misused("--to: %w", err)
 	}
 	m.To = to
-	text, template := c.String("text"), c.String("template")
+	text, template, file := c.String("text"), c.String("template"), c.String("media")
+	given := 0
+	for _, what := range []string{text, template, file} {
+		if what != "" {
+			given++
+		}
+	}
 	switch {
-	case (text == "") == (template == ""):
-		return m, misused("send: want either --text or --template")
+	case given != 1:
+		return m, misused("send: want either --text, --template or --media")
+	case file == "" && (c.String("caption") != "" || c.String("filename") != ""):
+		return m, misused("send: --caption and --filename go with --media")
+	case file != "":
+		m.Text = c.String("caption")
+		return m, nil
 	case text != "":
 		m.Type, m.Text = core.TypeText, text
 		return m, nil
@@ -131,6 +154,28 @@ func messageOf(c *cli.Context) (core.Message, error) {
 	m.Type = core.TypeTemplate
 	m.Template, err = templateOf(c, template)
 	return m, err
+}
+
+// putFile puts a file to the bridge, and into the message.
+func putFile(c *cli.Context, cl *client, path string, m *core.Message) error {
+	file, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return misused("--media: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	name := c.String("filename")
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	var f broker.MediaFile
+	err = cl.call(c.Context, request{
+		method: http.MethodPost, path: mediaPath, query: values("tenant", c.String("tenant"), "filename", name), file: file,
+	}, &f)
+	if err != nil {
+		return err
+	}
+	m.Type, m.Media = whatsapp.FileMessage(f.Type), &core.Media{Hash: f.Hash, Filename: name}
+	return nil
 }
 
 // templateOf makes the template that the flags describe.

@@ -64,8 +64,9 @@ const (
 	WriteCampaigns Scope = "campaigns:write"
 	// ReadCosts is to see what messages cost.
 	ReadCosts Scope = "costs:read"
-	// ReadMedia is to see the files of messages.
-	ReadMedia Scope = "media:read"
+	// ReadMedia is to see the files of messages, WriteMedia to put files here to be sent.
+	ReadMedia  Scope = "media:read"
+	WriteMedia Scope = "media:write"
 	// ReadNumbers is to see how the business numbers are, and to have WhatsApp asked.
 	ReadNumbers Scope = "numbers:read"
 	// ReadStatus is to see how the bridge is, all tenants included.
@@ -79,7 +80,7 @@ func Scopes() []Scope {
 	return []Scope{
 		SendMessages, ReadContacts, WriteContacts, EraseContacts, ReadConsent, WriteConsent, ReadEscalations, WriteEscalations, ReadEvents,
 		ReadDeliveries, WriteDeliveries, ReadTemplates, WriteTemplates, ReadSubscriptions, WriteSubscriptions,
-		ReadCampaigns, WriteCampaigns, ReadCosts, ReadMedia, ReadNumbers, ReadStatus, Admin,
+		ReadCampaigns, WriteCampaigns, ReadCosts, ReadMedia, WriteMedia, ReadNumbers, ReadStatus, Admin,
 	}
 }
 

@@ -193,6 +193,13 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	if err := whatsapp.Validate(&m); err != nil {
 		return SendReceipt{}, err
 	}
+	if namesFile(&m) {
+		file, err := t.ownFile(ctx, &m)
+		if err != nil {
+			return SendReceipt{}, err
+		}
+		m.Media = file
+	}
 	if err := t.misfit(r.Number, &m); err != nil {
 		return SendReceipt{}, err
 	}

@@ -124,7 +124,7 @@ type Tenant struct {
 type Number struct {
 	ID   string // phone_number_id
 	Sink core.Sink
-	// Media fetches its files; may be nil.
+	// Media fetches and uploads its files; may be nil.
 	Media MediaAPI
 	// Account is the id of the business account (WABA) that it is in; "" when it is
 	// not known.

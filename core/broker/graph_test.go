@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,8 @@ type graph struct {
 	*bridge
 	sim *whatsappsim.Sim
 	cut atomic.Pointer[atomic.Bool] // of the process that runs: nothing comes or goes any more
+	// uploads is called before each upload of a file; may be nil.
+	uploads func() error
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -73,6 +76,11 @@ func withGraph(b *bridge, o whatsappsim.Options) *graph {
 				if off.Load() {
 					return nil, errors.New("the process is gone")
 				}
+				if do := g.uploads; do != nil && strings.HasSuffix(r.URL.Path, "/media") {
+					if err := do(); err != nil {
+						return nil, err
+					}
+				}
 				return transport.RoundTrip(r)
 			}),
 		})
@@ -82,7 +90,8 @@ func withGraph(b *bridge, o whatsappsim.Options) *graph {
 		if len(o.Tenants[0].Lanes) > 0 {
 			o.Tenants[0].Lanes[0].Sink = passing{b.crm, off}
 		}
-		o.Tenants[0].Numbers[0].Sink = client.Sink(whatsapp.Number{Tenant: "acme", ID: number, AccessToken: func() core.Secret { return "token" }})
+		n := whatsapp.Number{Tenant: "acme", ID: number, AccessToken: func() core.Secret { return "token" }}
+		o.Tenants[0].Numbers[0].Sink, o.Tenants[0].Numbers[0].Media = client.Sink(n), client.Media(n)
 	}
 	b.started = func() {
 		br, off := b.Broker, g.cut.Load()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -157,6 +158,9 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		until := t.withholds(&u.s, u.contact.ID, "", u.step.Time)
 		u.note(whyWithheld + ": none is sent to them until " + until.Format(time.RFC3339))
 	}
+	if slices.ContainsFunc(st.Errors, func(e core.StatusError) bool { return strconv.Itoa(e.Code) == codeFileRefused }) && st.Value == core.StatusFailed {
+		t.fileLost(ctx, u, st.MessageID)
+	}
 	if in := m.intent; in != nil {
 		u.afterwards(func(stored bool) {
 			if stored {
@@ -215,11 +219,15 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	s.Put = append(s.Put, store.Put{
 		Key: intentKey(t.ID, whatsapp.IntentHash(in.ID)), Value: mustJSON(in), Expires: in.At.Add(t.b.o.IntentRetention),
 	})
-	if send.Message == nil || send.Message.Type == core.TypeRead || len(t.crm) == 0 && len(t.subscriptions.live()) == 0 {
+	if send.Message == nil || send.Message.Type == core.TypeRead {
 		return
 	}
 	m := *send.Message
 	m.ID = in.MessageID
+	t.sentFile(s, send, &m, in.At)
+	if len(t.crm) == 0 && len(t.subscriptions.live()) == 0 {
+		return
+	}
 	if m.Template != nil && m.Text == "" {
 		if d := t.definition(send.Number, m.Template); d != nil { // so that the CRMs have what was read
 			m.Text = d.Text(m.Template.Components)

@@ -65,6 +65,7 @@ type lane struct {
 	alone     map[string]bool          // events to deliver alone: a batch with them killed the plugin
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
 	started   map[[16]byte]*intent     // sends that were begun and not settled
+	uploading map[string]bool          // files that are on their way to WhatsApp, by hash
 	awaiting  map[string]await         // what the next message of a conversation waits for
 }
 
@@ -97,7 +98,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
 		limiter: limit.NewExact(n.Rate, burstOf(n.Rate)),
 		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
-		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{},
+		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{},
 	}
 	l.queue = queueOf(t.ID, l.name)
 	l.health = newNumberHealth(l, n)

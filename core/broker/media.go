@@ -45,6 +45,7 @@ var mediaRetry = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Min
 // MediaAPI is how WhatsApp is asked for a number's files: it is *whatsapp.Media.
 type MediaAPI interface {
 	Fetch(ctx context.Context, id string) (whatsapp.File, error)
+	Upload(ctx context.Context, name, mimeType string, size int64, r io.Reader) (id string, err error)
 }
 
 // MediaOptions say what is done with files.
@@ -86,7 +87,8 @@ const (
 
 // MediaFile is what is known of the file of a message.
 type MediaFile struct {
-	// Message is WhatsApp's id.
+	// Message is WhatsApp's id; of a file that was uploaded to be sent, "upload-" and its
+	// hash.
 	Message string `json:"message"`
 	Tenant  string `json:"tenant"`
 	Number  string `json:"number,omitempty"`
@@ -153,8 +155,8 @@ func (t *tenant) mediaFile(ctx context.Context, message string) (*MediaFile, err
 // wantsMedia adds the job that fetches the file of the turn's message, if it has one.
 func (t *tenant) wantsMedia(u *turn) {
 	m := u.e.Message
-	if t.b.o.Media == nil || m == nil || m.ID == "" || m.Media == nil || m.Media.ID == "" {
-		return
+	if t.b.o.Media == nil || m == nil || m.ID == "" || m.Media == nil || m.Media.ID == "" || m.Media.Hash != "" {
+		return // there is none, or it is here
 	}
 	switch u.e.Kind {
 	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited:
@@ -371,8 +373,8 @@ const opMedia = "media"
 // download fetches a file and keeps it.
 func (t *tenant) download(ctx context.Context, e *core.Event) (media.File, error) {
 	o := t.b.o.Media
-	if stats := t.b.o.Store.Stats(); stats.Full || stats.FreeDisk > 0 && stats.FreeDisk < o.MinFree {
-		return media.File{}, core.Errorf(core.CodeUnavailable, opMedia, "%w", media.ErrFull)
+	if err := t.mediaRoom(); err != nil {
+		return media.File{}, err
 	}
 	api := t.mediaOf(e.Number)
 	if api == nil {

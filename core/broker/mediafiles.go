@@ -234,6 +234,9 @@ func (t *tenant) eraseMedia(ctx context.Context, contacts []string) error {
 				if err := t.b.o.Media.Files.Remove(t.ID, f.Hash); err != nil {
 					return err
 				}
+				if err := t.forgetUploads(ctx, &s, f.Hash); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -242,7 +245,8 @@ func (t *tenant) eraseMedia(ctx context.Context, contacts []string) error {
 	return err
 }
 
-// onlyTheirs reports whether no message has to do with a file but some.
+// onlyTheirs reports whether no message has to do with a file but some, whoever put it here
+// to be sent.
 func (t *tenant) onlyTheirs(ctx context.Context, hash string, some []MediaFile) (bool, error) {
 	mine := map[string]bool{}
 	for _, f := range some {
@@ -250,7 +254,8 @@ func (t *tenant) onlyTheirs(ctx context.Context, hash string, some []MediaFile) 
 	}
 	only := true
 	err := eachOf(ctx, t.b.o.Store, t.ID, bucketUsedBy, hash, func(e store.Entry) {
-		only = only && mine[strings.TrimPrefix(e.Key, hash+"/")]
+		message := strings.TrimPrefix(e.Key, hash+"/")
+		only = only && (mine[message] || message == prefixUpload+hash)
 	})
 	return only, err
 }

@@ -99,7 +99,7 @@ func newMetrics(r prometheus.Registerer, b *Broker) *metrics {
 		told:             counter("crm_told_total", "Events that CRMs told, paced of: taken, known, refused, or failed for a call.", "tenant", "lane", "result"),
 		held:             counter("held_total", "Sends whose outcome was unknown at first.", "tenant", "lane"),
 		dead:             counter("dead_total", "Deliveries given up on.", "tenant", "lane", "code"),
-		media:            counter("media_total", "Files of messages: stored, gone at WhatsApp before they were, or failed.", "tenant", "state"),
+		media:            counter("media_total", "Files of messages: stored, gone at WhatsApp before they were, failed, or uploaded to be sent.", "tenant", "state"),
 		errors:           counter("delivery_errors_total", "Deliveries that failed, attempts that do not count included.", "tenant", "lane", "code"),
 		campaignsStopped: counter("campaigns_stopped_total", "Campaigns that stopped by themselves.", "tenant"),
 		priced:           counter("priced_total", "Messages that WhatsApp told the pricing of.", "tenant", "category"),

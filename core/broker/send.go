@@ -59,7 +59,7 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 // sendBatch sends what may go now, each by its own call. The caller has n places in
 // the gate, as many as there are deliveries at least.
 func (l *lane) sendBatch(ctx context.Context, ds []store.Delivery, n int, calls *sync.WaitGroup) {
-	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.unbarred(ctx, ds))), calls)
+	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.withUploads(ctx, l.unbarred(ctx, ds), calls))), calls)
 	l.gate.leave(n - len(ready))
 	for i, d := range ready {
 		if l.t.pace.plan.Wait(ctx, 1) != nil || l.limiter.Wait(ctx, 1) != nil {
@@ -201,12 +201,16 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	results := l.attempt(cctx, ds)
 	l.b.failpoint("send-after-call")
 	r := results[0]
-	e := eventOf(d)
-	safe := repeatable(e)
-	v := l.gate.learn(results, safe)[0]
+	v := l.gate.learn(results, repeatable(eventOf(d)))[0]
 	l.gate.leave(1)
 	l.b.pauseAccount(l, r.Err)
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
+	l.settleSend(cctx, d, r, v, began, func() { l.hold(ctx, d, time.Now().UTC(), r.Err, calls) })
+}
+
+// settleSend settles an attempt to send; held is called when its outcome is unknown.
+func (l *lane) settleSend(ctx context.Context, d store.Delivery, r core.Result, v verdict, began time.Time, held func()) {
+	e := eventOf(d)
 	if v != verdictDone {
 		l.sawError(d.ID, r.Err)
 	}
@@ -220,7 +224,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	l.t.rowMet(&s, e, r.Err)
 	switch v {
 	case verdictUnknown:
-		l.hold(ctx, d, now, r.Err, calls)
+		held()
 		return
 	case verdictDone:
 		l.done(&s, d, e, in, &step)
@@ -240,8 +244,11 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		}
 		fallthrough
 	default:
-		if l.marketingRefused(cctx, &s, d, e, r.Err, now) {
+		if l.marketingRefused(ctx, &s, d, e, r.Err, now) {
 			v = verdictWaits
+			break
+		}
+		if l.fileRefused(ctx, &s, d, e, r.Err, now, &step) {
 			break
 		}
 		if l.templateRefused(&s, d, e, r.Err, now, &step) {
@@ -260,7 +267,7 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 		s.Record = append(s.Record, record(&step, e))
 	}
 	l.b.failpoint("send-before-outcome")
-	if _, err := l.b.settle(cctx, s); err != nil {
+	if _, err := l.b.settle(ctx, s); err != nil {
 		return // marked: after the lease it is taken for unknown
 	}
 	l.end(d.ID)

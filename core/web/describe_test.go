@@ -267,6 +267,9 @@ func (d *describer) operation(r route) object {
 		d.read[t] = true
 		o["requestBody"] = object{"required": true, "content": content(d.schema(t), examples[r.id])}
 	}
+	if r.bytes {
+		o["requestBody"] = object{"required": true, "content": object{"*/*": object{"schema": object{"type": "string", "format": "binary"}}}}
+	}
 	answers := object{"4XX": object{"$ref": "#/components/responses/Error"}, "5XX": object{"$ref": "#/components/responses/Error"}}
 	for status, v := range r.answers {
 		answers[fmt.Sprint(status)] = object{"description": "Done.", "content": content(d.schema(reflect.TypeOf(v)), nil)}

@@ -19,10 +19,11 @@ type Media interface {
 	ListMedia(ctx context.Context, tenant, contact, after string, limit int) (broker.MediaPage, error)
 	Media(ctx context.Context, tenant, message string) (broker.MediaFile, error)
 	OpenMedia(ctx context.Context, tenant, hash, exp, sig string) (broker.MediaContent, error)
+	PutMedia(ctx context.Context, u broker.MediaUpload) (broker.MediaFile, error)
 	SweepMedia(ctx context.Context, tenant string) (broker.MediaSweep, error)
 }
 
-// fileTimeout is how long a file may take on its way to whoever asks.
+// fileTimeout is how long a file may take on its way to, or from, whoever asks.
 const fileTimeout = 10 * time.Minute
 
 // shown are the types that a browser shows, as far as a file looks like one: pictures in
@@ -106,6 +107,24 @@ func (s *Server) mediaFile(w http.ResponseWriter, r *http.Request, t access.Toke
 	}
 }
 
+func (s *Server) putMedia(w http.ResponseWriter, r *http.Request, t access.Token) {
+	tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t)
+	if !ok {
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(fileTimeout))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(fileTimeout))
+	kind := r.Header.Get("Content-Type")
+	if kind == "application/x-www-form-urlencoded" { // curl's word for anything
+		kind = ""
+	}
+	// PutMedia bounds the body.
+	f, err := s.o.Bridge.PutMedia(r.Context(), broker.MediaUpload{
+		Tenant: tenant, Filename: r.URL.Query().Get("filename"), Type: kind, Body: r.Body,
+	})
+	answerWith(w, http.StatusCreated, f, err)
+}
+
 func (s *Server) sweepMedia(w http.ResponseWriter, r *http.Request, t access.Token) {
 	if tenant, ok := s.tenantOf(w, r.URL.Query().Get("tenant"), t); ok {
 		swept, err := s.o.Bridge.SweepMedia(r.Context(), tenant)
@@ -127,6 +146,12 @@ func (s *Server) mediaRoutes() []route {
 		{
 			method: "GET", path: path + "/{message...}", scope: access.ReadMedia, serve: s.mediaFile, id: "getMedia", query: tenant, answers: ok(broker.MediaFile{}),
 			says: "The file of a message, by WhatsApp's id of the message (wamid): its state, and a link by which whoever has the link can fetch it.",
+		},
+		{
+			method: "POST", path: path, scope: access.WriteMedia, serve: s.putMedia, id: "putMedia", bytes: true,
+			answers: map[int]any{http.StatusCreated: broker.MediaFile{}},
+			says:    "Keeps a file to be sent: a message names it by its hash (media.hash). The body is the file, of a type and size that WhatsApp takes; its type is that of its first bytes, or else Content-Type, or else by its filename.",
+			query:   append(tenant, param{name: "filename", says: "What the recipient sees it called."}),
 		},
 		{
 			method: "POST", path: "/api/v1/media-sweep", scope: access.Admin, serve: s.sweepMedia, id: "sweepMedia", query: tenant, answers: ok(broker.MediaSweep{}),

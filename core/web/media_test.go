@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,11 @@ func (b *bridge) OpenMedia(_ context.Context, tenant, hash, exp, sig string) (br
 	}[hash]
 	c.File, c.Modified = f, time.Unix(1_800_000_000, 0)
 	return c, err
+}
+
+func (b *bridge) PutMedia(_ context.Context, u broker.MediaUpload) (broker.MediaFile, error) {
+	data, err := io.ReadAll(u.Body)
+	return broker.MediaFile{Tenant: u.Tenant, Type: u.Type, Filename: u.Filename, Size: int64(len(data))}, err
 }
 
 func (b *bridge) SweepMedia(_ context.Context, tenant string) (broker.MediaSweep, error) {
@@ -81,7 +87,7 @@ func TestMedia_IsServedToWhoHasItsAddressAndNeverAsAPageOfOurs(t *testing.T) {
 	}
 }
 
-func TestMedia_IsAskedForByMessage(t *testing.T) {
+func TestMedia_IsAskedForByMessageAndPut(t *testing.T) {
 	h := New(options(&bridge{}, "127.0.0.1:8080")).Handler()
 	for _, test := range []struct {
 		call
@@ -91,6 +97,7 @@ func TestMedia_IsAskedForByMessage(t *testing.T) {
 		{call{method: "GET", path: "/api/v1/media/wamid.a/b=="}, 401, "unauthenticated"},
 		{call{method: "GET", path: "/api/v1/media/wamid.a/b==", token: tenantToken}, 200, `"message": "wamid.a/b=="`},
 		{call{method: "GET", path: "/api/v1/media?contact=c1&after=x", token: tenantToken}, 200, `"next": "x"`},
+		{call{method: "POST", path: "/api/v1/media?filename=a.pdf", token: tenantToken, body: "%PDF"}, 201, `"size": 4`},
 		{call{method: "POST", path: "/api/v1/media-sweep", token: ownerToken}, 200, `"tenant": "acme"`},
 	} {
 		if got := test.do(t, h); got.Code != test.code || !strings.Contains(got.Body.String(), test.want) {

@@ -22,8 +22,9 @@ type route struct {
 	query    []param
 	// key says whether the header Idempotency-Key is taken.
 	key keyUse
-	// body is a zero value of what is read, or nil.
-	body any
+	// body is a zero value of what is read, or nil; with bytes it is a file.
+	body  any
+	bytes bool
 	// answers are zero values of what is answered, by status.
 	answers map[int]any
 }

@@ -1,13 +1,16 @@
 package whatsapp
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -16,7 +19,7 @@ import (
 	"github.com/wabridge/wabridge/core"
 )
 
-// MediaTimeout is how long a file may take to be fetched.
+// MediaTimeout is how long a file may take to be fetched or uploaded.
 const MediaTimeout = 5 * time.Minute
 
 // MaxMedia is the largest file that WhatsApp carries, in bytes.
@@ -24,11 +27,14 @@ const MediaTimeout = 5 * time.Minute
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
 const MaxMedia = 100 << 20
 
-// MediaLife is how long WhatsApp keeps a file that a person sent. The source is that of
-// [MaxMedia].
-const MediaLife = 7 * 24 * time.Hour
+// MediaLife is how long WhatsApp keeps a file that a person sent, UploadLife one that was
+// uploaded. The source is that of [MaxMedia].
+const (
+	MediaLife  = 7 * 24 * time.Hour
+	UploadLife = 30 * 24 * time.Hour
+)
 
-// Media fetches the files of one business number. Its methods may be called
+// Media fetches and uploads the files of one business number. Its methods may be called
 // concurrently. Errors are *core.Error.
 type Media struct {
 	c *Client
@@ -193,4 +199,52 @@ func (b *body) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel()
 	return err
+}
+
+// Upload puts a file of so many bytes to WhatsApp, and returns the id that messages from
+// this number name it by for [UploadLife]. To upload twice does no harm. CodeInvalid says
+// that WhatsApp does not take the file.
+func (m *Media) Upload(ctx context.Context, name, mimeType string, size int64, r io.Reader) (string, error) {
+	const op = "upload file"
+	ctx, cancel := context.WithTimeout(ctx, MediaTimeout)
+	defer cancel()
+	var head, tail bytes.Buffer
+	w := multipart.NewWriter(&head)
+	_ = w.WriteField("messaging_product", "whatsapp")
+	_ = w.WriteField("type", mimeType)
+	h := textproto.MIMEHeader{}
+	h.Set("Content-Disposition", fmt.Sprintf(`form-data; name="file"; filename="%s"`, strings.NewReplacer("\\", "_", `"`, "_", "\r", "_", "\n", "_").Replace(name)))
+	h.Set("Content-Type", mimeType)
+	_, _ = w.CreatePart(h)
+	tail.WriteString("\r\n--" + w.Boundary() + "--\r\n")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.c.o.BaseURL+"/"+m.c.o.APIVersion+"/"+url.PathEscape(m.n.ID)+"/media", nil)
+	if err != nil {
+		return "", core.Errorf(core.CodeInternal, op, "request: %w", err)
+	}
+	req.ContentLength = int64(head.Len()) + size + int64(tail.Len())
+	req.Body = io.NopCloser(io.MultiReader(&head, io.LimitReader(r, size), &tail))
+	req.Header.Set("Content-Type", w.FormDataContentType())
+	token := m.n.AccessToken()
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	req.Header.Set("User-Agent", "wabridge")
+	k := call{op: op, token: token, twice: true}
+	resp, err := m.c.http.Do(req)
+	if err != nil {
+		return "", m.c.lost(k, err, true)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return "", m.c.lost(k, err, true)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return "", m.c.refused(k, resp, answer)
+	}
+	var a struct {
+		ID flexID `json:"id"`
+	}
+	if json.Unmarshal(answer, &a) != nil || a.ID == "" {
+		return "", m.c.unknown(k, "the answer names no file")
+	}
+	return string(a.ID), nil
 }

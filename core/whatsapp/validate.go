@@ -96,8 +96,8 @@ func check(m *core.Message) *core.Error {
 
 func checkMedia(m *core.Message) *core.Error {
 	switch {
-	case m.Media == nil || (m.Media.ID == "") == (m.Media.Link == ""):
-		return wrongf("media must have an id or a link, not both")
+	case m.Media == nil || m.Media.ID != "" && m.Media.Link != "" || m.Media.ID == "" && m.Media.Link == "" && m.Media.Hash == "":
+		return wrongf("media must have an id or a link, not both, or the hash of a file that was put here")
 	case m.Text != "" && (m.Type == core.TypeAudio || m.Type == core.TypeSticker):
 		return wrongf("%s has no caption: text must be empty", m.Type)
 	case m.Media.Link != "" && !isWebAddress(m.Media.Link):
