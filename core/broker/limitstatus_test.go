@@ -23,6 +23,9 @@ func TestLimits_SayWhyAndUntilWhen(t *testing.T) {
 	}
 	last := func(b *bridge, n int, to func(i int) string, what string) (id string) {
 		for i := range n {
+			if i == n-1 {
+				settled(5 * time.Millisecond) // those before it are before it in the lane, too
+			}
 			id = b.order(fmt.Sprint("k", i), to(i), what)
 		}
 		return id
