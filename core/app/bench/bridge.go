@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,7 +113,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.configure(crmURL, waURL, port, s.beside != nil); err != nil {
+	if err := b.configure(crmURL, waURL, port, s); err != nil {
 		return nil, err
 	}
 	args := []string{"run", "--config", filepath.Join(dir, "wabridge.toml")}
@@ -160,7 +161,8 @@ func freePort() (string, error) {
 	return port, errors.Join(err, ln.Close())
 }
 
-func (b *bridge) configure(crm, wa, port string, beside bool) error {
+func (b *bridge) configure(crm, wa, port string, s setup) error {
+	perSecond := cmp.Or(s.perSecond, 10_000)
 	main := fmt.Sprintf(`data_dir = "data"
 [web]
 listen = "127.0.0.1:%s"
@@ -177,15 +179,15 @@ app_secrets = [%q]
 `, port, b.url, apiToken, wa, secret)
 	err := errors.Join(
 		os.WriteFile(filepath.Join(b.dir, "wabridge.toml"), []byte(main), 0o600),
-		b.tenant("bench", number, "102290129340398", crm),
+		b.tenant("bench", number, "102290129340398", crm, perSecond),
 	)
-	if beside {
-		err = errors.Join(err, b.tenant("beside", noisy, "102290129340399", crm))
+	if s.beside != nil {
+		err = errors.Join(err, b.tenant("beside", noisy, "102290129340399", crm, perSecond))
 	}
 	return err
 }
 
-func (b *bridge) tenant(id, number, waba, crm string) error {
+func (b *bridge) tenant(id, number, waba, crm string, perSecond float64) error {
 	text := fmt.Sprintf(`name = "Bench"
 [escalation]
 after_messages = 0
@@ -193,8 +195,8 @@ after_messages = 0
 id = %q
 waba = %q
 access_token = "bench-access-token"
-rate = 10000.0
-`, number, waba) + b.crm.lane(crm)
+rate = %.1f
+`, number, waba, perSecond) + b.crm.lane(crm)
 	dir := filepath.Join(b.dir, "tenants", id)
 	return errors.Join(
 		os.MkdirAll(dir, 0o700),

@@ -22,6 +22,8 @@ var measurements = []measurement{
 	{"at-500", "500 msg/s: the first answer p90 < 1 s and p99 < 5 s are wanted", at(500)},
 	{"at-83", "5,000 a minute: end to end p50 < 10 ms is wanted", at(83)},
 	{"crms", "200 msg/s into each CRM: p50 < 100 ms and p99 < 500 ms are wanted, and what people send there at WhatsApp within 1 s", crms},
+	{"requests", "100 messages a second that the API asks for: at WhatsApp p99 < 250 ms is wanted", requests(100, 1000, 250*time.Millisecond)},
+	{"thousand", "1,000 messages a second that the API asks for, of a number that may send as many: never more in any second", requests(1000, 1000, 5*time.Second)},
 	{"script-diff", "1,000,000 recorded messages decided again in less than 5 minutes, twice the same, in bounded memory", scriptDiff},
 	{"outage", "200 msg/s while the CRM answers 503 for 5 s: nothing lost, recovered within 1 s of its end", outage},
 	{"beside-hostile", "300 msg/s beside a tenant whose script does harm: p99 within 1.2 times of the same beside a good one", besideHostile},
@@ -152,6 +154,8 @@ func outage(ctx context.Context, o options) ([]result, error) {
 // setup is what a measurement changes about its bridge and the sims.
 type setup struct {
 	crm, graph time.Duration
+	// perSecond is what the number may send; 0 is more than is tried.
+	perSecond float64
 	// vendor makes the CRM, given its latency; nil is HubSpot.
 	vendor func(time.Duration) *vendor
 	// during is called when the load begins, finally once the CRM has everything.
