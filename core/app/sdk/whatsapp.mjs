@@ -112,14 +112,16 @@ test('whatsapp-api-js: every type', async () => {
   await until('statuses', () => told.statuses.includes(`read ${wamid}`));
 });
 
+const png = new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]); // how each begins
+
 test('whatsapp-api-js: files and refusals', async () => {
   const form = new FormData();
-  form.set('file', new Blob(['a file'], { type: 'image/png' }), 'a.png');
+  form.set('file', new Blob([png], { type: 'image/png' }), 'a.png');
   const { id } = await api.uploadMedia(NUMBER, form);
   const where = await api.retrieveMedia(id);
   assert.equal(where.mime_type, 'image/png');
   const back = await fetch(where.url, { headers: { Authorization: 'Bearer token' } });
-  assert.equal(await back.text(), 'a file');
+  assert.deepEqual(new Uint8Array(await back.arrayBuffer()), png);
   assert.ok((await api.sendMessage(NUMBER, ana, new M.Image(id, true))).messages);
   assert.deepEqual(await api.deleteMedia(id), { success: true });
   const closed = await api.sendMessage(NUMBER, '+34600999999', new M.Text('too late'));
@@ -157,7 +159,7 @@ test('kapso: every type, to phone numbers and user ids', async () => {
   for (const s of sent) assert.match(s.messages[0].id, /^wamid\./);
   assert.equal(sent[1].contacts[0].userId ?? sent[1].contacts[0].user_id, sam);
   await messages.markRead({ phoneNumberId: NUMBER, messageId: 'wamid.x', typingIndicator: { type: 'text' } });
-  const file = await media.upload({ phoneNumberId: NUMBER, type: 'image', file: new Blob(['x'], { type: 'image/png' }), fileName: 'a.png' });
+  const file = await media.upload({ phoneNumberId: NUMBER, type: 'image', file: new Blob([png], { type: 'image/png' }), fileName: 'a.png' });
   assert.ok(file.id);
   await assert.rejects(messages.sendText({ phoneNumberId: NUMBER, to: '+34600999999', body: 'too late' }), (e) => {
     assert.match(JSON.stringify(e) + e.message, /131047/);

@@ -217,7 +217,7 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request, n *Number) {
 		return
 	}
 	mimeType := r.FormValue("type")
-	if mimeType == "" {
+	if !strings.Contains(mimeType, "/") { // clients say "image", too
 		mimeType = header.Header.Get("Content-Type")
 	}
 	if refusal := checkFile(mimeType, data); refusal != nil {
