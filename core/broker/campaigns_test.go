@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -236,10 +237,10 @@ func TestCampaign_FirstOnesAreLookedAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := campaigning(t, Policy{})
-				n := 0
+				var n atomic.Int64
 				send := b.wa.do
 				b.wa.do = func(d core.Delivery) core.Result {
-					if n++; n <= c.failing {
+					if n.Add(1) <= int64(c.failing) {
 						return core.Result{Err: &core.Error{Code: core.CodeUndeliverable, Vendor: "131026", Message: "undeliverable"}}
 					}
 					return send(d)
