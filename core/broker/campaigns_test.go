@@ -284,11 +284,12 @@ func TestCampaign_FirstOnesAreLookedAt(t *testing.T) {
 }
 
 func TestCampaign_StopsByItself(t *testing.T) {
-	fails := func(vendor string, each int) func(*bridge) {
+	fails := func(vendor string, each int64) func(*bridge) {
 		return func(b *bridge) {
-			n, send := 0, b.wa.do
+			var n atomic.Int64
+			send := b.wa.do
 			b.wa.do = func(d core.Delivery) core.Result {
-				if n++; n%each == 0 {
+				if n.Add(1)%each == 0 {
 					return core.Result{Err: &core.Error{Code: core.CodeUndeliverable, Vendor: vendor, Message: "no", Scope: core.ScopeEvent}}
 				}
 				return send(d)
@@ -304,27 +305,30 @@ func TestCampaign_StopsByItself(t *testing.T) {
 		"failures":              {fails("131026", 3), "failed"},
 		"the template, at once": {fails("132015", 300), "paused the template"},
 		"the number's spam, waits": {func(b *bridge) {
-			n, send := 0, b.wa.do
+			var n atomic.Int64
+			send := b.wa.do
 			b.wa.do = func(d core.Delivery) core.Result {
-				if n++; n > 50 {
+				if n.Add(1) > 50 {
 					return core.Result{Err: &core.Error{Code: core.CodeRateLimited, Vendor: "131048", Message: "spam", RetryAfter: time.Hour, Scope: core.ScopeLane}}
 				}
 				return send(d)
 			}
 		}, "has the number for spam"},
 		"the number is flagged": {func(b *bridge) {
-			send, n := b.wa.do, 0
+			var n atomic.Int64
+			send := b.wa.do
 			b.wa.do = func(d core.Delivery) core.Result {
-				if n++; n == 50 {
+				if n.Add(1) == 50 {
 					b.accept(core.Event{ID: "q1", Kind: core.KindLimitChanged, Tenant: "acme", LimitChange: &core.LimitChange{Display: "+1 555 0100", Event: "FLAGGED"}})
 				}
 				return send(d)
 			}
 		}, "flagged the number"},
 		"the account is restricted": {func(b *bridge) {
-			send, n := b.wa.do, 0
+			var n atomic.Int64
+			send := b.wa.do
 			b.wa.do = func(d core.Delivery) core.Result {
-				if n++; n == 50 {
+				if n.Add(1) == 50 {
 					b.accept(core.Event{ID: "r1", Kind: core.KindAccountChanged, Tenant: "acme", Time: time.Now(), AccountChange: &core.AccountChange{
 						Text: "WhatsApp has restricted the account", Alarm: "critical", About: "account", Stops: &[]core.Stop{{What: core.StopBegins}}}})
 				}
@@ -332,9 +336,10 @@ func TestCampaign_StopsByItself(t *testing.T) {
 			}
 		}, "restricted the account"},
 		"the template's status": {func(b *bridge) {
-			send, n := b.wa.do, 0
+			var n atomic.Int64
+			send := b.wa.do
 			b.wa.do = func(d core.Delivery) core.Result {
-				if n++; n == 50 {
+				if n.Add(1) == 50 {
 					b.accept(core.Event{ID: "t1", Kind: core.KindTemplateChanged, Tenant: "acme", TemplateChange: &core.TemplateChange{Name: "info", Language: "en", Status: "PAUSED"}})
 				}
 				return send(d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,9 +170,10 @@ func TestTemplate_AnotherCategoryDecidesAnewAboutWhatWaits(t *testing.T) {
 func TestTemplate_AnswerThatItIsPausedPutsTheSendOff(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.withPolicy(Policy{})
-		ok, refusals := b.wa.do, 0
+		var refusals atomic.Int64
+		ok := b.wa.do
 		b.wa.do = func(d core.Delivery) core.Result {
-			if refusals++; refusals <= 3 {
+			if refusals.Add(1) <= 3 {
 				return core.Result{Err: &core.Error{Code: core.CodeUndeliverable, Message: "paused, or paced", Vendor: "132015/7", Scope: core.ScopeEvent}}
 			}
 			return ok(d)
