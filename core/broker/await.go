@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/send-messages
 
 const bucketAwaits = "awaits" // conversation → what its next message waits for
+
+// sweepAwaits is how many are remembered before those whose time is over are forgotten.
+const sweepAwaits = 1000
 
 // await is what the next message of a conversation waits for.
 type await struct {
@@ -44,6 +48,9 @@ func (l *lane) awaits(s *store.Settlement, e *core.Event, now time.Time) {
 	defer l.mu.Unlock()
 	if l.awaiting == nil {
 		l.awaiting = map[string]await{}
+	}
+	if len(l.awaiting) >= sweepAwaits { // of whom nothing was told, and nothing more is sent to
+		maps.DeleteFunc(l.awaiting, func(_ string, a await) bool { return !now.Before(a.Until) })
 	}
 	l.awaiting[e.Conversation] = a
 }

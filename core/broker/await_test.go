@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/store"
 )
 
 func awaiting(v core.StatusValue) func(*SendRequest) {
@@ -73,4 +75,32 @@ func (b *bridge) wamidOf(intent string) string {
 	}
 	b.Fatalf("%s was not sent", intent)
 	return ""
+}
+
+func TestAwait_IsAskedOfTheTemplateThatGoesInstead(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(outside)
+		b.start()
+		b.write("wamid.1", ana, "hello")
+		settled(25 * time.Hour)
+		first := b.order("k1", ana, "the text", awaiting(core.StatusDelivered))
+		b.order("k2", ana, "template otp")
+		settled(10 * time.Second)
+		b.wantSaid("info")
+		b.accept(statusOf(first, b.wamidOf(first), core.StatusDelivered))
+		settled(6 * time.Second)
+		b.wantSaid("info", "otp")
+	})
+}
+
+func TestAwait_ForgetsThoseOfWhomNothingWasTold(t *testing.T) {
+	l, now := &lane{t: &tenant{}}, time.Now()
+	l.t.Policy.AwaitFor = time.Minute
+	for i := range 5 * sweepAwaits {
+		e := &core.Event{ID: "e", Conversation: fmt.Sprint("c", i), Message: &core.Message{Await: core.StatusSent}}
+		l.awaits(&store.Settlement{}, e, now.Add(time.Duration(i)*time.Second))
+	}
+	if n := len(l.awaiting); n > sweepAwaits {
+		t.Errorf("%d are remembered, of which 60 still count", n)
+	}
 }

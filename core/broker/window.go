@@ -38,7 +38,7 @@ func (t *tenant) instead(m *core.Message, c *core.Contact) *core.Message {
 	if m == nil || !isFree(m) {
 		return nil
 	}
-	out := &core.Message{Direction: core.Outbound, Type: core.TypeTemplate, To: m.To}
+	out := &core.Message{Direction: core.Outbound, Type: core.TypeTemplate, To: m.To, Await: m.Await}
 	o := t.Policy.OutsideWindow
 	switch {
 	case m.Fallback != nil:
