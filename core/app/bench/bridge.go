@@ -113,6 +113,11 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.crm.begin != nil {
+		if err := b.crm.begin(sctx, b); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.configure(crmURL, waURL, port, s); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "where to put data (default: a temporary folder)")
 	flag.DurationVar(&o.duration, "duration", 15*time.Second, "how long each measurement takes")
 	only := flag.String("only", "", "run only the measurements whose name contains this")
+	flag.StringVar(&o.crm, "crm", "", "of the measurement crms, only the CRMs whose name contains this")
 	asJSON := flag.Bool("json", false, "print the figures as JSON")
 	flag.Float64Var(&o.start, "from", 1500, "the first rate tried for the sustained rate, messages per second")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the bridge at its sustained rate to this file")
@@ -44,6 +45,7 @@ func main() {
 type options struct {
 	decisions                  int
 	bin, dir, profile, hostile string
+	crm                        string
 	duration                   time.Duration
 	start                      float64
 }

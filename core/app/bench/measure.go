@@ -224,6 +224,7 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 	if err := b.wait(ctx, 60*time.Second, func() bool { return int(b.beside.Load()) >= others }); err != nil {
 		return result{}, fmt.Errorf("%d of the other tenant's %d messages did not reach the CRM: %w", others-int(b.beside.Load()), others, err)
 	}
+	replies = b.replies.Load() - replies
 	if s.finally != nil {
 		if err := s.finally(b); err != nil {
 			return result{}, err
@@ -232,7 +233,7 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 	lat, answers := b.latencies(), b.answers()
 	r := result{
 		Rate: rate, Sent: res.Sent, Refused: res.Refused + res.Failed, Lost: res.Acked - b.written(),
-		Replies: int(b.replies.Load() - replies), Drained: drained,
+		Replies: int(replies), Drained: drained,
 		AckP50: res.Acks.P(.5), AckP99: res.Acks.P(.99), EndP50: lat.P(.5), EndP99: lat.P(.99),
 		ReplyP50: answers.P(.5), ReplyP90: answers.P(.9), ReplyP99: answers.P(.99),
 		PSS: after.PSS, Anon: after.Anon, BridgeRSS: after.RSS,

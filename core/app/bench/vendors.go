@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -31,9 +30,12 @@ type vendor struct {
 	field string
 	// down has it answer 503, from so long from now on, for a while.
 	down func(after, lasts time.Duration)
-	// ask has somebody at the CRM write to a contact, and returns the request by
-	// which the CRM tells the bridge at url; nil where it cannot.
-	ask func(ctx context.Context, url, phone, text string) (*http.Request, error)
+	// begin starts what the CRM is beside its API, until ctx ends; nil where it is no more.
+	begin func(ctx context.Context, b *bridge) error
+	// ready reports whether the CRM tells the bridge of what happens; nil where it always does.
+	ready func() bool
+	// ask has somebody at the CRM write to a contact, and the CRM tell the bridge.
+	ask func(ctx context.Context, b *bridge, phone, text string) error
 
 	requests atomic.Int64
 }
@@ -79,23 +81,27 @@ send_property = "wa_send_text"
 	v.down = func(after, lasts time.Duration) {
 		sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503, After: after, For: lasts})
 	}
-	v.ask = func(ctx context.Context, url, phone, text string) (*http.Request, error) {
-		for _, r := range sim.Records("contacts") {
-			if r.Properties["phone"] != phone {
-				continue
+	ids := map[string]string{} // by phone number, as they were looked for last
+	v.ask = func(ctx context.Context, b *bridge, phone, text string) error {
+		if ids[phone] == "" {
+			for _, r := range sim.Records("contacts") {
+				ids[r.Properties["phone"]] = r.ID
 			}
-			if _, err := sim.Edit("contacts", r.ID, map[string]string{"wa_send_text": text}); err != nil {
-				return nil, err
-			}
-			id, err := strconv.ParseInt(r.ID, 10, 64)
-			if err != nil {
-				return nil, err
-			}
-			return hubspotsim.Hook(ctx, url, crmSecret, hubspotsim.HookEvent{
-				SubscriptionType: "contact.propertyChange", ObjectID: id, PropertyName: "wa_send_text", PropertyValue: text,
-			})
 		}
-		return nil, errors.New("the CRM does not have " + text)
+		if _, err := sim.Edit("contacts", ids[phone], map[string]string{"wa_send_text": text}); err != nil {
+			return fmt.Errorf("%q to %s: %w", text, phone, err)
+		}
+		id, err := strconv.ParseInt(ids[phone], 10, 64)
+		if err != nil {
+			return err
+		}
+		r, err := hubspotsim.Hook(ctx, b.hook(), crmSecret, hubspotsim.HookEvent{
+			SubscriptionType: "contact.propertyChange", ObjectID: id, PropertyName: "wa_send_text", PropertyValue: text,
+		})
+		if err != nil {
+			return err
+		}
+		return b.post(r)
 	}
 	return v
 }
@@ -105,6 +111,22 @@ func newSalesforce(mode string, latency time.Duration) *vendor {
 	v := &vendor{name: "salesforce, " + mode, connector: "salesforce", Handler: sim, field: "WA_F%d__c"}
 	for i := range mapped {
 		sim.AddField("Contact", salesforcesim.Text(fmt.Sprintf(v.field, i+1), 255))
+	}
+	const event = "WhatsApp_Outbound__e"
+	sim.Topic("/event/"+event, "Phone__c", "Body__c")
+	bus := "" // where its Pub/Sub API is
+	v.begin = func(ctx context.Context, b *bridge) error {
+		ln, err := listen()
+		if err != nil {
+			return err
+		}
+		bus = "http://" + ln.Addr().String()
+		b.sims.Go(func() { _ = sim.RunPubSub(ctx, ln) })
+		return nil
+	}
+	v.ask = func(_ context.Context, _ *bridge, phone, text string) error {
+		sim.Publish(event, map[string]any{"Phone__c": phone, "Body__c": text})
+		return nil
 	}
 	v.lane = func(url string) string {
 		return fmt.Sprintf(`[[lanes]]
@@ -117,7 +139,9 @@ instance_host = %q
 auth = "client_credentials"
 client_id = "bench"
 mode = %q
-`, url, strings.TrimPrefix(url, "http://"), mode)
+send_event = %q
+pubsub_url = %q
+`, url, strings.TrimPrefix(url, "http://"), mode, event, bus)
 	}
 	return v
 }
@@ -128,6 +152,19 @@ func newZoho(mode string, latency time.Duration) *vendor {
 	for i := range mapped {
 		sim.AddField("Contacts", zohosim.Field{Name: fmt.Sprintf(v.field, i+1), Type: "text", Length: 255, Custom: true})
 	}
+	const outbox = "WhatsApp_Outbox"
+	sim.AddModule(outbox)
+	sim.AddField(outbox, zohosim.Field{Name: "Phone", Type: "phone", Length: 50, Custom: true})
+	sim.AddField(outbox, zohosim.Field{Name: "Body", Type: "textarea", Length: 4096, Custom: true})
+	v.begin = func(ctx context.Context, b *bridge) error {
+		b.sims.Go(func() { sim.Run(ctx, &b.client) })
+		return nil
+	}
+	v.ready = func() bool { return len(sim.Channels()) > 0 }
+	v.ask = func(_ context.Context, _ *bridge, phone, text string) error {
+		_, err := sim.Edit(zohosim.Person, outbox, "", map[string]any{"Name": text, "Phone": phone, "Body": text})
+		return err
+	}
 	v.lane = func(url string) string {
 		return fmt.Sprintf(`[[lanes]]
 connector = "zoho"
@@ -137,7 +174,8 @@ budgets = [{ name = "credits", calls = 1000000000, per = "24h" }]
 api_url = %q
 accounts_url = %q
 mode = %q
-`, url, url, mode)
+send_module = %q
+`, url, url, mode, outbox)
 	}
 	return v
 }
@@ -162,17 +200,17 @@ verify = { type = "hmac", name = "X-Signature" }
 events = [{ kind = "message.send", id = "id", phone = "phone", text = "text", author = "human" }]
 `
 	}
-	v.ask = func(ctx context.Context, url, phone, text string) (*http.Request, error) {
+	v.ask = func(ctx context.Context, b *bridge, phone, text string) error {
 		body := fmt.Appendf(nil, `{"id":%q,"phone":%q,"text":%q}`, text, phone, text)
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.hook(), bytes.NewReader(body))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		mac := hmac.New(sha256.New, []byte(crmSecret))
 		_, _ = mac.Write(body)
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("X-Signature", hex.EncodeToString(mac.Sum(nil)))
-		return r, nil
+		return b.post(r)
 	}
 	return v
 }
