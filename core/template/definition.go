@@ -113,6 +113,22 @@ type Button struct {
 	OTPType    string `json:"otp_type,omitempty"`
 }
 
+// MarshalJSON implements [json.Marshaler]. Meta's pages have the example of a code that is
+// copied as a text, and that of an address in a list.
+//
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/marketing-templates/coupon-templates
+func (b Button) MarshalJSON() ([]byte, error) {
+	type plain Button
+	if !strings.EqualFold(b.Type, CopyCode) || len(b.Example) != 1 {
+		return json.Marshal(plain(b))
+	}
+	code := struct {
+		plain
+		Example string `json:"example"`
+	}{plain(b), b.Example[0]}
+	return json.Marshal(code)
+}
+
 // Texts are one text or several: Meta has an example in both forms.
 type Texts []string
 
