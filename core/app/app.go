@@ -24,6 +24,7 @@ import (
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/durable"
 	"github.com/wabridge/wabridge/core/hook"
 	"github.com/wabridge/wabridge/core/mapping"
 	"github.com/wabridge/wabridge/core/plugin"
@@ -448,31 +449,8 @@ func ownKey(path string) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	if err := writeDurably(path, key); err != nil {
+	if err := durable.WriteFile(path, key); err != nil {
 		return nil, core.Errorf(core.CodeInternal, name, "%w", err)
 	}
 	return key, nil
-}
-
-// writeDurably makes a file that is there whole, or not at all, also after a
-// power cut.
-func writeDurably(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/durable"
 )
 
 const (
@@ -167,30 +168,8 @@ func Change(dataDir string, change func(*Lock) error) error {
 	if err != nil {
 		return err
 	}
-	if err := write(File(dataDir), append(data, '\n')); err != nil {
+	if err := durable.WriteFile(File(dataDir), append(data, '\n')); err != nil {
 		return fmt.Errorf("plugins: %w", err)
 	}
 	return nil
-}
-
-// write replaces a file: it is the old one or the new one, also after a power cut.
-func write(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/wabridge/wabridge/core/durable"
 )
 
 // Errors of Put.
@@ -121,19 +123,11 @@ func (f *Files) place(from, tenant, hash string) error {
 		return err
 	}
 	for _, dir := range []string{filepath.Dir(to), filepath.Dir(filepath.Dir(to)), f.dir} {
-		if err := syncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // full finds out whether an error is for want of room.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/wabridge/wabridge/core/durable"
 )
 
 // What becomes of a shadow when its time is over.
@@ -63,7 +65,7 @@ func writeShadow(path string, s Shadow) error {
 	if err != nil {
 		return err
 	}
-	return replace(path, append(data, '\n'))
+	return durable.WriteFile(path, append(data, '\n'))
 }
 
 // Shadow returns the version that decides in the shadow, or did until its time was
@@ -109,7 +111,7 @@ func (a Archive) KeepReport(report any) error {
 	if err != nil {
 		return err
 	}
-	err = replace(filepath.Join(a.dir, shadowFolder, shadowReport), data)
+	err = durable.WriteFile(filepath.Join(a.dir, shadowFolder, shadowReport), data)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it was ended meanwhile
 	}

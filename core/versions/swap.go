@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wabridge/wabridge/core/durable"
 )
 
 // Swap puts a version of the archive in the place of the files in dir, at once
@@ -31,12 +33,12 @@ func (a Archive) Swap(hash, dir string, before []string) error {
 
 func (a Archive) swap(v Version, dir string, before []string) error {
 	mark := filepath.Join(a.dir, swapFile)
-	if err := replace(mark, []byte(v.Hash+"\n")); err != nil {
+	if err := durable.WriteFile(mark, []byte(v.Hash+"\n")); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Files)) {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), replace(path, v.Files[name])); err != nil { //nolint:gosec // the owner's scripts, which others may read
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), durable.WriteFile(path, v.Files[name])); err != nil { //nolint:gosec // the owner's scripts, which others may read
 			return err
 		}
 		if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // as above
