@@ -53,7 +53,8 @@ func ParseOpaque(key []byte, s string) (Intent, bool) {
 		return Intent{}, false
 	}
 	b, err := opaqueText.DecodeString(text)
-	if err != nil || !hmac.Equal(b[17:], opaqueSum(key, b[:17])) {
+	// Decoding skips line breaks, so that there can be less in it than its length says.
+	if err != nil || len(b) != opaqueLength || !hmac.Equal(b[17:], opaqueSum(key, b[:17])) {
 		return Intent{}, false
 	}
 	return Intent{Hash: [16]byte(b[:16]), Attempt: int(b[16])}, true

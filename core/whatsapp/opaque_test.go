@@ -41,7 +41,7 @@ func TestParseOpaque_RefusesWhatIsNotOurs(t *testing.T) {
 	bad := map[string]string{
 		"empty": "", "prefix": "w1.", "other form": "w2" + good[2:], "shorter": good[:len(good)-1], "longer": good + "A",
 		"padded": good + "=", "somebody's own": "order-4711", "another key": whatsapp.Opaque([]byte("another key of 24 bytes.."), "e1", 1),
-		"line break": good[:10] + "\n" + good[10:], "standard alphabet": strings.Replace(good, good[5:6], "+", 1),
+		"line break": good[:10] + "\n" + good[10:], "line breaks in place of some": good[:10] + "\n\n\n\n" + good[14:], "standard alphabet": strings.Replace(good, good[5:6], "+", 1),
 	}
 	for i := range good {
 		flipped := []byte(good)
