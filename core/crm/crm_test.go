@@ -98,8 +98,8 @@ func TestCaller_TellsWhatCanHaveHappened(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", path, err, want)
 		}
 	}
-	if _, err := do("http://127.0.0.1:1/"); err == nil || err.Code != core.CodeUnavailable || !strings.Contains(err.Hint, "base_url") {
-		t.Errorf("nobody listens: got %+v, want unavailable with a hint at base_url", err)
+	if _, err := do("http://127.0.0.1:1/"); err == nil || err.Code != core.CodeUnavailable || !strings.Contains(err.Hint, "base_url") || err.Holds() != core.ScopeLane {
+		t.Errorf("nobody listens: got %+v, want unavailable, for the whole lane, with a hint at base_url", err)
 	}
 	if status, err := do(server.URL + "/redirect"); err != nil || status != http.StatusTemporaryRedirect {
 		t.Errorf("a redirect: got %d, %v, want it handed over", status, err)

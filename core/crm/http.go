@@ -120,6 +120,7 @@ func (c *Caller) noAnswer(op string, err error) *core.Error {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		e := Failure(core.CodeUnavailable, op, "no connection: %v", cause(err))
+		e.Scope = core.ScopeLane // nobody else's event would get through
 		e.Hint = "check settings." + c.Setting + " and the network"
 		return e
 	}

@@ -192,6 +192,9 @@ func (c *Client) lost(k call, err error, sent bool) *core.Error {
 	}
 	e := core.Errorf(core.CodeUnavailable, k.op, "not sent: %w", err)
 	e.Hint, e.Source = "check whatsapp.base_url and the network", core.SourceBridge
+	if dial, ok := errors.AsType[*net.OpError](err); timeout || ok && dial.Op == "dial" {
+		e.Scope = core.ScopeLane // nobody else's message would get through
+	}
 	return e
 }
 

@@ -133,14 +133,14 @@ func TestSink_WaitsLongerForEachPairRateLimit(t *testing.T) {
 	}
 }
 
-// What never reached a server is not sent.
+// What never reached a server is not sent, and no fault of the message's.
 func TestSink_KnowsWhatWasNotSent(t *testing.T) {
 	for name, dial := range map[string]func(end <-chan struct{}) (net.Conn, error){
 		"refused": func(<-chan struct{}) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 		},
 		"unknown name": func(<-chan struct{}) (net.Conn, error) {
-			return nil, &net.DNSError{Err: "no such host", Name: "graph.example", IsNotFound: true}
+			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "graph.example", IsNotFound: true}}
 		},
 		"dial hangs": func(end <-chan struct{}) (net.Conn, error) {
 			<-end
@@ -160,6 +160,8 @@ func TestSink_KnowsWhatWasNotSent(t *testing.T) {
 					err := r.send(hello).Err
 					if err == nil || err.Code != core.CodeUnavailable || !strings.Contains(err.Message, "not sent") || !strings.Contains(err.Hint, "base_url") {
 						t.Errorf("err = %+v, want CodeUnavailable: not sent", err)
+					} else if err.Holds() != core.ScopeLane {
+						t.Errorf("%+v is taken for the message's own trouble", err)
 					}
 				}
 			})

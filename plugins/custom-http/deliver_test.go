@@ -358,8 +358,8 @@ func TestDeliver_NoConnectionMeansNotSent(t *testing.T) {
 	b.account.Settings = toJSON(t, settings)
 	for range 2 {
 		err := b.one(received(1))
-		if codeOf(err) != core.CodeUnavailable || !strings.Contains(err.Hint, "base_url") {
-			t.Errorf("got %v, want unavailable", err)
+		if codeOf(err) != core.CodeUnavailable || !strings.Contains(err.Hint, "base_url") || err.Holds() != core.ScopeLane {
+			t.Errorf("got %+v, want unavailable, for the whole lane", err)
 		}
 		if strings.Contains(err.Message, "http:") {
 			t.Errorf("%v names the address, whose query may hold a key", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -186,6 +187,9 @@ func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent b
 		e.Code, e.Message = x.unknownCode(), "no answer: "+why
 	default:
 		e.Message, e.Hint = "no connection: "+why, "look at settings.base_url and the network"
+		if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+			e.Scope = core.ScopeLane // nobody else's event would get through
+		}
 	}
 	return e
 }
