@@ -47,13 +47,17 @@ func showCosts(c *cli.Context) error {
 	if by == nil || c.NArg() > 0 {
 		return misused("cost: --by is day, category, campaign or market")
 	}
+	tenant, err := theTenant(c)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	from, to := cmp.Or(c.String("from"), now.Format("2006-01")+"-01"), cmp.Or(c.String("to"), now.AddDate(0, 0, 1).Format(time.DateOnly))
 	groups := map[[2]string]*costGroup{}
 	for after := ""; ; {
 		var page broker.CostPage
 		err := callBridge(c, request{method: http.MethodGet, path: costsPath, query: values(
-			"tenant", c.String("tenant"), "from", from, "to", to, "campaign", c.String("campaign"), "after", after, "limit", "500")}, &page)
+			"tenant", tenant, "from", from, "to", to, "campaign", c.String("campaign"), "after", after, "limit", "500")}, &page)
 		if err != nil {
 			return err
 		}

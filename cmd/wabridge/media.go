@@ -50,11 +50,15 @@ func listMedia(c *cli.Context) error {
 	if c.NArg() > 0 || most < 1 {
 		return misused("media list: want no arguments, and --limit of at least 1")
 	}
+	tenant, err := theTenant(c)
+	if err != nil {
+		return err
+	}
 	all := []broker.MediaFile{}
 	for after := ""; ; {
 		var page broker.MediaPage
 		err := callBridge(c, request{method: http.MethodGet, path: mediaPath, query: values(
-			"tenant", c.String("tenant"), "contact", c.String("contact"), "after", after, "limit", fmt.Sprint(min(most-len(all), 500)))}, &page)
+			"tenant", tenant, "contact", c.String("contact"), "after", after, "limit", fmt.Sprint(min(most-len(all), 500)))}, &page)
 		if err != nil {
 			return err
 		}
@@ -81,7 +85,11 @@ func mediaOf(c *cli.Context) (broker.MediaFile, error) {
 	if c.NArg() != 1 {
 		return f, misused("%s: want one message, by its id (wamid)", c.Command.FullName())
 	}
-	err := callBridge(c, request{method: http.MethodGet, path: mediaPath + "/" + url.PathEscape(c.Args().First()), query: values("tenant", c.String("tenant"))}, &f)
+	tenant, err := theTenant(c)
+	if err != nil {
+		return f, err
+	}
+	err = callBridge(c, request{method: http.MethodGet, path: mediaPath + "/" + url.PathEscape(c.Args().First()), query: values("tenant", tenant)}, &f)
 	return f, err
 }
 

@@ -144,7 +144,7 @@ func (b *Broker) requeueQuarantine(ctx context.Context) error {
 func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	t := b.tenants[r.Tenant]
 	if t == nil {
-		return SendReceipt{}, core.Errorf(core.CodeInvalid, "send", "no tenant %q", r.Tenant)
+		return SendReceipt{}, noTenant("send", r.Tenant)
 	}
 	if r.Number == "" && len(t.Numbers) == 1 {
 		r.Number = t.Numbers[0].ID

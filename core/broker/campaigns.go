@@ -223,7 +223,7 @@ func (b *Broker) NewCampaign(ctx context.Context, r CampaignRequest) (Campaign, 
 	}
 	t := b.tenants[r.Tenant]
 	if t == nil {
-		return wrong("no tenant %.60q", r.Tenant)
+		return Campaign{}, noTenant("campaign", r.Tenant)
 	}
 	if r.Number == "" && len(t.Numbers) == 1 {
 		r.Number = t.Numbers[0].ID

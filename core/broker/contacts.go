@@ -111,7 +111,7 @@ type ConversationView struct {
 func (b *Broker) FindContacts(ctx context.Context, q ContactQuery) (ContactPage, error) {
 	t := b.tenants[q.Tenant]
 	if t == nil {
-		return ContactPage{}, core.Errorf(core.CodeInvalid, "contacts", "no tenant %.60q", q.Tenant)
+		return ContactPage{}, noTenant("contacts", q.Tenant)
 	}
 	q.Region = t.Region
 	return FindContacts(ctx, b.o.Store, q)
@@ -122,7 +122,7 @@ func (b *Broker) FindContacts(ctx context.Context, q ContactQuery) (ContactPage,
 func (b *Broker) Contact(ctx context.Context, tenant, who string) (ContactView, error) {
 	t := b.tenants[tenant]
 	if t == nil {
-		return ContactView{}, core.Errorf(core.CodeInvalid, "contact", "no tenant %.60q", tenant)
+		return ContactView{}, noTenant("contact", tenant)
 	}
 	return ContactOf(ctx, b.o.Store, tenant, who, t.Region)
 }

@@ -64,7 +64,7 @@ type CorrectionReceipt struct {
 func (b *Broker) Correct(ctx context.Context, r CorrectionRequest) ([]CorrectionReceipt, error) {
 	t := b.tenants[r.Tenant]
 	if t == nil {
-		return nil, core.Errorf(core.CodeInvalid, "correct", "no tenant %.60q", r.Tenant)
+		return nil, noTenant("correct", r.Tenant)
 	}
 	if err := r.check(); err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ type CostPage struct {
 func (b *Broker) Costs(ctx context.Context, q CostQuery) (CostPage, error) {
 	t := b.tenants[q.Tenant]
 	if t == nil {
-		return CostPage{}, core.Errorf(core.CodeInvalid, "costs", "no tenant %.60q", q.Tenant)
+		return CostPage{}, noTenant("costs", q.Tenant)
 	}
 	from, err1 := time.Parse(time.DateOnly, q.From)
 	to, err2 := time.Parse(time.DateOnly, q.To)

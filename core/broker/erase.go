@@ -100,7 +100,7 @@ func erasingKey(tenant, id string) store.Key {
 func (b *Broker) EraseContact(ctx context.Context, r EraseRequest) (Erasure, error) {
 	t := b.tenants[r.Tenant]
 	if t == nil {
-		return Erasure{}, core.Errorf(core.CodeInvalid, "erase", "no tenant %q", r.Tenant)
+		return Erasure{}, noTenant("erase", r.Tenant)
 	}
 	if (r.Reason == "" || r.By == "") && !r.Preview || len(r.Reason) > 500 || len(r.By) > 120 {
 		return Erasure{}, core.Errorf(core.CodeInvalid, "erase", "reason (at most 500 bytes) and by (at most 120) are needed: they are kept with the erasure")

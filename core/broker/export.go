@@ -73,7 +73,7 @@ const maxExported = 50_000
 func (b *Broker) ExportContact(ctx context.Context, tenant, who string) (ContactExport, error) {
 	t := b.tenants[tenant]
 	if t == nil {
-		return ContactExport{}, core.Errorf(core.CodeInvalid, "export", "no tenant %.60q", tenant)
+		return ContactExport{}, noTenant("export", tenant)
 	}
 	return ExportOf(ctx, b.o.Store, b.o.OpaqueKey, tenant, who, t.Region)
 }
@@ -182,7 +182,7 @@ type ContactRecords struct {
 // ContactRecords returns a page of a tenant's contacts.
 func (b *Broker) ContactRecords(ctx context.Context, tenant, after string, limit int) (ContactRecords, error) {
 	if b.tenants[tenant] == nil {
-		return ContactRecords{}, core.Errorf(core.CodeInvalid, "contacts", "no tenant %.60q", tenant)
+		return ContactRecords{}, noTenant("contacts", tenant)
 	}
 	return RecordsOf(ctx, b.o.Store, tenant, after, limit)
 }

@@ -70,7 +70,7 @@ func (b *Broker) ImportContacts(ctx context.Context, r ImportRequest) (ImportRep
 	t := b.tenants[r.Tenant]
 	switch {
 	case t == nil:
-		return ImportReport{}, core.Errorf(core.CodeInvalid, "import", "no tenant %q", r.Tenant)
+		return ImportReport{}, noTenant("import", r.Tenant)
 	case len(r.People) > MaxImport || !core.TenantPattern.MatchString(r.Run) || r.By == "" || len(r.By) > 120 || len(r.File) > 250:
 		return ImportReport{}, core.Errorf(core.CodeInvalid, "import", "run (in the form of a tenant's id) and by are needed; at most %d people at once", MaxImport)
 	}

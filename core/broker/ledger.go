@@ -216,7 +216,7 @@ type ConsentStatus struct {
 func (b *Broker) ChangeConsent(ctx context.Context, r ConsentRequest) (ConsentStatus, error) {
 	t := b.tenants[r.Tenant]
 	if t == nil {
-		return ConsentStatus{}, core.Errorf(core.CodeInvalid, "consent", "no tenant %q", r.Tenant)
+		return ConsentStatus{}, noTenant("consent", r.Tenant)
 	}
 	if r.Key == "" {
 		return ConsentStatus{}, core.Errorf(core.CodeInvalid, "consent", "an Idempotency-Key is required")

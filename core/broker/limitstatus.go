@@ -96,7 +96,7 @@ func (b *Broker) Limits(ctx context.Context, tenant, event string) (LimitReport,
 		}
 	}
 	if tenant != "" && !known {
-		return out, core.Errorf(core.CodeInvalid, "limits", "no tenant %.60q", tenant)
+		return out, noTenant("limits", tenant)
 	}
 	if event == "" {
 		return out, nil

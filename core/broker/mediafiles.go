@@ -84,7 +84,7 @@ func (b *Broker) Media(ctx context.Context, tenant, message string) (MediaFile, 
 func (b *Broker) mediaTenant(tenant string) (*tenant, error) {
 	t := b.tenants[tenant]
 	if t == nil {
-		return nil, core.Errorf(core.CodeInvalid, opMedia, "no tenant %.60q", tenant)
+		return nil, noTenant(opMedia, tenant)
 	}
 	if b.o.Media == nil {
 		return nil, errNoMedia

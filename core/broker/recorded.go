@@ -90,7 +90,7 @@ func Decisions(ctx context.Context, s store.Store, q DecisionQuery) (DecisionPag
 // Decisions returns a page of recorded decisions.
 func (b *Broker) Decisions(ctx context.Context, q DecisionQuery) (DecisionPage, error) {
 	if b.tenants[q.Tenant] == nil {
-		return DecisionPage{}, core.Errorf(core.CodeInvalid, "decisions", "no tenant %.60q", q.Tenant)
+		return DecisionPage{}, noTenant("decisions", q.Tenant)
 	}
 	return Decisions(ctx, b.o.Store, q)
 }

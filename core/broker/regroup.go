@@ -52,7 +52,7 @@ type MergeReport struct {
 func (b *Broker) MergeContacts(ctx context.Context, q MergeRequest) (MergeReport, error) {
 	t := b.tenants[q.Tenant]
 	if t == nil {
-		return MergeReport{}, core.Errorf(core.CodeInvalid, "merge", "no tenant %.60q", q.Tenant)
+		return MergeReport{}, noTenant("merge", q.Tenant)
 	}
 	if err := accountable("merge", q.By, q.Reason); err != nil {
 		return MergeReport{}, err
@@ -96,7 +96,7 @@ func (b *Broker) MergeContacts(ctx context.Context, q MergeRequest) (MergeReport
 func (b *Broker) UnmergeContact(ctx context.Context, q UnmergeRequest) (MergeReport, error) {
 	t := b.tenants[q.Tenant]
 	if t == nil {
-		return MergeReport{}, core.Errorf(core.CodeInvalid, "unmerge", "no tenant %.60q", q.Tenant)
+		return MergeReport{}, noTenant("unmerge", q.Tenant)
 	}
 	if err := accountable("unmerge", q.By, q.Reason); err != nil {
 		return MergeReport{}, err

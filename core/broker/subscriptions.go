@@ -170,7 +170,7 @@ func (b *Broker) subscriptionsOf(tenant, id string) (t *tenant, s *subscription,
 func (b *Broker) Subscribe(ctx context.Context, r SubscriptionRequest) (NewSubscription, error) {
 	t := b.tenants[r.Tenant]
 	if t == nil {
-		return NewSubscription{}, core.Errorf(core.CodeInvalid, "subscription", "no tenant %.60q", r.Tenant)
+		return NewSubscription{}, noTenant("subscription", r.Tenant)
 	}
 	setDefault(&r.Batch, 1)
 	now := time.Now().UTC()

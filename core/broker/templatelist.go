@@ -158,7 +158,18 @@ func (b *Broker) tenantOf(id, op string) (*tenant, error) {
 	if t := b.tenants[id]; t != nil {
 		return t, nil
 	}
+	if id == "" {
+		return nil, noTenant(op, id)
+	}
 	return nil, core.Errorf(core.CodeInvalid, op, "no tenant %q: %w", id, store.ErrNotFound)
+}
+
+// noTenant says that there is none of this id, or that one must be named.
+func noTenant(op, id string) *core.Error {
+	if id == "" {
+		return core.Errorf(core.CodeInvalid, op, "say which tenant (--tenant, or the field tenant): there are several")
+	}
+	return core.Errorf(core.CodeInvalid, op, "no tenant %.60q", id)
 }
 
 // all returns what is known, by key.
