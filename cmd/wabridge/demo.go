@@ -247,7 +247,7 @@ func (d *demo) welcome() {
 	fmt.Fprintf(w, `wabridge demo: two businesses, their customers, and the vendors imitated, all on this machine.
 
    The page         http://%s
-   WhatsApp         %s   imitated
+   WhatsApp         %s   imitated; the page there is a customer's phone
    HubSpot          %s   imitated, has the CRM of Maple Bakery
    A CRM's own API  %s   imitated, has the one of Ciclos Luna
    Settings, log    %s   removed at the end
@@ -267,7 +267,7 @@ func (d *demo) suggest(wamid string) {
       be a customer of Maple Bakery; curl %[4]s/_sim/messages shows what you got
    $EDITOR %[5]s/tenants/bakery/script.js
       change what it answers: the new version decides from the moment that it is saved
-   pkill -f 'plugin serve hubspot'
+   pkill -P %[7]d -f 'plugin serve hubspot'
       kill the plugin: the same deliveries go to its next process
    curl %[6]s/_sim/faults -d '{"kind":"status","status":503}'
       break HubSpot and watch its lane; curl -X DELETE %[6]s/_sim/faults mends it
@@ -278,7 +278,7 @@ func (d *demo) suggest(wamid string) {
 
 Ctrl-C ends it.
 
-`, self, with, wamid, urlOf(d.waAddr), d.dir, urlOf(d.hubAddr))
+`, self, with, wamid, urlOf(d.waAddr), d.dir, urlOf(d.hubAddr), os.Getpid())
 }
 
 // programName is how this program is called in another terminal.

@@ -28,7 +28,12 @@ async function tried(f) {
   }
 }
 
-const write = (message) => tried(() => ask("receive", { from: person, number: $("number").value, ...message }));
+// asked is tried, of the person who is chosen.
+const asked = (path, body) => tried(() => {
+  if (!person) throw new Error("Nobody is chosen: add a customer first.");
+  return ask(path, body);
+});
+const write = (message) => asked("receive", { from: person, number: $("number").value, ...message });
 
 function choice(text, className, message) {
   const b = el("button", text, className);
@@ -108,9 +113,9 @@ async function refresh() {
   const [people, numbers, clock] = await Promise.all([ask("people"), ask("numbers"), ask("clock")]);
   if (!person && people.length) person = people[0].phone;
   $("people").replaceChildren(...people.map((p) => {
-    const b = el("button", p.name);
+    const b = el("button");
     b.type = "button";
-    b.append(el("small", " +" + p.phone + " · " + p.scenario));
+    b.append(el("span", p.name), el("small", "+" + p.phone + " · " + p.scenario));
     b.setAttribute("aria-current", String(p.phone === person));
     b.addEventListener("click", () => tried(() => { person = p.phone; }));
     const li = el("li");
@@ -156,7 +161,7 @@ $("write").addEventListener("submit", (e) => {
   e.preventDefault();
   const text = $("text").value;
   if (!text) return;
-  $("text").value = "";
+  if (person) $("text").value = "";
   write({ text });
 });
 $("media").addEventListener("change", () => {
@@ -165,8 +170,8 @@ $("media").addEventListener("change", () => {
   if (type) write({ type, text: type === "image" ? $("text").value : "", media: { voice: type === "audio", filename: type === "document" ? "a document.pdf" : "" } });
 });
 $("location").addEventListener("click", () => write({ location: place }));
-$("block").addEventListener("click", () => tried(() => ask("block", { phone: person, number: $("number").value, block: $("block").textContent === "Block" })));
-$("report").addEventListener("click", () => tried(() => ask("block", { phone: person, number: $("number").value, block: true, report: true })));
+$("block").addEventListener("click", () => asked("block", { phone: person, number: $("number").value, block: $("block").textContent === "Block" }));
+$("report").addEventListener("click", () => asked("block", { phone: person, number: $("number").value, block: true, report: true }));
 $("number").addEventListener("change", () => tried(() => {}));
 for (const b of document.querySelectorAll("[data-advance]")) b.addEventListener("click", () => tried(() => ask("clock", { advance: b.dataset.advance })));
 tried(() => {});
