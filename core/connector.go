@@ -70,7 +70,8 @@ type Poller interface {
 	//   - message.send: somebody at the CRM asks for a message: Message.To says who
 	//     gets it, Author and By who wrote it, Number from which number (empty
 	//     where the tenant has one only), Class how urgent it is (empty is a reply where a
-	//     person wrote it, else a transaction).
+	//     person wrote it, else a transaction), MessageRef what the CRM calls it, where
+	//     what becomes of it is to be written there.
 	//
 	// An event's ID is the same whenever the same change is told, so that it
 	// counts once. Number, phone and time are untrusted and checked by the bridge.

@@ -142,6 +142,9 @@ type Event struct {
 	Changed map[string]time.Time `json:"changed,omitempty"`
 	// ContactRef is what the CRM that tells calls its record of the contact.
 	ContactRef string `json:"contact_ref,omitempty"`
+	// MessageRef is what the CRM that Source names calls the message, which somebody wrote
+	// there: on KindMessageSend, and on what follows from it.
+	MessageRef string `json:"message_ref,omitempty"`
 	// Raw is the vendor's own JSON where we do not model it whole.
 	Raw json.RawMessage `json:"raw,omitempty"`
 }
@@ -425,6 +428,9 @@ type Delivery struct {
 	// ContactRef is the contact's record in the CRM, as a [Result] said, for connectors
 	// of [IdempotencySearch].
 	ContactRef string
+	// MessageRef is what the CRM calls the message that the event is about, where a
+	// [Result] said so in the last 30 days, or the message was written there.
+	MessageRef string
 }
 
 // Result ends one delivery: the attempt's outcome.
@@ -440,6 +446,9 @@ type Result struct {
 	// told of it with the next event ([IdempotencySearch]), or will itself tell when the
 	// record is gone ([KindContactGone]): then once, when it was made or found, is enough.
 	ContactRef string
+	// MessageRef is what the CRM calls the message, where no key of ours finds it again: the
+	// connector is told of it with what becomes of the message ([Delivery].MessageRef).
+	MessageRef string
 }
 
 // Idempotency is what a sink does with the same event delivered twice.

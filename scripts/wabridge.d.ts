@@ -337,6 +337,8 @@ declare namespace wabridge {
     readonly standby?: boolean;
     /** A CRM's own id of the contact's record, where it tells of one. */
     readonly contact_ref?: string;
+    /** A CRM's own id of the message, where somebody wrote it there. */
+    readonly message_ref?: string;
     readonly limit_change?: any;
     readonly correction?: any;
     /** "human" on a message of ours that a person wrote; by says who, if known. */

@@ -403,6 +403,9 @@ func (t *tenant) restore() error {
 		if err := l.restoreSchema(); err != nil {
 			return err
 		}
+		if err := l.restoreNames(context.Background()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

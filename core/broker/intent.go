@@ -236,7 +236,7 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	e := &core.Event{
 		ID: core.FollowID(send.ID, 1), Kind: core.KindMessageSent, Tenant: send.Tenant, Number: send.Number,
 		Conversation: send.Conversation, Time: in.At, Accepted: send.Accepted, Source: send.Source, Cause: send.ID,
-		Class: send.Class, Campaign: send.Campaign, Contact: send.Contact, Message: &m,
+		Class: send.Class, Campaign: send.Campaign, Contact: send.Contact, Message: &m, MessageRef: send.MessageRef,
 	}
 	t.tellSent(s, e)
 }

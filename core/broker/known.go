@@ -138,9 +138,11 @@ func failed(batch []core.Delivery, err *core.Error) []core.Result {
 	return out
 }
 
-// remember keeps, with what else becomes of an event, the record of its contact,
-// where the connector tells of it; one who was erased has none.
+// remember keeps, with what else becomes of an event, the record of its contact and
+// what the CRM calls its message, where the connector tells of them; one who was erased
+// has none.
 func (l *lane) remember(s *store.Settlement, e *core.Event, r core.Result) {
+	l.rememberMessage(s, e, r)
 	if e.Contact == nil || e.Contact.ID == "" {
 		return
 	}

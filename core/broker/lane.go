@@ -57,6 +57,7 @@ type lane struct {
 	hooks      chan struct{} // places for those being read
 	mapping    *mapping.Table
 	describes  bool          // the connector can say what the CRM has
+	names      atomic.Bool   // and says what it calls messages
 	refit      chan struct{} // asks to have it say so soon
 
 	mu        sync.Mutex
@@ -424,6 +425,9 @@ func (l *lane) attempt(ctx context.Context, ds []store.Delivery) []core.Result {
 	defer l.calling.Add(-int64(len(ds)))
 	batch := deliveries(ds)
 	if err := l.know(ctx, batch); err != nil {
+		return failed(batch, err)
+	}
+	if err := l.recall(ctx, batch); err != nil {
 		return failed(batch, err)
 	}
 	return match(ds, l.sink.Deliver(ctx, batch))

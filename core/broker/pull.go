@@ -248,6 +248,9 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 		if e.Class, err = classAsked(from.Class, e.Author); err != nil {
 			return core.Event{}, err
 		}
+		if e.MessageRef = from.MessageRef; len(e.MessageRef) > maxMessageRef {
+			return bad("the CRM's name of the message has more than %d bytes", maxMessageRef)
+		}
 	default:
 		return bad("events of kind %q do not come from a CRM", clip(string(from.Kind), 40))
 	}

@@ -264,7 +264,7 @@ func (t *tenant) failed(s *store.Settlement, send *core.Event, why *core.Error) 
 	e := &core.Event{
 		ID: core.FollowID(send.ID, 1), Kind: core.KindMessageStatus, Tenant: send.Tenant, Number: send.Number,
 		Conversation: send.Conversation, Time: time.Now().UTC(), Accepted: send.Accepted, Source: send.Source,
-		Cause: send.ID, Contact: send.Contact, Message: &m, Campaign: send.Campaign,
+		Cause: send.ID, Contact: send.Contact, Message: &m, Campaign: send.Campaign, MessageRef: send.MessageRef,
 		Status: &core.Status{MessageID: send.ID, Value: core.StatusFailed, Intent: send.ID,
 			Errors: []core.StatusError{{Title: why.Message, Details: why.Hint}}},
 	}

@@ -254,7 +254,7 @@ func deliveryToWire(d *core.Delivery) (*connectorpb.Delivery, error) {
 			return nil, err
 		}
 	}
-	return &connectorpb.Delivery{Id: d.Event.ID, Attempt: int32(d.Attempt), Event: data, ContactRef: d.ContactRef}, nil
+	return &connectorpb.Delivery{Id: d.Event.ID, Attempt: int32(d.Attempt), Event: data, ContactRef: d.ContactRef, MessageRef: d.MessageRef}, nil
 }
 
 // call makes one Deliver call. Again means that the process refused it, and
@@ -280,6 +280,7 @@ func (h *Host) call(ctx context.Context, in *instance, req *connectorpb.DeliverR
 	for i := range results {
 		results[i].Err = h.redacted(results[i].Err)
 		results[i].Ref, results[i].ContactRef = h.redact.text(results[i].Ref), h.redact.text(results[i].ContactRef)
+		results[i].MessageRef = h.redact.text(results[i].MessageRef)
 	}
 	return results, false
 }

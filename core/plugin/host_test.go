@@ -34,7 +34,8 @@ func TestHost_DeliversThroughAProcess(t *testing.T) {
 	if diff := cmp.Diff(actor{}.Info(), info); diff != "" {
 		t.Errorf("Info (-connector's +host's):\n%s", diff)
 	}
-	batch := does("ok", "data", "error", "account", "what")
+	batch := does("ok", "data", "error", "account", "what", "refs")
+	batch[5].ContactRef, batch[5].MessageRef = "contact's", "message's"
 	want := []core.Result{
 		{ID: "wamid.0", Ref: "ref-wamid.0"},
 		{ID: "wamid.1", Ref: "2 " + string(batch[1].Data)},
@@ -45,6 +46,7 @@ func TestHost_DeliversThroughAProcess(t *testing.T) {
 		// The tenant and lane are the Host's, whatever Account says.
 		{ID: "wamid.3", Ref: `{"tenant":"shop","lane":"crm","settings":{"url":"http://127.0.0.1:1"}}`},
 		{ID: "wamid.4", Err: &core.Error{Code: core.CodeInvalid, Op: "act", Message: "what is what?"}},
+		{ID: "wamid.5", Ref: "ref-wamid.5", ContactRef: "the contact's", MessageRef: "the message's"},
 	}
 	got := h.Deliver(t.Context(), batch)
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(core.Error{}, "Err")); diff != "" {

@@ -110,6 +110,8 @@ func (actor) deliver(ctx context.Context, a core.Account, d core.Delivery) core.
 		r.Ref = string(b)
 	case "data":
 		r.Ref = fmt.Sprint(d.Attempt, " ", string(d.Data))
+	case "refs":
+		r.ContactRef, r.MessageRef = "the "+d.ContactRef, "the "+d.MessageRef
 	case "env":
 		r.Ref = strings.Join(envNames(), " ")
 	case "limits":

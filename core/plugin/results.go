@@ -67,7 +67,7 @@ func settle(batch []core.Delivery, answers []core.Result) (results []core.Result
 				Message: "the connector gave no result for this event",
 			}
 		}
-		r.Ref, r.ContactRef = clean(r.Ref, maxRef), clean(r.ContactRef, maxRef)
+		r.Ref, r.ContactRef, r.MessageRef = clean(r.Ref, maxRef), clean(r.ContactRef, maxRef), clean(r.MessageRef, maxRef)
 		r.Err = cleanError(r.Err)
 	}
 	if foreign+doubled+missing > 0 {

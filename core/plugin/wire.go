@@ -159,7 +159,7 @@ func errorFromWire(w *connectorpb.Error) *core.Error {
 func resultsToWire(results []core.Result) []*connectorpb.Result {
 	wire := make([]*connectorpb.Result, len(results))
 	for i, r := range results {
-		wire[i] = &connectorpb.Result{Id: r.ID, Ref: r.Ref, ContactRef: r.ContactRef, Error: errorToWire(r.Err)}
+		wire[i] = &connectorpb.Result{Id: r.ID, Ref: r.Ref, ContactRef: r.ContactRef, MessageRef: r.MessageRef, Error: errorToWire(r.Err)}
 	}
 	return wire
 }
@@ -167,7 +167,7 @@ func resultsToWire(results []core.Result) []*connectorpb.Result {
 func resultsFromWire(wire []*connectorpb.Result) []core.Result {
 	results := make([]core.Result, len(wire))
 	for i, w := range wire {
-		results[i] = core.Result{ID: w.GetId(), Ref: w.GetRef(), ContactRef: w.GetContactRef(), Err: errorFromWire(w.GetError())}
+		results[i] = core.Result{ID: w.GetId(), Ref: w.GetRef(), ContactRef: w.GetContactRef(), MessageRef: w.GetMessageRef(), Err: errorFromWire(w.GetError())}
 	}
 	return results
 }

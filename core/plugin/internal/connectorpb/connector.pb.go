@@ -1245,7 +1245,10 @@ type Delivery struct {
 	// The event: the JSON of core.Event.
 	Event []byte `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
 	// The contact's record, as a Result said, for plugins of idempotency "search".
-	ContactRef    string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
+	ContactRef string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
+	// What the CRM calls the message that the event is about, where a Result said so in
+	// the last 30 days, or the message was written there.
+	MessageRef    string `protobuf:"bytes,5,opt,name=message_ref,json=messageRef,proto3" json:"message_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1304,6 +1307,13 @@ func (x *Delivery) GetEvent() []byte {
 func (x *Delivery) GetContactRef() string {
 	if x != nil {
 		return x.ContactRef
+	}
+	return ""
+}
+
+func (x *Delivery) GetMessageRef() string {
+	if x != nil {
+		return x.MessageRef
 	}
 	return ""
 }
@@ -1374,7 +1384,10 @@ type Result struct {
 	// What the CRM calls the contact's record, to be told of it with the next event
 	// (for idempotency "search"), or to tell itself when it is gone (contact.gone of
 	// core.Poller): then once, when it was made or found, is enough. At most 512 bytes.
-	ContactRef    string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
+	ContactRef string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
+	// What the CRM calls the message, to be told of it with what becomes of the message.
+	// At most 512 bytes.
+	MessageRef    string `protobuf:"bytes,5,opt,name=message_ref,json=messageRef,proto3" json:"message_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1433,6 +1446,13 @@ func (x *Result) GetError() *Error {
 func (x *Result) GetContactRef() string {
 	if x != nil {
 		return x.ContactRef
+	}
+	return ""
+}
+
+func (x *Result) GetMessageRef() string {
+	if x != nil {
+		return x.MessageRef
 	}
 	return ""
 }
@@ -1653,22 +1673,26 @@ const file_connector_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
 	"deliveries\x18\x02 \x03(\v2\x1c.wabridge.plugin.v1.DeliveryR\n" +
-	"deliveries\"k\n" +
+	"deliveries\"\x8c\x01\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
 	"\x05event\x18\x03 \x01(\fR\x05event\x12\x1f\n" +
 	"\vcontact_ref\x18\x04 \x01(\tR\n" +
-	"contactRef\"x\n" +
+	"contactRef\x12\x1f\n" +
+	"\vmessage_ref\x18\x05 \x01(\tR\n" +
+	"messageRef\"x\n" +
 	"\x0fDeliverResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.wabridge.plugin.v1.ResultR\aresults\x12/\n" +
-	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"|\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\x9d\x01\n" +
 	"\x06Result\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03ref\x18\x02 \x01(\tR\x03ref\x12/\n" +
 	"\x05error\x18\x03 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12\x1f\n" +
 	"\vcontact_ref\x18\x04 \x01(\tR\n" +
-	"contactRef\"\xc5\x01\n" +
+	"contactRef\x12\x1f\n" +
+	"\vmessage_ref\x18\x05 \x01(\tR\n" +
+	"messageRef\"\xc5\x01\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x18\n" +
