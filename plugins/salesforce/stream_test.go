@@ -33,7 +33,7 @@ func listening(t testing.TB) *teller {
 	b := &bench{t: t, sim: sim, connector: &salesforce.Connector{}}
 	t.Cleanup(func() { b.connector.CloseIdleConnections(); bus.Stop(); server.Close() })
 	b.account = core.Account{Tenant: "acme", Lane: "crm", Token: &core.Token{Secrets: map[string]core.Secret{"access": access},
-		Values: map[string]string{"instance_url": server.URL, "user": salesforcesim.Integration}}}
+		Values: map[string]string{"instance_url": server.URL, "user": salesforcesim.Integration, "org": "00D000000000simEAA"}}}
 	b.account.Settings = fmt.Appendf(nil, `{"login_url":%q,"instance_host":%q,"client_id":"c","username":"u","pubsub_url":"http://%s",
 		"send_event":%q,"change_topic":"/data/ContactChangeEvent","pull_fields":{"department":"Department"}}`,
 		server.URL, server.Listener.Addr().String(), ln.Addr(), outbound)

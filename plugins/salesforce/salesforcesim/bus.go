@@ -12,26 +12,38 @@ import (
 
 	"github.com/twmb/avro"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/wabridge/wabridge/plugins/salesforce/pubsubpb"
 )
 
 // bus is what the Pub/Sub API tells: topics, with the events that are kept.
 type bus struct {
-	topics map[string]*topic
-	news   chan struct{} // closed, and made anew, with each event
-	at     uint64        // the last place that was given away
-	old    uint64        // places up to here are too old
+	topics    map[string]*topic
+	news      chan struct{} // closed, and made anew, with each event
+	at        uint64        // the last place that was given away
+	old       uint64        // places before this are too old
+	delivered int           // events, to all subscriptions
+
+	streams int           // how many subscriptions there were
+	deaf    int           // as many of them bring nothing any more
+	broken  chan struct{} // closed, and made anew, when all are to end
 }
+
+// retention is for how long events are kept.
+const retention = 72 * time.Hour
 
 type topic struct {
 	schema string // its text
 	codec  *avro.Schema
 	id     string
-	events []*pubsubpb.ConsumerEvent
+	events []kept
+}
+
+// kept is an event, with its place and when it came.
+type kept struct {
+	*pubsubpb.ConsumerEvent
+	at   uint64
+	time time.Time
 }
 
 // changeSchema is that of change events, as far as they are looked at.
@@ -59,7 +71,7 @@ func (s *Sim) Topic(name string, fields ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bus.topics == nil {
-		s.bus.topics, s.bus.news = map[string]*topic{}, make(chan struct{})
+		s.bus.topics, s.bus.news, s.bus.broken = map[string]*topic{}, make(chan struct{}), make(chan struct{})
 	}
 	s.bus.topics[name] = &topic{schema: text, codec: avro.MustParse(text), id: fmt.Sprintf("schema-%d", len(s.bus.topics))}
 }
@@ -101,8 +113,8 @@ func (s *Sim) publish(name string, values map[string]any) {
 
 func (s *Sim) publishRaw(t *topic, payload []byte) {
 	s.bus.at += 3 // nobody is to count on places being next to each other
-	t.events = append(t.events, &pubsubpb.ConsumerEvent{ReplayId: place(s.bus.at), Event: &pubsubpb.ProducerEvent{
-		Id: fmt.Sprintf("event-%d", s.bus.at), SchemaId: t.id, Payload: payload}})
+	t.events = append(t.events, kept{&pubsubpb.ConsumerEvent{ReplayId: place(s.bus.at), Event: &pubsubpb.ProducerEvent{
+		Id: fmt.Sprintf("event-%d", s.bus.at), SchemaId: t.id, Payload: payload}}, s.bus.at, time.Now()})
 	close(s.bus.news)
 	s.bus.news = make(chan struct{})
 }
@@ -132,7 +144,61 @@ func (s *Sim) Forget() {
 	s.bus.old = s.bus.at
 }
 
+// expire drops the events that are older than they are kept. The caller holds the lock.
+func (s *Sim) expire(now time.Time) {
+	for _, t := range s.bus.topics {
+		n := 0
+		for n < len(t.events) && now.Sub(t.events[n].time) > retention {
+			n++
+		}
+		if n > 0 {
+			s.bus.old = max(s.bus.old, t.events[n-1].at)
+			t.events = t.events[n:]
+		}
+	}
+}
+
+// Silence has the subscriptions that there are bring nothing any more, as if what lies
+// between had forgotten their connections. New ones are well.
+func (s *Sim) Silence() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bus.deaf = s.bus.streams
+}
+
+// EndStreams ends all subscriptions, as a release of Salesforce's does.
+func (s *Sim) EndStreams() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.bus.broken)
+	s.bus.broken = make(chan struct{})
+}
+
+// Subscriptions is how many there were.
+func (s *Sim) Subscriptions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bus.streams
+}
+
+// Delivered is how many events all subscriptions brought: an org may have so many in a
+// day.
+func (s *Sim) Delivered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bus.delivered
+}
+
+// place is a replay id: opaque for whoever gets it.
 func place(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{7}, n) }
+
+// placed reads a replay id that was given away.
+func placed(id []byte) (n uint64, ok bool) {
+	if len(id) != 9 || id[0] != 7 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(id[1:]), true
+}
 
 // RunPubSub serves the Pub/Sub API, without TLS, until ctx ends.
 func (s *Sim) RunPubSub(ctx context.Context, ln net.Listener) error {
@@ -160,88 +226,4 @@ func (s *Sim) ServePubSub(r grpc.ServiceRegistrar) {
 			return s.subscribe(stream)
 		}}},
 	}, s)
-}
-
-// refusedBy is an error of the API, with the code that it has in the trailer.
-func refusedBy(stream grpc.ServerStream, code codes.Code, reason, message string) error {
-	stream.SetTrailer(metadata.Pairs("error-code", "sfdc.platform.eventbus.grpc."+reason))
-	return status.Error(code, message)
-}
-
-// known says whether a call bears a token that works, and names the org.
-func (s *Sim) known(ctx context.Context) bool {
-	md, _ := metadata.FromIncomingContext(ctx)
-	one := func(name string) string { return strings.Join(md.Get(name), "") }
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.tokens[one("accesstoken")]
-	return ok && strings.HasPrefix(one("instanceurl"), "http") && strings.HasPrefix(one("tenantid"), "00D")
-}
-
-func (s *Sim) schemaOf(ctx context.Context, req *pubsubpb.SchemaRequest) (*pubsubpb.SchemaInfo, error) {
-	if !s.known(ctx) {
-		return nil, status.Error(codes.Unauthenticated, "authentication exception occurred")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.bus.topics {
-		if t.id == req.GetSchemaId() {
-			return &pubsubpb.SchemaInfo{SchemaJson: t.schema, SchemaId: t.id}, nil
-		}
-	}
-	return nil, status.Error(codes.InvalidArgument, "the schema does not exist")
-}
-
-// subscribe serves one subscription: never more events than were asked for.
-func (s *Sim) subscribe(stream grpc.ServerStream) error {
-	if !s.known(stream.Context()) {
-		return refusedBy(stream, codes.Unauthenticated, "service.auth.error", "authentication exception occurred")
-	}
-	var req pubsubpb.FetchRequest
-	if err := stream.RecvMsg(&req); err != nil {
-		return err
-	}
-	if n := req.GetNumRequested(); n < 1 || n > 100 {
-		return refusedBy(stream, codes.InvalidArgument, "subscription.fetch.requested.events.invalid", "num_requested must be 1 to 100")
-	}
-	s.mu.Lock()
-	t, after := s.bus.topics[req.GetTopicName()], s.bus.at
-	switch req.GetReplayPreset() {
-	case pubsubpb.ReplayPreset_EARLIEST:
-		after = 0
-	case pubsubpb.ReplayPreset_CUSTOM:
-		if len(req.GetReplayId()) == 9 {
-			after = binary.BigEndian.Uint64(req.GetReplayId()[1:])
-		}
-		if len(req.GetReplayId()) != 9 || after < s.bus.old {
-			s.mu.Unlock()
-			return refusedBy(stream, codes.InvalidArgument, "subscription.fetch.replayid.corrupted", "the replay id is corrupted, or too old")
-		}
-	}
-	s.mu.Unlock()
-	if t == nil {
-		return refusedBy(stream, codes.NotFound, "topic.not.found", "the topic does not exist or the user may not read it")
-	}
-	for left := req.GetNumRequested(); ; {
-		s.mu.Lock()
-		news := s.bus.news
-		answer := &pubsubpb.FetchResponse{LatestReplayId: place(s.bus.at)}
-		for _, e := range t.events {
-			if n := binary.BigEndian.Uint64(e.GetReplayId()[1:]); n > after && left > 0 {
-				answer.Events = append(answer.Events, e)
-				after, left = n, left-1
-			}
-		}
-		s.mu.Unlock()
-		if answer.PendingNumRequested = left; len(answer.GetEvents()) > 0 {
-			if err := stream.SendMsg(answer); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-news:
-		case <-stream.Context().Done():
-			return stream.Context().Err()
-		}
-	}
 }

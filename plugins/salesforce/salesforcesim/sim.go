@@ -46,6 +46,10 @@ type Options struct {
 	Tokens []string
 	// Daily is how many API requests the org may make; 0 is 100,000.
 	Daily int
+	// Deliveries is how many events the org's subscriptions may bring; 0 is no limit.
+	// Keepalive is how long one that waits is silent; 0 is Salesforce's 270 s.
+	Deliveries int
+	Keepalive  time.Duration
 	// DuplicateRule refuses a new contact whose LastName and MobilePhone another has,
 	// unless the request's header allows it.
 	DuplicateRule bool
