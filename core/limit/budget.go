@@ -13,15 +13,31 @@ import (
 // As long as no piece of work costs more than was expected of it, no span of time as
 // long as the window has more than calls in it; every piece of work begun at once can
 // exceed it by what it cost beyond. Its methods may be called concurrently.
+//
+// What comes in is what a window's calls are beyond the most that could be spent at once
+// within the last window: after a rest there is a burst, and then so much less until that
+// is a window ago; who works steadily has nearly all of the calls, evenly.
 type Budget struct {
 	mu       sync.Mutex
+	calls    float64
+	per      time.Duration
 	room     float64 // what can be spent at once after a rest
-	rate     float64 // per second
 	level    float64 // what can be spent now; below 0 it is owed
 	reserved float64 // by work that is not done
 	expected float64 // of the next piece of work
 	at       time.Time
+	// peaks are the levels of the last window that none since was above, the oldest and
+	// highest first, in steps: a hundred at most.
+	peaks []peak
 }
+
+type peak struct {
+	at    time.Time
+	level float64
+}
+
+// steps is how finely levels are told apart.
+const steps = 100
 
 // long is from when on a window is one that work may use in bursts, such as a day's,
 // in which the nights are quiet.
@@ -34,13 +50,34 @@ func NewBudget(now time.Time, calls int, per time.Duration) *Budget {
 		burst = 0.5
 	}
 	room := max(1, math.Floor(burst*float64(calls)))
-	return &Budget{room: room, rate: max(float64(calls)-room, room) / per.Seconds(), level: room, expected: 1, at: now}
+	return &Budget{calls: float64(calls), per: per, room: room, level: room, expected: 1, at: now, peaks: []peak{{now, room}}}
+}
+
+// rate is what comes in per second.
+func (b *Budget) rate() float64 {
+	return max(b.calls-b.peaks[0].level, 1) / b.per.Seconds()
 }
 
 func (b *Budget) refill(now time.Time) {
-	if passed := now.Sub(b.at); passed > 0 {
-		b.level = min(b.room, b.level+passed.Seconds()*b.rate)
-		b.at = now
+	passed := now.Sub(b.at)
+	if passed <= 0 {
+		return
+	}
+	b.level, b.at = min(b.room, b.level+passed.Seconds()*b.rate()), now
+	b.note()
+}
+
+// note takes note of the level, and forgets what is a window ago.
+func (b *Budget) note() {
+	step := b.calls / steps
+	level := math.Ceil(max(0, b.level)/step) * step
+	n := len(b.peaks)
+	for n > 0 && b.peaks[n-1].level <= level {
+		n--
+	}
+	b.peaks = append(b.peaks[:n], peak{b.at, level})
+	for b.at.Sub(b.peaks[0].at) > b.per {
+		b.peaks = b.peaks[1:]
 	}
 }
 
@@ -55,7 +92,7 @@ func (b *Budget) Begin(now time.Time) (reserved float64, wait time.Duration) {
 		b.reserved += b.expected
 		return b.expected, 0
 	}
-	return 0, max(time.Duration(math.Ceil(missing/b.rate*1e9)), time.Millisecond)
+	return 0, max(time.Duration(math.Ceil(missing/b.rate()*1e9)), time.Millisecond)
 }
 
 // Cancel ends a piece of work that was not begun after all.
@@ -106,4 +143,5 @@ func (b *Budget) Restore(at time.Time, level float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.level, b.at = min(level, b.room), at
+	b.peaks = []peak{{at, b.room}} // what was before is not kept: there may have been a burst
 }

@@ -60,8 +60,36 @@ func TestBudget_IsUsedUpByAGreedyOne(t *testing.T) {
 		spent += cost
 		b.End(now, r, cost)
 	}
-	if spent < 700 || spent > 1000 {
+	if spent < 900 || spent > 1000 {
 		t.Errorf("%d calls in ten windows of %d: too many, or much is left unused", spent, calls)
+	}
+}
+
+// Who rested may begin at once, and pays for that during one window; who works on has
+// nearly all calls then, and never waits long.
+func TestBudget_IsEvenForWhoWorksOn(t *testing.T) {
+	const calls, cost = 190, 3
+	b := limit.NewBudget(budgetDay, calls, 10*time.Second)
+	r, _ := b.Begin(budgetDay)
+	b.End(budgetDay, r, cost)
+	rested := budgetDay.Add(time.Minute)
+	burst := 0
+	var longest [3]time.Duration // of the waits in each window
+	for now := rested; now.Before(rested.Add(30 * time.Second)); {
+		r, wait := b.Begin(now)
+		window := int(now.Sub(rested) / (10 * time.Second))
+		longest[window] = max(longest[window], wait)
+		if wait > 0 {
+			now = now.Add(wait)
+			continue
+		}
+		if now.Equal(rested) {
+			burst++
+		}
+		b.End(now, r, cost)
+	}
+	if burst != 19 || longest[0] > 230*time.Millisecond || longest[2] > 163*time.Millisecond {
+		t.Errorf("%d at once, then at most %v apart, and %v later; want 19, 226ms and 162ms", burst, longest[0], longest[2])
 	}
 }
 
