@@ -28,6 +28,10 @@ type outcome struct {
 		Duplicate struct {
 			ID string `json:"id"`
 		} `json:"duplicate_record"`
+		// ModifiedBy is whose token it was, where a record was written.
+		ModifiedBy struct {
+			ID string `json:"id"`
+		} `json:"Modified_By"`
 	} `json:"details"`
 }
 

@@ -35,11 +35,14 @@ func (x *session) merging() *crm.Merging {
 
 // bothOf reads the records of the contact that stays and of the one that went.
 func (x *session) bothOf(ctx context.Context, e *core.Event) (kept, gone crm.Record, _ *core.Error) {
-	user, err := x.userID(ctx)
-	if err != nil && err.Code != core.CodeForbidden { // without that scope, nothing is known to be ours
+	list, err := x.query(ctx, x.ContactModule, in(x.ContactKey, []string{e.Contact.ID, e.Merge.Contact.ID}), "id", x.ContactKey, "Created_Time", "Created_By", "Modified_By")
+	if err != nil {
 		return kept, gone, err
 	}
-	list, err := x.query(ctx, x.ContactModule, in(x.ContactKey, []string{e.Contact.ID, e.Merge.Contact.ID}), "id", x.ContactKey, "Created_Time", "Created_By", "Modified_By")
+	user, err := x.writer(ctx, list)
+	if err != nil {
+		return kept, gone, err
+	}
 	for _, f := range list {
 		mine := user != "" && plain(f["Created_By"]) == user && plain(f["Modified_By"]) == user
 		if f.text(x.ContactKey) == e.Contact.ID {
@@ -48,7 +51,29 @@ func (x *session) bothOf(ctx context.Context, e *core.Event) (kept, gone crm.Rec
 			gone = crm.Record{ID: f.id(), Ours: mine && crm.MadeFor(f.when("Created_Time"), e.Merge.Since)}
 		}
 	}
-	return kept, gone, err
+	return kept, gone, nil
+}
+
+// writer is the user whose token it is. One that may not read users learns it by writing
+// to one of two records what it holds already: whose that is. "" when none may be ours:
+// a record that two had a hand in is none, and is not touched.
+func (x *session) writer(ctx context.Context, both []found) (string, *core.Error) {
+	user, err := x.userID(ctx)
+	if err == nil || err.Code != core.CodeForbidden {
+		return user, err
+	}
+	i := slices.IndexFunc(both, func(f found) bool {
+		return plain(f["Created_By"]) != "" && plain(f["Created_By"]) == plain(f["Modified_By"])
+	})
+	if i < 0 || len(both) < 2 {
+		return "", nil
+	}
+	if err := x.point(ctx, "contact update", x.ContactModule, []string{both[i].id()}, value{x.ContactKey, both[i].text(x.ContactKey)}); err != nil {
+		return "", err
+	}
+	x.known.mu.Lock()
+	defer x.known.mu.Unlock()
+	return x.known.user, nil
 }
 
 // moveAll has the messages, escalations and notes of a record be another's.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/connectortest"
+	"github.com/wabridge/wabridge/plugins/zoho"
 	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
 )
 
@@ -89,5 +90,35 @@ func TestMerge_CarriesOverWhatTheOtherLacks(t *testing.T) {
 	}
 	if r := b.merges(became(3)); r.Err == nil || r.Err.Code != core.CodeUndeliverable {
 		t.Errorf("somebody changed both, and %+v", r)
+	}
+}
+
+// Whose token it is shows in the answers to what it writes: the scope to read users is not
+// needed for it, in a process that wrote before and in one that did not.
+func TestMerge_NeedsNoScopeToReadUsers(t *testing.T) {
+	scopes := []string{zohosim.ScopeCOQL, zohosim.ScopeContacts, zohosim.ScopeCustom, zohosim.ScopeFields, zohosim.ScopeTasks, zohosim.ScopeNotes}
+	for name, fresh := range map[string]bool{"a process that wrote before": false, "a new process": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, zohosim.Options{Scopes: scopes}, `{"escalations":"tasks"}`, nil).mustCheck()
+			b.done(received(1), received(2), received(3))
+			edited := b.contacts()["c003"].ID
+			if _, err := b.sim.Edit(zohosim.Person, "Contacts", edited, map[string]any{"Mailing_City": "Olot"}); err != nil {
+				t.Fatal(err)
+			}
+			if fresh {
+				b.connector = &zoho.Connector{DialContext: b.served.DialContext}
+				t.Cleanup(b.connector.CloseIdleConnections)
+			}
+			if r := b.merges(became(2)); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			if left := b.contacts(); len(left) != 2 || left["c001"].ID == "" {
+				t.Errorf("left is %+v", left)
+			}
+			// The record that stays is the bridge's own: it goes into the one that somebody changed.
+			if r := b.merges(became(3)); r.Err != nil || r.Ref != edited {
+				t.Errorf("%+v, want the record %s", r, edited)
+			}
+		})
 	}
 }

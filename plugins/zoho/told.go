@@ -40,7 +40,8 @@ const (
 	reading = 8
 )
 
-// userID is the user whose token it is; asked for once in a process.
+// userID is the user whose token it is: as Zoho said of what was written last, else asked
+// for once in a process.
 func (x *session) userID(ctx context.Context) (string, *core.Error) {
 	x.known.mu.Lock()
 	id := x.known.user
@@ -59,10 +60,18 @@ func (x *session) userID(ctx context.Context) (string, *core.Error) {
 	if len(a.Users) != 1 || a.Users[0].ID == "" {
 		return "", crm.Failure(core.CodeUnavailable, "read user", "Zoho does not say whose token it is")
 	}
-	x.known.mu.Lock()
-	x.known.user = a.Users[0].ID
-	x.known.mu.Unlock()
+	x.isUser(a.Users[0].ID)
 	return a.Users[0].ID, nil
+}
+
+// isUser takes note of the user whose token it is.
+func (x *session) isUser(id string) {
+	if id == "" {
+		return
+	}
+	x.known.mu.Lock()
+	x.known.user = id
+	x.known.mu.Unlock()
 }
 
 // watched are the fields whose changes matter: those of the settings and of the

@@ -91,6 +91,7 @@ func (x *session) writeOnce(ctx context.Context, w writing, list []*row, values 
 		o := &answered[i]
 		switch {
 		case o.Status == "success" && (o.Details.ID != "" || r.id != ""):
+			x.isUser(o.Details.ModifiedBy.ID)
 			if o.Details.ID != "" {
 				r.id = o.Details.ID
 			}
