@@ -60,13 +60,18 @@ type (
 		Type   string `json:"type"`
 		Header *part  `json:"header"`
 		Body   *part  `json:"body"`
+		Action struct {
+			Buttons []button `json:"buttons"`
+		} `json:"action"`
 	}
 	button struct {
-		Type  string `json:"type"`
-		Reply struct {
-			ID    string `json:"id"`
-			Title string `json:"title"`
-		} `json:"reply"`
+		Type  string   `json:"type"`
+		Reply btnReply `json:"reply"`
+		Quick btnReply `json:"quick_reply"` // of a card
+	}
+	btnReply struct {
+		ID    string `json:"id"`
+		Title string `json:"title"`
 	}
 	row struct {
 		ID          string `json:"id"`
@@ -94,7 +99,7 @@ func checkInteractive(raw json.RawMessage) *core.Error {
 	case "product": // shows the product, and may do without a word
 		return firstOf(atMostPart("interactive.body", i.Body, most), checkProducts(&i))
 	case "button", "list", "cta_url", "flow", "product_list", "catalog_message", "location_request_message", "address_message",
-		"call_permission_request", "contact_request", "carousel":
+		"call_permission_request", "contact_request", "request_contact_info", "carousel":
 		if err := firstOf(needs("interactive.body.text", i.Body), atMostPart("interactive.body", i.Body, most)); err != nil {
 			return err
 		}
@@ -132,7 +137,7 @@ func checkInteractive(raw json.RawMessage) *core.Error {
 		return named(&i, "address_message")
 	case "call_permission_request":
 		return named(&i, "call_permission_request")
-	case "contact_request":
+	case "contact_request", "request_contact_info": // Meta's page has the one, its users the other
 		return named(&i, "request_contact_info")
 	}
 	return checkCarousel(&i)
@@ -233,7 +238,23 @@ func checkCarousel(i *interactive) *core.Error {
 		case c.Header.Type != cards[0].Header.Type:
 			return wrongf("%s.header is of another type than the first: all are of one", what)
 		}
-		if err := firstOf(checkHeader(what+".header", c.Header), atMostPart(what+".body", c.Body, maxCardBody)); err != nil {
+		if len(c.Action.Buttons) != len(cards[0].Action.Buttons) {
+			return wrongf("%s has %d quick replies, and the first card %d: all have as many", what, len(c.Action.Buttons), len(cards[0].Action.Buttons))
+		}
+		if err := firstOf(checkHeader(what+".header", c.Header), atMostPart(what+".body", c.Body, maxCardBody), checkQuickReplies(what, c.Action.Buttons)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkQuickReplies looks at the buttons of a card, which has them or a link.
+func checkQuickReplies(what string, buttons []button) *core.Error {
+	for n, b := range buttons {
+		if b.Type != "quick_reply" || b.Quick.ID == "" || b.Quick.Title == "" {
+			return wrongf("%s.action.buttons[%d] must be of type quick_reply, and its quick_reply have an id and a title", what, n)
+		}
+		if err := firstOf(atMost("the id of a button", b.Quick.ID, maxButtonID), atMost("the title of a button", b.Quick.Title, maxButtonTitle)); err != nil {
 			return err
 		}
 	}

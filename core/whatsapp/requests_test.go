@@ -100,6 +100,9 @@ var interactives = map[string]string{
 	"may we call":   `{"type":"call_permission_request","body":{"text":"?"},"action":{"name":"call_permission_request"}}`,
 	"call us":       `{"type":"voice_call","body":{"text":"?"},"action":{"name":"voice_call","parameters":{"display_text":"Call"}}}`,
 	"who are you":   `{"type":"contact_request","body":{"text":"?"},"action":{"name":"request_contact_info"}}`,
+	"cards with quick replies": `{"type":"carousel","body":{"text":"?"},"action":{"cards":[` +
+		`{"card_index":0,"type":"cta_url","header":{"type":"video","video":{"link":"https://a.example/1"}},"body":{"text":"c"},"action":{"buttons":[{"type":"quick_reply","quick_reply":{"id":"a","title":"A"}}]}},` +
+		`{"card_index":1,"type":"cta_url","header":{"type":"video","video":{"link":"https://a.example/2"}},"body":{"text":"d"},"action":{"buttons":[{"type":"quick_reply","quick_reply":{"id":"b","title":"B"}}]}}]}}`,
 	"order details": `{"type":"order_details","body":{"text":"?"},"action":{"name":"review_and_pay","parameters":{"reference_id":"r","type":"digital-goods","currency":"INR",` +
 		`"payment_configuration":"p","payment_type":"upi","total_amount":{"value":21000,"offset":100},"order":{"status":"pending","items":[` +
 		`{"retailer_id":"x","name":"Bread","amount":{"value":21000,"offset":100},"quantity":1}],"subtotal":{"value":21000,"offset":100}}}}}`,

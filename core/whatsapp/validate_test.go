@@ -151,6 +151,11 @@ func TestValidate_KnowsTheLimits(t *testing.T) {
 		{"an address anywhere", interactive(`{"type":"address_message","body":{"text":"?"},"action":{"name":"address_message","parameters":{}}}`), "country"},
 		{"may we call", interactive(`{"type":"call_permission_request","body":{"text":"?"},"action":{"name":"call_permission_request"}}`), ""},
 		{"who are you", interactive(`{"type":"contact_request","body":{"text":"?"},"action":{"name":"request_contact_info"}}`), ""},
+		{"who are you, by its other name", interactive(`{"type":"request_contact_info","body":{"text":"?"},"action":{"name":"request_contact_info"}}`), ""},
+		{"cards with quick replies", inter(quickReplies(`{"type":"quick_reply","quick_reply":{"id":"a","title":"A"}}`, `{"type":"quick_reply","quick_reply":{"id":"b","title":"B"}}`)), ""},
+		{"cards with a reply button", inter(quickReplies(`{"type":"reply","reply":{"id":"a","title":"A"}}`, `{"type":"reply","reply":{"id":"b","title":"B"}}`)), "must be of type quick_reply"},
+		{"cards with long titles", inter(quickReplies(`{"type":"quick_reply","quick_reply":{"id":"a","title":"`+text(21)+`"}}`, `{"type":"quick_reply","quick_reply":{"id":"b","title":"B"}}`)), "title of a button has 21"},
+		{"cards of which one has no button", inter(quickReplies(`{"type":"quick_reply","quick_reply":{"id":"a","title":"A"}}`, "")), "all have as many"},
 		{"two cards", inter(carousel(2, "image")), ""},
 		{"one card", inter(carousel(1, "image")), "2 to 10, not 1"},
 		{"eleven cards", inter(carousel(11, "image")), "2 to 10, not 11"},
@@ -210,6 +215,14 @@ func products(n int) json.RawMessage {
 	}
 	return json.RawMessage(`{"type":"product_list","header":{"type":"text","text":"h"},"body":{"text":"?"},"action":{"catalog_id":"1","sections":[{"title":"s","product_items":[` +
 		strings.Join(items, ",") + `]}]}}`)
+}
+
+// quickReplies is a carousel of cards with such buttons.
+func quickReplies(cards ...string) json.RawMessage {
+	for i, buttons := range cards {
+		cards[i] = fmt.Sprintf(`{"card_index":%d,"type":"cta_url","header":{"type":"image","image":{"id":"1"}},"action":{"buttons":[%s]}}`, i, buttons)
+	}
+	return json.RawMessage(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[` + strings.Join(cards, ",") + `]}}`)
 }
 
 func carousel(n int, kind string) json.RawMessage {

@@ -115,7 +115,7 @@ func TestSalesforcesClient_FindsAnOrg(t *testing.T) {
 // What the imitation tells goes to the bridge's webhook first, and then to one that
 // others wrote: both take the same bodies, or it is told again.
 func TestWhatsAppClients_FindMeta(t *testing.T) {
-	const secret, number, fresh = "app-secret", "106540352242922", "106540352242923"
+	const secret, number, fresh, waba = "app-secret", "106540352242922", "106540352242923", "102290129340398"
 	var taken atomic.Int64
 	hook := whatsapp.NewWebhook(whatsapp.WebhookOptions{
 		VerifyToken: "verify", AppSecrets: func() []core.Secret { return []core.Secret{secret} }, MaxInFlight: 8, Log: slog.New(slog.DiscardHandler),
@@ -160,14 +160,15 @@ func TestWhatsAppClients_FindMeta(t *testing.T) {
 	sim := whatsappsim.New(whatsappsim.Options{
 		AppSecret: secret, VerifyToken: "verify", AccessTokens: []string{"token"}, WebhookURL: both.URL, EnforceWindow: true, RetryMin: 10 * time.Millisecond,
 		Webhooks: whatsappsim.Webhooks{Escape: 1},
-		Numbers: []whatsappsim.Number{{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"},
-			{ID: fresh, DisplayNumber: "15550783882", WABA: "102290129340398", New: true}},
+		Numbers: []whatsappsim.Number{{ID: number, DisplayNumber: "15550783881", WABA: waba},
+			{ID: fresh, DisplayNumber: "15550783882", WABA: waba, New: true}},
+		Templates: []whatsappsim.Template{{Name: "hello_world", Language: "en_US"}, {Name: "offer", Language: "es", BodyParameters: -1}},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = sim.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	runNow(t, "whatsapp.mjs", sim, "PORT="+port, "SECRET="+secret, "NUMBER="+number, "FRESH="+fresh)
+	runNow(t, "whatsapp.mjs", sim, "PORT="+port, "SECRET="+secret, "NUMBER="+number, "FRESH="+fresh, "WABA="+waba)
 	if taken.Load() < 20 {
 		t.Errorf("the bridge took %d updates", taken.Load())
 	}

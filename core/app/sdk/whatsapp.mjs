@@ -1,15 +1,19 @@
-// Two WhatsApp clients that others wrote, against the imitation: node whatsapp.mjs URL
+// Four WhatsApp clients that others wrote, against the imitation: node whatsapp.mjs URL
 // What the imitation tells goes to the webhook server here, by way of the bridge's parser.
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { after, test } from 'node:test';
 import { WhatsAppAPI } from 'whatsapp-api-js';
 import * as M from 'whatsapp-api-js/messages';
 import { WhatsAppClient, buildTemplateSendPayload } from '@kapso/whatsapp-cloud-api';
+import { GraphApiError } from '@kapso/whatsapp-cloud-api';
 import { normalizeWebhook, verifySignature } from '@kapso/whatsapp-cloud-api/server';
+import GreatDetail from '@great-detail/whatsapp';
+import WhatsAppBusiness from 'whatsapp-business';
 
 const url = process.argv[2];
-const { PORT, SECRET, NUMBER, FRESH } = process.env;
+const { PORT, SECRET, NUMBER, FRESH, WABA } = process.env;
 const ana = '+34600111222';
 const sam = 'GB.42';
 
@@ -19,7 +23,11 @@ const api = new WhatsAppAPI({
   ponyfill: { fetch: (where, options) => fetch(String(where).replace('https://graph.facebook.com', url), options) },
 });
 const client = new WhatsAppClient({ accessToken: 'token', baseUrl: url, graphVersion: 'v25.0' });
-const { messages, phoneNumbers, media } = client;
+const { messages, phoneNumbers, media, templates } = client;
+const great = new GreatDetail({ baseUrl: url, graphVersion: 'v25.0', request: { headers: { Authorization: 'Bearer token' } } });
+// whatsapp-business is of an older version, and has Meta's address in it.
+const business = new WhatsAppBusiness.WABAClient({ apiToken: 'token', phoneId: NUMBER, accountId: WABA });
+business.restClient.fetch.defaults.baseURL = `${url}/v17.0`;
 
 const control = async (path, body) => {
   const r = await fetch(`${url}/_sim/${path}`, body && { method: 'POST', body: JSON.stringify(body) });
@@ -39,6 +47,14 @@ const server = createServer((request, response) => {
     try {
       assert.ok(verifySignature({ appSecret: SECRET, rawBody: raw, signatureHeader: signature }), 'the signature');
       assert.ok(!verifySignature({ appSecret: SECRET + 'x', rawBody: raw, signatureHeader: signature }), 'a wrong secret');
+      const event = await great.webhook.eventNotification({ method: request.method, headers: request.headers, body: raw.toString() });
+      await event.verifySignature(SECRET);
+      await assert.rejects(event.verifySignature(`${SECRET}x`), great.webhook.errors.InvalidHubSignatureWebhookError);
+      assert.equal(event.eventNotification.object, 'whatsapp_business_account');
+      if (!event.eventNotification.entry.every((e) => e.changes.every((c) => c.field === 'messages'))) { // the others read no more
+        response.writeHead(200).end();
+        return;
+      }
       const normal = normalizeWebhook(JSON.parse(raw));
       for (const m of normal.messages) told.ids.push(m.fromUserId ?? m.from);
       if (escaped) {
@@ -112,6 +128,46 @@ test('whatsapp-api-js: every type', async () => {
   await until('statuses', () => told.statuses.includes(`read ${wamid}`));
 });
 
+test('whatsapp-api-js: shops, forms, permissions and templates', async () => {
+  const bread = new M.Product('bread');
+  const shelf = new M.ProductSection('Bakery', bread, new M.Product('cake'));
+  const image = new M.Image('https://example.com/a.jpg', false);
+  const body = new M.BodyComponent(new M.BodyParameter('Ana'), new M.BodyParameter(new M.Currency(1500, 'EUR', '1.50 €')), new M.BodyParameter(new M.DateTime('1 May')));
+  const card = () => new M.CarouselCard(image, new M.BodyComponent(new M.BodyParameter('x')), new M.PayloadComponent('more'), new M.URLComponent('7'));
+  const offer = (...parts) => new M.Template('offer', new M.Language('es'), ...parts);
+  const all = [
+    new M.Interactive(new M.ActionProduct(new M.CatalogProduct('bread', '7'))),
+    new M.Interactive(new M.ActionProduct(new M.CatalogProduct('bread', '7')), new M.Body('fresh'), undefined, new M.Footer('f')),
+    new M.Interactive(new M.ActionProductList('7', shelf), new M.Body('choose'), new M.Header('Today')),
+    new M.Interactive(new M.ActionCatalog(bread), new M.Body('all that we have')),
+    new M.Interactive(new M.ActionCatalog(), new M.Body('all that we have')),
+    new M.Interactive(new M.ActionNavigateFlow('t', '1', 'Begin', 'FIRST', { name: 'Ana' }), new M.Body('a form')),
+    new M.Interactive(new M.ActionDataExchangeFlow('t', '1', 'Begin', 'draft'), new M.Body('a form')),
+    new M.Interactive(new M.ActionCallPermission(), new M.Body('may we call?')),
+    new M.Interactive(new M.ActionContactRequest(), new M.Body('who are you?')),
+    offer(new M.HeaderComponent(new M.HeaderParameter(image)), body, new M.PayloadComponent('yes'), new M.URLComponent('4711'), new M.CopyComponent('ANA10')),
+    offer(new M.HeaderComponent(new M.HeaderParameter(new M.Location(-3.7, 40.4, 'Madrid', 'Sol 1'))), new M.FlowComponent('t', { a: 1 })),
+    offer(new M.HeaderComponent(new M.HeaderParameter(new M.CatalogProduct('bread', '7'))), new M.CatalogComponent(bread)),
+    offer(new M.HeaderComponent(new M.HeaderParameter('4711', 'order')), new M.BodyComponent(new M.BodyParameter('Ana', 'name')), new M.MPMComponent(bread, shelf)),
+    offer(new M.BodyComponent(new M.BodyParameter('Ana')), new M.LTOComponent(Date.now() + 60_000), new M.CopyComponent('ANA10')),
+    offer(new M.BodyComponent(new M.BodyParameter('Ana')), new M.CarouselComponent(card(), card())),
+  ];
+  for (const m of all) {
+    const answer = await api.sendMessage(NUMBER, ana, m);
+    assert.ok(!answer.error, `${m._type} ${JSON.stringify(m)}: ${JSON.stringify(answer.error)}`);
+  }
+});
+
+test('whatsapp-api-js: whom the business blocks', async () => {
+  const blocked = await api.blockUser(NUMBER, ana, '+34600999999');
+  assert.deepEqual(blocked.block_users.added_users, [{ input: ana, wa_id: '34600111222' }]);
+  assert.equal(blocked.block_users.failed_users[0].errors[0].code, 131047, 'did not write in the last day');
+  assert.equal(blocked.error.code, 139100);
+  assert.equal((await api.sendMessage(NUMBER, ana, new M.Text('x'))).error.code, 130403);
+  assert.deepEqual(await api.unblockUser(NUMBER, ana), { messaging_product: 'whatsapp', block_users: { removed_users: [{ input: ana, wa_id: '34600111222' }] } });
+  assert.ok((await api.sendMessage(NUMBER, ana, new M.Text('x'))).messages);
+});
+
 const png = new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]); // how each begins
 
 test('whatsapp-api-js: files and refusals', async () => {
@@ -163,6 +219,110 @@ test('kapso: every type, to phone numbers and user ids', async () => {
   assert.ok(file.id);
   await assert.rejects(messages.sendText({ phoneNumberId: NUMBER, to: '+34600999999', body: 'too late' }), (e) => {
     assert.match(JSON.stringify(e) + e.message, /131047/);
+    return true;
+  });
+  const where = await media.get({ mediaId: file.id, phoneNumberId: NUMBER });
+  assert.equal(where.mimeType ?? where.mime_type, 'image/png');
+  assert.deepEqual(new Uint8Array(await media.download({ mediaId: file.id, phoneNumberId: NUMBER, as: 'arrayBuffer', auth: 'always' })), png);
+  await media.delete({ mediaId: file.id, phoneNumberId: NUMBER });
+  await assert.rejects(media.get({ mediaId: file.id, phoneNumberId: NUMBER }), GraphApiError);
+});
+
+test('kapso: shops, forms, addresses, permissions and cards', async () => {
+  const to = { phoneNumberId: NUMBER, to: ana, bodyText: 'look' };
+  const header = { type: 'image', image: { link: 'https://example.com/a.jpg' } };
+  const sent = [
+    await messages.sendInteractiveProduct({ ...to, catalogId: '7', productRetailerId: 'bread' }),
+    await messages.sendInteractiveProductList({ ...to, header: { type: 'text', text: 'Today' }, catalogId: '7', sections: [{ title: 's', productItems: [{ productRetailerId: 'bread' }] }] }),
+    await messages.sendInteractiveCatalogMessage({ ...to, parameters: { thumbnailProductRetailerId: 'bread' } }),
+    await messages.sendInteractiveFlow({ ...to, parameters: { flowId: '1', flowCta: 'Begin', flowToken: 't', flowMessageVersion: '3', flowAction: 'navigate', flowActionPayload: { screen: 'FIRST' } } }),
+    await messages.sendInteractiveAddress({ ...to, parameters: { country: 'IN', values: { name: 'Asha' } } }),
+    await messages.sendInteractiveCallPermission({ ...to, parameters: { phoneNumber: ana } }),
+    await messages.sendInteractiveCarousel({ ...to, cards: [0, 1].map((cardIndex) => ({ cardIndex, header, bodyText: 'c', action: { displayText: 'See', url: 'https://example.com' } })) }),
+    await messages.sendInteractiveCarousel({ ...to, cards: [0, 1].map((cardIndex) => ({ cardIndex, header, action: { buttons: [{ id: `${cardIndex}`, title: 'This' }] } })) }),
+    await messages.sendInteractiveRaw({ ...to, interactive: { type: 'order_status', body: { text: '?' }, action: { name: 'review_order', parameters: { reference_id: 'r', order: { status: 'shipped' } } } } }),
+  ];
+  for (const s of sent) assert.match(s.messages[0].id, /^wamid\./);
+});
+
+test('kapso: templates, settings, and errors of its own class', async () => {
+  const account = { businessAccountId: WABA };
+  const made = await templates.create({ ...account, name: 'bread_ready', language: 'es', category: 'UTILITY', parameterFormat: 'NAMED', components: [
+    { type: 'BODY', text: 'Hola {{name}}, su pan está listo en la tienda.', example: { bodyTextNamedParams: [{ paramName: 'name', example: 'Ana' }] } }] });
+  assert.ok(made.id);
+  const { data } = await templates.list({ ...account, name: 'bread_ready' });
+  assert.deepEqual(data.map((t) => `${t.name} ${t.language} ${t.status}`), ['bread_ready es APPROVED']);
+  await messages.sendTemplate({ phoneNumberId: NUMBER, to: ana, template: { name: 'bread_ready', language: { code: 'es' },
+    components: [{ type: 'body', parameters: [{ type: 'text', parameterName: 'name', text: 'Ana' }] }] } });
+  const graph = (code, category, action) => (e) => {
+    assert.ok(e instanceof GraphApiError, `${e}`);
+    assert.deepEqual([e.code, e.category, e.retry.action], [code, category, action], `${JSON.stringify(e)}`);
+    assert.ok(e.fbtraceId);
+    return true;
+  };
+  await assert.rejects(messages.sendTemplate({ phoneNumberId: NUMBER, to: ana, template: { name: 'bread_ready', language: { code: 'es' } } }), graph(132000, 'template', 'fix_and_retry'));
+  assert.equal((await templates.delete({ ...account, name: 'bread_ready' })).success, true);
+  const text = () => messages.sendText({ phoneNumberId: NUMBER, to: ana, body: 'x' });
+  for (const [code, category, action] of [[130429, 'throttling', 'retry_after'], [131056, 'throttling', 'retry_after'], [131031, 'integrity', 'do_not_retry'], [190, 'authorization', 'refresh_token']]) {
+    await control('fail', { do: 'error', code, count: 1 });
+    await assert.rejects(text(), graph(code, category, action));
+  }
+  const number = { phoneNumberId: NUMBER };
+  assert.equal((await phoneNumbers.settings.update({ ...number, calling: { status: 'ENABLED', callIconVisibility: 'DEFAULT' } })).success, true);
+  const { calling } = await phoneNumbers.settings.get(number);
+  assert.equal(calling.status, 'ENABLED');
+});
+
+test('great-detail: messages, files, templates and numbers', async () => {
+  const to = { phoneNumberID: NUMBER, to: ana };
+  const sent = await great.message.createMessage({ ...to, type: 'text', text: { body: 'así 📦' } }).json();
+  assert.match(sent.messages[0].id, /^wamid\./);
+  assert.deepEqual(await great.message.createStatus({ phoneNumberID: NUMBER, status: 'read', message_id: 'wamid.x', typing_indicator: { type: 'text' } }).json(), { success: true });
+  const { id } = await great.media.upload({ phoneNumberID: NUMBER, file: new Blob([png], { type: 'image/png' }), filename: 'ñ "1".png', mimeType: 'image/png' }).json();
+  const where = await great.media.getURL({ mediaID: id, phoneNumberID: NUMBER }).json();
+  assert.equal(where.mime_type, 'image/png');
+  await assert.rejects(great.media.getURL({ mediaID: id, phoneNumberID: FRESH }).json(), /400/);
+  assert.deepEqual(await great.media.delete({ mediaID: id, phoneNumberID: NUMBER }).json(), { success: true });
+  const made = await great.template.create(WABA, { name: 'cake', language: 'en_US', category: 'MARKETING', components: [
+    { type: 'BODY', text: 'New cakes every day' }, { type: 'BUTTONS', buttons: [{ type: 'COPY_CODE', example: 'CAKE' }, { type: 'QUICK_REPLY', text: 'No more' }] }] }).json();
+  const one = await great.template.get(made.id, { fields: ['name', 'status', 'components'] }).json();
+  assert.deepEqual([one.id, one.name, one.status], [made.id, 'cake', 'APPROVED']);
+  const { data } = await great.template.list(WABA, { status: 'APPROVED', fields: ['name', 'language'], limit: 100 }).json();
+  assert.ok(data.some((t) => t.name === 'cake'), JSON.stringify(data));
+  assert.deepEqual(await great.template.update(made.id, { components: [{ type: 'BODY', text: 'New cakes, every day' }] }).json(), { success: true });
+  assert.deepEqual(await great.template.delete(WABA, { name: 'cake', hsm_id: made.id }).json(), { success: true });
+  const numbers = await great.phoneNumbers.listPhoneNumbers({ businessAccountID: WABA, fields: ['display_phone_number', 'quality_rating'] }).json();
+  assert.equal(numbers.data.length, 2);
+  assert.equal((await great.phoneNumbers.getPhoneNumber({ phoneNumberID: NUMBER, fields: ['status'] }).json()).status, 'CONNECTED');
+  await great.businessProfile.updateBusinessProfile({ phoneNumberID: NUMBER, vertical: 'RETAIL' }).json();
+  const profile = await great.businessProfile.getBusinessProfile({ phoneNumberID: NUMBER, fields: ['vertical'] }).json();
+  assert.equal(profile.data[0].vertical, 'RETAIL');
+});
+
+test('whatsapp-business: an older version of the API, files in chunks, and errors that it explains', async () => {
+  const link = 'https://example.com/a.jpg';
+  for (const m of [{ type: 'text', text: { body: 'hello' } }, { type: 'image', image: { link } }, { type: 'location', location: { latitude: 40.4, longitude: -3.7 } },
+    { type: 'template', template: { name: 'hello_world', language: { code: 'en_US' } } }]) {
+    const answer = await business.sendMessage({ to: ana, recipient_type: 'individual', ...m });
+    assert.match(answer.messages[0].id, /^wamid\./);
+  }
+  assert.deepEqual(await business.markMessageAsRead('wamid.x'), { success: true });
+  await writeFile('a.png', png);
+  const { id } = await business.uploadMedia({ file: 'a.png', type: 'image/png' });
+  const where = await business.getMedia(id);
+  const saved = await business.downloadMedia(where.url, 'b.png');
+  await new Promise((ok) => { saved.on('finish', ok); });
+  assert.deepEqual(new Uint8Array(await readFile('b.png')), png);
+  assert.deepEqual(await business.deleteMedia(id), { success: true });
+  assert.equal((await business.getBusinessPhoneNumbers()).data.length, 2);
+  assert.equal((await business.getSingleBusinessPhoneNumber(NUMBER)).id, NUMBER);
+  assert.deepEqual(await business.setupTwoStepAuth({ phoneNumberId: NUMBER, pin: '123456' }), { success: true });
+  assert.deepEqual(await business.updateIdentityCheckState({ enable_identity_key_check: true }), { success: true });
+  await business.updateBusinessProfile({ about: 'Open' });
+  assert.equal((await business.getBusinessProfile(['about'])).data[0].about, 'Open');
+  await assert.rejects(business.sendMessage({ to: '+34600999999', type: 'text', text: { body: 'too late' } }), (e) => {
+    assert.equal(e.code, 131047);
+    assert.match(e.error_data.details, /24 hours/);
     return true;
   });
 });

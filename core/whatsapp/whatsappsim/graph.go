@@ -128,29 +128,37 @@ func wrongValue(format string, args ...any) *graphError {
 	return errorOf(131009, fmt.Sprintf(format, args...))
 }
 
-// refuse answers with a refusal.
-func refuse(w http.ResponseWriter, e *graphError) {
-	type data struct {
-		Product string `json:"messaging_product"`
-		Details string `json:"details"`
-	}
-	body := struct {
-		Message string `json:"message"`
-		Type    string `json:"type"`
-		Code    int    `json:"code"`
-		Subcode int    `json:"error_subcode,omitempty"`
-		Title   string `json:"error_user_title,omitempty"`
-		User    string `json:"error_user_msg,omitempty"`
-		Data    *data  `json:"error_data,omitempty"`
-		Trace   string `json:"fbtrace_id"`
-	}{Message: e.message, Type: "OAuthException", Code: e.code, Subcode: e.subcode, Title: e.title, User: e.user, Trace: "AsimulatedTraceIdXXXXXX"}
+// errorBody is a refusal as Graph writes it.
+type errorBody struct {
+	Message string     `json:"message"`
+	Type    string     `json:"type"`
+	Code    int        `json:"code"`
+	Subcode int        `json:"error_subcode,omitempty"`
+	Title   string     `json:"error_user_title,omitempty"`
+	User    string     `json:"error_user_msg,omitempty"`
+	Data    *errorData `json:"error_data,omitempty"`
+	Trace   string     `json:"fbtrace_id"`
+}
+
+type errorData struct {
+	Product string `json:"messaging_product"`
+	Details string `json:"details"`
+}
+
+func (e *graphError) body() errorBody {
+	body := errorBody{Message: e.message, Type: "OAuthException", Code: e.code, Subcode: e.subcode, Title: e.title, User: e.user, Trace: "AsimulatedTraceIdXXXXXX"}
 	if e.code >= 100 && e.code != 104 && e.code != 190 && e.code != 2500 && e.subcode == 0 {
 		body.Message = fmt.Sprintf("(#%d) %s", e.code, e.message)
 	}
 	if e.details != "" {
-		body.Data = &data{"whatsapp", e.details}
+		body.Data = &errorData{"whatsapp", e.details}
 	}
-	reply(w, e.status, map[string]any{"error": body})
+	return body
+}
+
+// refuse answers with a refusal.
+func refuse(w http.ResponseWriter, e *graphError) {
+	reply(w, e.status, map[string]any{"error": e.body()})
 }
 
 // refused counts a refusal and answers with it.

@@ -37,11 +37,9 @@ type action struct {
 	Button  string `json:"button"`
 	Name    string `json:"name"`
 	Buttons []struct {
-		Type  string `json:"type"`
-		Reply struct {
-			ID    string `json:"id"`
-			Title string `json:"title"`
-		} `json:"reply"`
+		Type  string      `json:"type"`
+		Reply buttonReply `json:"reply"`
+		Quick buttonReply `json:"quick_reply"` // of a card
 	} `json:"buttons"`
 	Sections []struct {
 		Title string `json:"title"`
@@ -58,6 +56,11 @@ type action struct {
 	Product    string           `json:"product_retailer_id"`
 	Cards      []card           `json:"cards"`
 	Parameters actionParameters `json:"parameters"`
+}
+
+type buttonReply struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
 }
 
 // actionParameters are those of all kinds of actions.
@@ -117,7 +120,7 @@ func checkInteractive(raw json.RawMessage, m *message) *graphError {
 // actionNames are the names that the actions of some types must have.
 var actionNames = map[string]string{
 	"cta_url": "cta_url", "flow": "flow", "catalog_message": "catalog_message", "location_request_message": "send_location",
-	"address_message": "address_message", "call_permission_request": "call_permission_request", "contact_request": "request_contact_info",
+	"address_message": "address_message", "call_permission_request": "call_permission_request", "contact_request": "request_contact_info", "request_contact_info": "request_contact_info",
 	"order_details": "review_and_pay", "order_status": "review_order", "voice_call": "voice_call",
 }
 
@@ -150,7 +153,7 @@ func checkAction(i *interactive) *graphError {
 		return required(at+"['country']", p.Country)
 	case "order_details", "order_status":
 		return required(at+"['reference_id']", p.Reference)
-	case "catalog_message", "location_request_message", "call_permission_request", "contact_request", "voice_call":
+	case "catalog_message", "location_request_message", "call_permission_request", "contact_request", "request_contact_info", "voice_call":
 	default:
 		return wrongValue("interactive type %q is not supported", i.Type)
 	}
@@ -263,7 +266,7 @@ func checkCards(i *interactive) *graphError {
 			return err
 		}
 		if len(c.Action.Buttons) > 0 { // quick replies in place of a link
-			if err := checkButtons(c.Action); err != nil {
+			if err := checkQuickReplies(at, c.Action, cards[0].Action); err != nil {
 				return err
 			}
 		} else if err := checkLink(at+" parameters", c.Action.Parameters); err != nil {
@@ -273,6 +276,25 @@ func checkCards(i *interactive) *graphError {
 			if err := atMost(at+"['body']['text']", c.Body.Text, 160); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// checkQuickReplies looks at a card's buttons, of which each card has as many.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/interactive-media-carousel-messages
+func checkQuickReplies(at string, a, of *action) *graphError {
+	if of == nil || len(a.Buttons) != len(of.Buttons) {
+		return wrongValue("%s must have as many buttons as the other cards", at)
+	}
+	for n, b := range a.Buttons {
+		name := fmt.Sprintf("%s['action']['buttons'][%d]", at, n)
+		if b.Type != "quick_reply" {
+			return wrongValue("%s['type'] must be quick_reply", name)
+		}
+		if err := first(required(name+"['quick_reply']['id']", b.Quick.ID), required(name+"['quick_reply']['title']", b.Quick.Title),
+			atMost(name+"['quick_reply']['id']", b.Quick.ID, 256), atMost(name+"['quick_reply']['title']", b.Quick.Title, 20)); err != nil {
+			return err
 		}
 	}
 	return nil

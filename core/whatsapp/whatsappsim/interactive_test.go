@@ -22,6 +22,10 @@ func TestSim_RefusesInteractiveMessagesThatMetaRefuses(t *testing.T) {
 	card := func(n int, header string) string {
 		return fmt.Sprintf(`{"card_index":%d,"type":"cta_url","header":%s,"body":{"text":"c"},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}`, n, header)
 	}
+	answers := func(n int, buttons string) string {
+		return fmt.Sprintf(`{"card_index":%d,"type":"cta_url","header":{"type":"image","image":{"id":"1"}},"action":{"buttons":[%s]}}`, n, buttons)
+	}
+	const more = `{"type":"quick_reply","quick_reply":{"id":"a","title":"More"}}`
 	image, video := `{"type":"image","image":{"id":"1"}}`, `{"type":"video","video":{"id":"1"}}`
 	cards := func(list ...string) string { return `"cards":[` + strings.Join(list, ",") + `]` }
 	flow := func(more string) string {
@@ -52,6 +56,7 @@ func TestSim_RefusesInteractiveMessagesThatMetaRefuses(t *testing.T) {
 		{"address of no country", action("address_message", "", `"name":"address_message","parameters":{}`), 100, "country"},
 		{"may we call", action("call_permission_request", "", `"name":"call_permission_request"`), 0, ""},
 		{"who are you", action("contact_request", "", `"name":"request_contact_info"`), 0, ""},
+		{"who are you, by its other name", action("request_contact_info", "", `"name":"request_contact_info"`), 0, ""},
 		{"order without reference", action("order_status", "", `"name":"review_order","parameters":{}`), 100, "reference_id"},
 		{"two cards", action("carousel", "", cards(card(0, image), card(1, image))), 0, ""},
 		{"one card", action("carousel", "", cards(card(0, image))), 131009, "Min allowed: 2"},
@@ -59,6 +64,10 @@ func TestSim_RefusesInteractiveMessagesThatMetaRefuses(t *testing.T) {
 		{"cards of two kinds", action("carousel", "", cards(card(0, image), card(1, video))), 131009, "other cards"},
 		{"card without header", action("carousel", "", cards(card(0, "null"), card(1, image))), 100, "header"},
 		{"cards with a footer", action("carousel", `,"footer":{"text":"f"}`, cards(card(0, image), card(1, image))), 100, "footer"},
+		{"cards with quick replies", action("carousel", "", cards(answers(0, more), answers(1, more))), 0, ""},
+		{"cards with buttons of another kind", action("carousel", "", cards(answers(0, `{"type":"reply","reply":{"id":"a","title":"More"}}`), answers(1, `{"type":"reply","reply":{"id":"a","title":"More"}}`))), 131009, "must be quick_reply"},
+		{"cards with more buttons than others", action("carousel", "", cards(answers(0, more), answers(1, more+","+more))), 131009, "as many buttons"},
+		{"cards with a button without a title", action("carousel", "", cards(answers(0, `{"type":"quick_reply","quick_reply":{"id":"a"}}`), answers(1, more))), 100, "title"},
 		{"header of a kind that is none", action("flow", `,"header":{"type":"soul"}`, flow(`,"flow_id":"1"`)), 100, "TEXT, IMAGE"},
 		{"header of an image that is none", action("flow", `,"header":{"type":"image"}`, flow(`,"flow_id":"1"`)), 100, "either id or link"},
 	} {

@@ -39,6 +39,7 @@ type Line struct {
 	guessed  time.Time
 	attempts []time.Time // of registering and deregistering
 	profile  map[string]any
+	settings map[string]map[string]any // by object
 }
 
 // LineChange changes a number from Meta's side, and tells of it by the webhooks that
@@ -66,6 +67,7 @@ func (l *lines) init(numbers []Number) {
 		line := &Line{
 			Number: n.ID, Status: "CONNECTED", Verification: "VERIFIED", Quality: "GREEN", NameStatus: "APPROVED",
 			Limit: cmp.Or(n.Limit, "TIER_UNLIMITED"), Throughput: "STANDARD", name: "Simulated Business", profile: map[string]any{},
+			settings: map[string]map[string]any{"calling": {"status": "DISABLED"}, "storage_configuration": {"status": "DEFAULT"}},
 		}
 		if n.New {
 			line.Status, line.Verification, line.Quality = "PENDING", "NOT_VERIFIED", "UNKNOWN"
@@ -203,6 +205,17 @@ func (s *Sim) manage(w http.ResponseWriter, r *http.Request, n *Number, edge str
 	case "GET whatsapp_business_profile":
 		s.showProfile(w, r, n)
 		return true
+	case "GET settings":
+		s.showSettings(w, n)
+		return true
+	case "GET block_users":
+		s.listBlocked(w, r, n)
+		return true
+	case "POST block_users", "DELETE block_users":
+		s.blockUsers(w, r, n)
+		return true
+	case "POST settings":
+		err = s.setSettings(r, n)
 	case "POST ":
 		err = s.setPIN(r, n)
 	case "POST request_code":

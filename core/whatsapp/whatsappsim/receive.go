@@ -111,13 +111,17 @@ func (s *Sim) receive(messages []Inbound, size, extra int) []string {
 	ids := make([]string, 0, len(messages))
 	for len(messages) > 0 {
 		n := min(len(messages), size)
-		updates := make([]update, n)
-		for i := range updates {
+		updates := make([]update, 0, n)
+		for i := range n {
 			u, id := s.inbound(&messages[i])
-			updates[i] = u
+			if u.number != nil {
+				updates = append(updates, u)
+			}
 			ids = append(ids, id)
 		}
-		s.deliver(updates, extra)
+		if len(updates) > 0 {
+			s.deliver(updates, extra)
+		}
 		messages = messages[n:]
 	}
 	return ids
@@ -142,7 +146,8 @@ func (s *Sim) number(id string) *Number {
 	return n
 }
 
-// inbound makes the update of a customer's message.
+// inbound makes the update of a customer's message: one without a number when the business
+// has blocked the customer, and does not hear of it.
 func (s *Sim) inbound(in *Inbound) (update, string) {
 	n := s.number(in.Number)
 	now := in.Time
@@ -191,6 +196,9 @@ func (s *Sim) inbound(in *Inbound) (update, string) {
 		m[k] = v
 	}
 	s.chats.put(who.BSUID, chatLine{ID: id, Number: n.ID, At: now, Type: typ, Object: marshal(object), Context: in.Context})
+	if s.blocked.has(n.ID, who.BSUID) {
+		return update{}, id
+	}
 	place := s.ledger.came(Update{ID: id, From: cmp.Or(who.WaID, who.BSUID), At: s.clock.now()})
 	u := update{place: place, number: n, message: marshal(m), who: who.contact(true)}
 	if typ == "system" {

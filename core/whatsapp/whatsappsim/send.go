@@ -78,6 +78,10 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request, n *Number) {
 		s.refused(w, refusal)
 		return
 	}
+	if s.blocked.has(n.ID, m.person.BSUID) {
+		s.refused(w, errorOf(130403, ""))
+		return
+	}
 	if s.o.EnforceWindow && m.Type != "template" && !s.people.windowOpen(n.ID, m.person, s.clock.now()) {
 		s.refused(w, errorOf(131047, ""))
 		return

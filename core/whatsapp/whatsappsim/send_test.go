@@ -151,7 +151,6 @@ func TestSim_ChecksWhoAsksAndWhere(t *testing.T) {
 		{"no type", "POST", messages, "Bearer token", "", 400, 100, 0},
 		{"unknown number", "POST", "/v25.0/1/messages", "Bearer token", "application/json", 400, 100, 33},
 		{"unknown edge", "POST", "/v25.0/" + number + "/letters", "Bearer token", "application/json", 400, 100, 33},
-		{"no version", "POST", "/" + number + "/messages", "Bearer token", "application/json", 400, 2500, 0},
 		{"GET messages", "GET", messages, "Bearer token", "", 400, 100, 33},
 		{"profile", "GET", "/v25.0/" + number + "?fields=display_phone_number,verified_name", "Bearer token", "", 200, 0, 0},
 		{"profile of a stranger", "GET", "/v25.0/" + number, "Bearer tok", "", 401, 190, 0},

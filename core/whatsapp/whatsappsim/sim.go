@@ -113,14 +113,15 @@ type Sim struct {
 	ids     atomic.Uint64
 	epoch   [8]byte // makes ids unlike those of a Sim made before
 
-	clock  clock
-	people people
-	lines  lines
-	limits limits
-	chats  chats
-	faults faults
-	ledger ledger
-	media  mediaStore
+	clock   clock
+	people  people
+	blocked blocklists
+	lines   lines
+	limits  limits
+	chats   chats
+	faults  faults
+	ledger  ledger
+	media   mediaStore
 
 	templates templateStore
 
@@ -171,6 +172,7 @@ func New(o Options) *Sim {
 	copy(s.epoch[:], sum[:])
 	s.clock.init(o.Start, func() { wake(s.out.due) })
 	s.people.init()
+	s.blocked.init()
 	s.lines.init(o.Numbers)
 	s.limits.init()
 	s.chats.init()
@@ -226,6 +228,8 @@ var versionPath = regexp.MustCompile(`^v[1-9][0-9]*\.0$`)
 //	POST   /{version}/{phone_number_id}/request_code, verify_code, register, deregister
 //	GET    /{version}/{phone_number_id}/whatsapp_business_profile, and POST
 //	GET    /{version}/{account_id}/phone_numbers
+//	GET    /{version}/{phone_number_id}/settings, and POST
+//	GET    /{version}/{phone_number_id}/block_users, POST and DELETE
 //	POST   /{version}/{phone_number_id}/media
 //	GET    /{version}/{media_id}, and DELETE
 //	GET    /{version}/{waba_id}/message_templates, POST and DELETE
@@ -266,6 +270,9 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	version, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if isNode(version) { // a call without a version is one of the oldest version that there is
+		version, rest = "v1.0", strings.TrimSuffix(version+"/"+rest, "/")
+	}
 	if !versionPath.MatchString(version) {
 		refuse(w, &graphError{status: http.StatusBadRequest, code: 2500, message: "Unknown path components: " + r.URL.Path})
 		return
@@ -295,6 +302,12 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 }
+
+// isNode reports whether a path begins with something's id, where a version may be: Graph
+// does without one, and so do some clients.
+//
+// https://developers.facebook.com/docs/graph-api/guides/versioning
+func isNode(id string) bool { return id != "" && strings.Trim(id, "0123456789") == "" }
 
 // authorize checks the bearer token.
 func (s *Sim) authorize(r *http.Request) *graphError {
