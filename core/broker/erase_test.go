@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -200,27 +201,32 @@ func TestErase_IsFinishedWhereverTheProcessDies(t *testing.T) {
 			chatty(b)
 			policy := b.change
 			var armed atomic.Bool
+			ctx, die := context.WithCancel(context.Background())
 			b.change = func(o *Options) {
 				policy(o)
 				o.Failpoint = func(name string) {
 					if name == point && armed.CompareAndSwap(true, false) {
-						panic("killed at " + point)
+						// Whoever is at it, the caller or the loop, goes no further.
+						die()
+						b.kill()
+						runtime.Goexit()
 					}
 				}
 			}
 			b.start()
 			b.write("wamid.a1", ana, "my secret order")
 			armed.Store(true)
-			func() {
-				defer func() { _ = recover() }()
-				b.erase(ana)
+			asked := make(chan struct{})
+			go func() {
+				defer close(asked)
+				_, _ = b.EraseContact(ctx, EraseRequest{Tenant: "acme", Contact: ana, Reason: "asked for it", By: "maria"})
 			}()
+			<-asked
+			settled(time.Second)
 			if armed.Load() {
 				t.Fatalf("%s was never reached", point)
 			}
-			// The process as it would be found: the lock that the panic left is gone
-			// with it.
-			b.dir = b.crashed()
+			b.stop()
 			b.start()
 			settled(30 * time.Second)
 			for _, text := range gone {

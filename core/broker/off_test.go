@@ -150,7 +150,18 @@ func TestScript_SwitchedOffLeavesItsMessagesToPeople(t *testing.T) {
 	answered := func() int { return len(b.wa.taken()) }
 	until("an answer or a person for each", func() bool { return answered()+count(b.crm, core.KindEscalation) == all })
 
-	if st, _ := engine.State("acme"); !st.Off || st.Kills < 3 {
+	// On a machine that has no time for it, a worker's end is not held against the script.
+	off := func() bool {
+		st, _ := engine.State("acme")
+		return st.Off && st.Kills >= 3
+	}
+	more := 0
+	for ; !off() && more < 20; more++ {
+		b.accept(received(fmt.Sprint("wamid.more", more), fmt.Sprintf("+141555504%02d", more), "hang on"))
+		until("a person for it", func() bool { return answered()+count(b.crm, core.KindEscalation) == all+more+1 })
+	}
+	if !off() {
+		st, _ := engine.State("acme")
 		t.Fatalf("the script is %+v", st)
 	}
 	for i := range all {
@@ -176,16 +187,16 @@ func TestScript_SwitchedOffLeavesItsMessagesToPeople(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	off := map[string]float64{}
+	switched := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == "wabridge_script_off" {
-				off[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+				switched[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
 			}
 		}
 	}
-	if off["acme"] != 1 || off["good"] != 0 {
-		t.Errorf("wabridge_script_off: %v", off)
+	if switched["acme"] != 1 || switched["good"] != 0 {
+		t.Errorf("wabridge_script_off: %v", switched)
 	}
 
 	// Switched off, the policy goes on: STOP is obeyed, a person asked for is sent

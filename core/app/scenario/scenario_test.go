@@ -118,8 +118,9 @@ func TestScenario_TheCRMEndsEqualToTheBridgesRecord(t *testing.T) {
 	w.settled(5 * time.Minute)
 	t.Logf("settled after %v", time.Since(began).Round(time.Millisecond))
 	for _, tn := range w.tenants {
-		w.check(tn)
+		busy.Go(func() { w.check(tn) })
 	}
+	busy.Wait()
 }
 
 // closeSome has people close every second escalation.

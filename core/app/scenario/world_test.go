@@ -198,6 +198,7 @@ timeout = "5s"
 		w.write(filepath.Join(config.TenantsDir, tn.id, config.TenantFile), fmt.Sprintf(`name = "Scenario"
 [escalation]
 after_messages = 0
+team = "desk"
 [policy]
 reply_cap = 1000
 detect_loops = false
@@ -207,6 +208,9 @@ id = %q
 access_token = "scenario-access-token"
 rate = 1000.0
 retry = ["100ms", "300ms", "1s", "1s", "2s"]
+[[teams]]
+id = "desk"
+deadline = "48h" # none is overdue while the test looks
 `, tn.number)+tn.lane(serve(tn), retry))
 		w.write(filepath.Join(config.TenantsDir, tn.id, "script.js"), decides)
 	}
