@@ -279,6 +279,22 @@ func (b *Broker) place(ctx context.Context, events []placing) ([]placing, []stor
 // they were sent in, whatever address WhatsApp names: it may have rewritten the
 // number.
 func (b *Broker) placeStatuses(ctx context.Context, events []placing) error {
+	return b.eachIntent(ctx, events, func(p placing, hash [16]byte, in *intent) {
+		p.t.overhear(hash, in, p.e.Status.MessageID)
+		e := p.e
+		e.Status.Intent, e.Conversation = in.ID, in.Conversation
+		if _, id, ok := strings.Cut(in.Conversation, ":"); ok {
+			if e.Contact == nil {
+				e.Contact = &core.Contact{}
+			}
+			e.Contact.ID = id
+		}
+	})
+}
+
+// eachIntent calls f for the statuses among events that are of a send of ours, and
+// authentic.
+func (b *Broker) eachIntent(ctx context.Context, events []placing, f func(p placing, hash [16]byte, in *intent)) error {
 	var keys []store.Key
 	var of []placing
 	var hashes [][16]byte
@@ -305,16 +321,8 @@ func (b *Broker) placeStatuses(ctx context.Context, events []placing) error {
 		if begun := of[i].t.begun(hashes[i]); begun != nil {
 			in, ok = begun, true
 		}
-		if !ok {
-			continue
-		}
-		e := of[i].e
-		e.Status.Intent, e.Conversation = in.ID, in.Conversation
-		if _, id, ok := strings.Cut(in.Conversation, ":"); ok {
-			if e.Contact == nil {
-				e.Contact = &core.Contact{}
-			}
-			e.Contact.ID = id
+		if ok {
+			f(of[i], hashes[i], in)
 		}
 	}
 	return nil

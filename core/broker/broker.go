@@ -231,6 +231,7 @@ type tenant struct {
 	subscriptions subscriptions
 	campaigns     campaigns
 	pace          pace
+	overheard     overheard
 	alarms        alarms
 	mediaRate     *limit.Limiter // of files that are fetched, in KiB; nil is no limit
 }
@@ -398,6 +399,9 @@ func (t *tenant) restore() error {
 		if err := l.restoreAwaits(context.Background()); err != nil {
 			return err
 		}
+	}
+	if err := t.overhearWaiting(context.Background()); err != nil {
+		return err
 	}
 	for _, l := range t.crm {
 		if err := l.restoreSchema(); err != nil {

@@ -127,13 +127,25 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 				wait = time.Second
 			}
 			u.wait(wait, false)
+			t.overhear(m.hash, in, st.MessageID)
 			if l := t.numbers[in.Number]; l != nil {
 				l.learned(m.hash, st.MessageID)
 			}
 			return false
 		case intentHeld:
 			t.settleHeld(ctx, u, in)
+		case intentAgain:
+			t.overhear(m.hash, in, st.MessageID)
+			if !t.callOff(ctx, u, in) {
+				u.wait(25*time.Millisecond, false)
+				return false
+			}
 		}
+		u.afterwards(func(stored bool) {
+			if stored {
+				t.overheard.forget(m.hash)
+			}
+		})
 		if in.MessageID != "" && in.MessageID != st.MessageID {
 			t.b.totals.doubleSend.Add(1)
 			t.b.m.doubleSends.WithLabelValues(t.ID).Inc()

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -198,6 +197,10 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	began := time.Now()
 	ds := []store.Delivery{d}
 	l.b.failpoint("send-before-call")
+	if l.wasSent(cctx, d, nil) {
+		l.gate.leave(1)
+		return
+	}
 	results := l.attempt(cctx, ds)
 	l.b.failpoint("send-after-call")
 	r := results[0]
@@ -205,6 +208,9 @@ func (l *lane) sendOne(ctx context.Context, d store.Delivery, calls *sync.WaitGr
 	l.gate.leave(1)
 	l.b.pauseAccount(l, r.Err)
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
+	if v != verdictDone && l.wasSent(cctx, d, r.Err) {
+		return
+	}
 	l.settleSend(cctx, d, r, v, began, func() { l.hold(ctx, d, time.Now().UTC(), r.Err, calls) })
 }
 
@@ -380,18 +386,4 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 	if wamid != "" {
 		l.count(e, now)
 	}
-}
-
-// onceMore reports whether a send of which nobody knows whether it was made is made
-// once more: where the tenant wants that of its class, and it was not done before.
-func (l *lane) onceMore(ctx context.Context, e *core.Event) bool {
-	if !slices.Contains(l.t.Policy.RetryUnknown, e.Class) {
-		return false
-	}
-	values, err := l.b.o.Store.Get(ctx, intentKey(l.t.ID, whatsapp.IntentHash(e.ID)))
-	if err != nil {
-		return false
-	}
-	in, _ := decode[intent](values[0])
-	return in.State != intentAgain
 }
