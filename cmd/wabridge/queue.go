@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/broker"
 )
 
 var limitFlag = &cli.IntFlag{Name: "limit", Value: 50, Usage: "at most `N`"}
@@ -62,8 +63,19 @@ func listQueues(c *cli.Context) error {
 			t.row(orDash(q.Tenant), q.Queue, q.Depth, q.Leased, q.Waiting, ago(q.Oldest), next)
 		}
 		t.flush()
+		for _, q := range queues {
+			if q.Why != "" {
+				fmt.Fprintf(c.App.Writer, "%s %s: %s: %s\n", q.Tenant, q.Queue, laneWords[q.State], printable(q.Why))
+			}
+		}
 		return nil
 	})
+}
+
+// laneWords say how a lane is that does not deliver.
+var laneWords = map[broker.LaneState]string{
+	broker.LaneStarting: "starting", broker.LaneWaiting: "told to slow down", broker.LaneDown: "out of reach",
+	broker.LaneSignIn: "needs sign-in", broker.LaneStopped: "stopped",
 }
 
 func orDash(s string) string {

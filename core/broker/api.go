@@ -92,6 +92,9 @@ type QueueStatus struct {
 	Waiting int       `json:"waiting"`
 	Oldest  time.Time `json:"oldest,omitzero"`
 	NextDue time.Time `json:"next_due,omitzero"`
+	// State and Why are the lane's, where it is one that does not deliver now.
+	State LaneState `json:"state,omitempty"`
+	Why   string    `json:"why,omitempty"`
 }
 
 // Totals count since the start of the process.

@@ -223,7 +223,7 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 			}
 		}
 		if last != nil && (len(g.failed) >= downAfter || g.state == LaneDown) {
-			g.pause(&core.Error{Code: core.CodeUnavailable, Message: last.Message, Vendor: last.Vendor}, now)
+			g.pause(&core.Error{Code: core.CodeUnavailable, Message: last.Message, Vendor: last.Vendor, Hint: last.Hint}, now)
 		}
 	}
 	if g.state == LaneDown || g.state == LaneWaiting || g.state == LaneSignIn {
@@ -286,6 +286,9 @@ func verdictOf(err *core.Error, safe bool) verdict {
 func (g *gate) pause(err *core.Error, now time.Time) {
 	g.limit = max(1, g.limit/2)
 	why := err.Error()
+	if err.Hint != "" {
+		why += "; " + err.Hint
+	}
 	switch err.Code {
 	case core.CodeRateLimited:
 		wait := err.RetryAfter
@@ -365,6 +368,20 @@ func (g *gate) paused() (LaneState, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state, g.state == LaneDown || g.state == LaneSignIn
+}
+
+// looked is what a gate is at one moment; changed is closed when it is no longer so.
+type looked struct {
+	state   LaneState
+	why     string
+	since   time.Time
+	changed <-chan struct{}
+}
+
+func (g *gate) look() looked {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return looked{state: g.state, why: g.why, since: g.since, changed: g.changed}
 }
 
 // retryAt is when a delivery whose attempt did not count is due again.

@@ -120,11 +120,12 @@ func (l *lane) wants(k core.Kind) bool {
 
 // run runs the lane until ctx ends and its last call has been settled.
 func (l *lane) run(ctx context.Context) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	calls.Go(func() { l.tellPauses(ctx) })
 	if l.start(ctx) != nil {
 		return
 	}
-	var calls sync.WaitGroup
-	defer calls.Wait()
 	if l.held != nil {
 		l.runSends(ctx, &calls)
 		return

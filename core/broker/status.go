@@ -68,6 +68,7 @@ func (b *Broker) Snapshot() Snapshot {
 	for _, q := range st.Queues {
 		byQueue[q.Queue] = q
 	}
+	held := map[store.QueueID]LaneStatus{} // the lanes that do not deliver now
 	snap.Alarms = b.Alarms("")
 	for _, t := range b.tenants {
 		info := TenantInfo{ID: t.ID, Name: t.Name}
@@ -77,7 +78,17 @@ func (b *Broker) Snapshot() Snapshot {
 		}
 		snap.Tenants = append(snap.Tenants, info)
 		for _, l := range t.allLanes() {
-			snap.Lanes = append(snap.Lanes, l.status(byQueue[l.queue]))
+			s := l.status(byQueue[l.queue])
+			snap.Lanes = append(snap.Lanes, s)
+			if s.State != LaneRunning {
+				held[l.queue] = s
+			}
+		}
+	}
+	for i := range snap.Queues {
+		q := &snap.Queues[i]
+		if s, ok := held[store.QueueID{Tenant: q.Tenant, Name: q.Queue}]; ok {
+			q.State, q.Why = s.State, s.Why
 		}
 	}
 	sort.Slice(snap.Tenants, func(i, j int) bool { return snap.Tenants[i].ID < snap.Tenants[j].ID })
