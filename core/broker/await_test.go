@@ -21,6 +21,7 @@ func TestAwait_TheNextGoesWhenThisOneWasDelivered(t *testing.T) {
 			b.start()
 			first := b.order("k1", ana, "the text", awaiting(core.StatusDelivered))
 			next := b.order("k2", ana, "the picture")
+			settled(time.Second)
 			b.order("k3", berto, "to somebody else")
 			settled(10 * time.Second)
 			b.wantSaid("the text", "to somebody else")

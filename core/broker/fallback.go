@@ -40,7 +40,7 @@ func (l *lane) sendElsewhere(ctx context.Context, calls *sync.WaitGroup) {
 		return
 	}
 	begun, left := apartBegun(left)
-	l.mark(ctx, begun, calls) // holds them: their status may tell
+	l.mark(ctx, begun, store.Settlement{}, calls) // holds them: their status may tell
 	if len(left) == 0 {
 		return
 	}

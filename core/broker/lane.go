@@ -37,6 +37,7 @@ type lane struct {
 	batch      int
 	rate       float64
 	limiter    *limit.Limiter
+	ahead      *ahead        // of a number
 	health     *numberHealth // what is known of a number
 	display    string        // of a number, as people write it
 	account    string        // of a number: the business account that it is in, "" when it is not known
@@ -97,7 +98,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 	l := &lane{
 		t: t, b: t.b, name: numberQueue(n.ID), sinkName: "whatsapp", sink: n.Sink,
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
-		limiter: limit.NewExact(n.Rate, burstOf(n.Rate)),
+		limiter: limit.NewExact(n.Rate, burstOf(n.Rate)), ahead: newAhead(),
 		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
 		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{},
 	}

@@ -17,18 +17,17 @@ import (
 // it is due.
 
 // paced takes out of a batch of sends what must wait for a limit of the person's or
-// of the day's, and puts it off until then.
-func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery {
+// of the day's, and puts it off until then: in a settlement that the caller makes.
+func (l *lane) paced(ctx context.Context, ds []store.Delivery, s *store.Settlement) []store.Delivery {
 	now := time.Now().UTC()
 	begins, err := l.begins(ctx, ds, now)
 	if err == nil {
-		ds, begins, err = l.withheld(ctx, ds, begins, now)
+		ds, begins, err = l.withheld(ctx, ds, begins, s, now)
 	}
 	if err != nil {
 		l.t.giveBack(ctx, ds)
 		return nil
 	}
-	var s store.Settlement
 	may := ds[:0:0]
 	for i, d := range ds {
 		e := eventOf(d)
@@ -38,7 +37,7 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 		}
 		if due, why := l.awaited(e.Conversation, now); !due.IsZero() {
 			if l.health.notice(d.ID + " await") {
-				l.waits(&s, d, e, now, due, LimitPerson, why)
+				l.waits(s, d, e, now, due, LimitPerson, why)
 			}
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due})
 			continue
@@ -46,7 +45,7 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 		if begins[i] {
 			who, campaign := limit.Person{Tenant: l.t.ID, Key: e.Contact.ID}, e.Class == core.ClassCampaign
 			if wait := l.t.pace.people.Take(now, who, campaign); wait > 0 {
-				l.putOff(&s, d, e, now, now.Add(wait), LimitPeople, l.t.whyPeople(campaign))
+				l.putOff(s, d, e, now, now.Add(wait), LimitPeople, l.t.whyPeople(campaign))
 				continue
 			}
 			at := now.Format(time.RFC3339Nano)
@@ -57,7 +56,7 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 		}
 		if wait := l.pairs.Take(now, e.Contact.ID); wait > 0 {
 			due := now.Add(wait)
-			l.waits(&s, d, e, now, due, LimitPerson, fmt.Sprintf("WhatsApp takes a message in %v to one person, and %d at once", pairPeriod, pairBurst))
+			l.waits(s, d, e, now, due, LimitPerson, fmt.Sprintf("WhatsApp takes a message in %v to one person, and %d at once", pairPeriod, pairBurst))
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due})
 			continue
 		}
@@ -68,13 +67,6 @@ func (l *lane) paced(ctx context.Context, ds []store.Delivery) []store.Delivery 
 			})
 		}
 		may = append(may, d)
-	}
-	if len(s.Nak)+len(s.Put)+len(s.Ack) == 0 {
-		return ds
-	}
-	if _, err := l.b.settle(ctx, s); err != nil {
-		l.t.giveBack(ctx, ds)
-		return nil
 	}
 	l.b.m.paced.WithLabelValues(l.t.ID, l.name).Add(float64(len(s.Nak) + len(s.Ack)))
 	return may
@@ -197,7 +189,7 @@ func (t *tenant) isMarketing(e *core.Event, now time.Time) bool {
 }
 
 // withheld puts off marketing to those whom WhatsApp keeps it from.
-func (l *lane) withheld(ctx context.Context, ds []store.Delivery, begins []bool, now time.Time) ([]store.Delivery, []bool, error) {
+func (l *lane) withheld(ctx context.Context, ds []store.Delivery, begins []bool, s *store.Settlement, now time.Time) ([]store.Delivery, []bool, error) {
 	var keys []store.Key
 	var of []int
 	for i, d := range ds {
@@ -212,22 +204,17 @@ func (l *lane) withheld(ctx context.Context, ds []store.Delivery, begins []bool,
 	if err != nil {
 		return ds, begins, err
 	}
-	var s store.Settlement
 	out := make(map[int]bool)
 	for j, v := range values {
 		if w, ok := decode[withholding](v); ok && now.Before(w.Until) {
 			d := ds[of[j]]
-			l.putOff(&s, d, eventOf(d), now, w.Until, LimitMarketing, whyWithheld)
+			l.putOff(s, d, eventOf(d), now, w.Until, LimitMarketing, whyWithheld)
 			out[of[j]] = true
 		}
 	}
 	if len(out) == 0 {
 		return ds, begins, nil
 	}
-	if _, err := l.b.settle(ctx, s); err != nil {
-		return ds, begins, err
-	}
-	l.b.m.paced.WithLabelValues(l.t.ID, l.name).Add(float64(len(out)))
 	may, mayBegin := ds[:0:0], begins[:0:0]
 	for i, d := range ds {
 		if !out[i] {

@@ -37,7 +37,7 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 			continue
 		}
 		// What goes is chosen when something may go, so that the most urgent does.
-		if l.t.pace.plan.Ready(ctx) != nil || l.limiter.Ready(ctx) != nil {
+		if l.ahead.ready(ctx, l.t.pace.plan) != nil || l.ahead.ready(ctx, l.limiter) != nil {
 			l.gate.leave(n)
 			return
 		}
@@ -55,43 +55,23 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 	}
 }
 
-// sendBatch sends what may go now, each by its own call. The caller has n places in
-// the gate, as many as there are deliveries at least.
+// sendBatch marks what may go now, and has it sent once what was marked before has gone.
+// The caller has n places in the gate, as many as there are deliveries at least.
 func (l *lane) sendBatch(ctx context.Context, ds []store.Delivery, n int, calls *sync.WaitGroup) {
-	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.withUploads(ctx, l.unbarred(ctx, ds), calls))), calls)
-	l.gate.leave(n - len(ready))
-	for i, d := range ready {
-		if l.t.pace.plan.Wait(ctx, 1) != nil || l.limiter.Wait(ctx, 1) != nil {
-			l.unmark(ctx, ready[i:])
-			return
-		}
-		calls.Go(func() { l.sendOne(ctx, d, calls) })
-	}
-}
-
-// unmark gives back sends that were marked and not tried, when the bridge stops.
-func (l *lane) unmark(ctx context.Context, ds []store.Delivery) {
-	ctx = context.WithoutCancel(ctx)
+	began := time.Now()
 	var s store.Settlement
-	for _, d := range ds {
-		s.Nak = append(s.Nak, store.Nak{Delivery: d, Mark: []byte{}})
+	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.withUploads(ctx, l.unbarred(ctx, ds), calls), &s)), s, calls)
+	l.gate.leave(n - len(ready))
+	if len(ready) == 0 {
+		return
 	}
-	if _, err := l.b.settle(ctx, s); err == nil {
-		for _, d := range ds {
-			l.end(d.ID)
-		}
-	}
-	l.gate.leave(len(ds))
-}
-
-// together is how many sends are taken at once: a fiftieth of a second's, since what
-// is urgent waits for those that were taken before it.
-func (l *lane) together() int {
-	rate := l.limiter.Rate()
-	if plan := l.t.pace.plan.Rate(); plan > 0 {
-		rate = min(rate, plan)
-	}
-	return min(sendFetch, max(1, int(rate/50)))
+	l.ahead.took(time.Since(began))
+	before, gone := l.ahead.queue(len(ready))
+	calls.Go(func() {
+		defer close(gone)
+		<-before
+		l.sendInTurn(ctx, ready, calls)
+	})
 }
 
 func (l *lane) sendLease() time.Duration { return laneLease + l.b.o.UnknownWait }
@@ -101,13 +81,12 @@ type marked struct {
 	At time.Time `json:"at"`
 }
 
-// mark writes down that the sends are about to be tried, all in one commit, and
-// returns those that may be. One that was marked before, by a process that died
+// mark writes down that the sends are about to be tried, all in one commit with what
+// paced has to say, and returns those that may be. One that was marked before, by a process that died
 // or by itself, has an unknown outcome and waits for its status instead.
-func (l *lane) mark(ctx context.Context, ds []store.Delivery, calls *sync.WaitGroup) []store.Delivery {
+func (l *lane) mark(ctx context.Context, ds []store.Delivery, s store.Settlement, calls *sync.WaitGroup) []store.Delivery {
 	now := time.Now().UTC()
 	ready := ds[:0:0]
-	var s store.Settlement
 	for _, d := range ds {
 		if len(d.Mark) > 0 {
 			m, _ := decode[marked](d.Mark)
@@ -122,7 +101,7 @@ func (l *lane) mark(ctx context.Context, ds []store.Delivery, calls *sync.WaitGr
 		s.Mark = append(s.Mark, store.Mark{Delivery: d, Mark: mustJSON(marked{At: now})})
 		l.begin(d, e, now)
 	}
-	if len(s.Mark) == 0 {
+	if len(s.Mark)+len(s.Nak)+len(s.Ack) == 0 {
 		return ready
 	}
 	l.b.failpoint("send-before-mark")
@@ -130,7 +109,10 @@ func (l *lane) mark(ctx context.Context, ds []store.Delivery, calls *sync.WaitGr
 		for _, d := range ready {
 			l.end(d.ID)
 		}
-		l.t.giveBack(ctx, ready)
+		for _, nak := range s.Nak {
+			ready = append(ready, nak.Delivery)
+		}
+		l.t.giveBack(ctx, append(ready, s.Ack...))
 		return nil
 	}
 	l.b.failpoint("send-after-mark")

@@ -73,3 +73,45 @@ func TestExact_WaitsForTheSecondToBeOver(t *testing.T) {
 		t.Errorf("the third of a second waits %v, want until it is over", wait)
 	}
 }
+
+// Who prepares what goes next comes as much earlier as that takes, counts what is prepared
+// already, and hears of a new rate as the one does who waits to go.
+func TestReady_ComesEarlyAndHearsOfARate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limit.NewExact(10, 1)
+		began := time.Now()
+		ready := func(within time.Duration, n int) time.Duration {
+			if err := l.Ready(t.Context(), within, func() int { return n }, nil); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		if at := ready(0, 1); at != 0 {
+			t.Errorf("the first is ready after %v", at)
+		}
+		l.Reserve(time.Now(), 1)
+		if at := ready(60*time.Millisecond, 1); at != 40*time.Millisecond {
+			t.Errorf("the second, which takes 60 ms to prepare, after %v, want 40 ms", at)
+		}
+		if at := ready(160*time.Millisecond, 2); at != 40*time.Millisecond {
+			t.Errorf("the third, which takes 160 ms, after %v, want 40 ms", at)
+		}
+		left := 5
+		again := make(chan struct{}, 1)
+		time.AfterFunc(70*time.Millisecond, func() { left = 1; again <- struct{}{} })
+		if err := l.Ready(t.Context(), 0, func() int { return left }, again); err != nil || time.Since(began) != 110*time.Millisecond {
+			t.Errorf("when less is prepared than was, it is ready after %v (%v), want at once", time.Since(began), err)
+		}
+		l.SetRate(time.Now(), 0.001, 1)
+		l.Reserve(time.Now(), 1)
+		time.AfterFunc(time.Second, func() { l.SetRate(time.Now(), 1000, 1) })
+		both := make(chan time.Duration, 2)
+		go func() { _ = l.Wait(t.Context(), 1); both <- time.Since(began) }()
+		go func() { both <- ready(0, 1) }()
+		for range 2 {
+			if at := <-both; at > 1300*time.Millisecond {
+				t.Errorf("one of two did not hear of the new rate until %v", at)
+			}
+		}
+	})
+}

@@ -27,16 +27,16 @@ const Slack = 5 * time.Millisecond
 type Limiter struct {
 	// turn is held by the one caller of Wait whose turn it is, so that they
 	// are served in order, and one that gives up has taken nothing.
-	turn    chan struct{}
-	changed chan struct{} // wakes that caller when the rate changes
+	turn chan struct{}
 
-	mu    sync.Mutex
-	rate  float64 // per second; 0 is no limit
-	burst int
-	full  time.Time // when the whole burst is free again: GCRA's TAT
-	exact bool
-	last  []time.Time // of an exact one, when the last ones went: a ring as long as the rate
-	next  int         // the oldest of them
+	mu      sync.Mutex
+	changed chan struct{} // closed when the rate changes
+	rate    float64       // per second; 0 is no limit
+	burst   int
+	full    time.Time // when the whole burst is free again: GCRA's TAT
+	exact   bool
+	last    []time.Time // of an exact one, when the last ones went: a ring as long as the rate
+	next    int         // the oldest of them
 }
 
 // NewExact returns a limiter of rate per second that lets through no more than that, rounded
@@ -53,7 +53,7 @@ func ringOf(rate float64) int { return int(min(rate, 1e6)) }
 // New returns a limiter of rate per second. A rate that is not a positive
 // number, or infinite, is no limit; a burst below 1 is 1.
 func New(rate float64, burst int) *Limiter {
-	l := &Limiter{turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), burst: max(burst, 1)}
+	l := &Limiter{turn: make(chan struct{}, 1), changed: make(chan struct{}), burst: max(burst, 1)}
 	l.rate = clean(rate)
 	return l
 }
@@ -147,49 +147,57 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 
 func (l *Limiter) waitTurn(ctx context.Context, n int) error {
 	for {
-		wait := l.take(time.Now(), n)
+		wait, changed := l.take(time.Now(), n)
 		if wait == 0 {
 			return nil
 		}
-		if err := l.sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, wait, changed, nil); err != nil {
 			return err
 		}
 	}
 }
 
-// sleep waits so long, or until the rate changes.
-func (l *Limiter) sleep(ctx context.Context, wait time.Duration) error {
+// sleep waits so long, or until the rate changes or the caller wants to look again.
+func sleep(ctx context.Context, wait time.Duration, changed, again <-chan struct{}) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.changed:
+	case <-changed:
+	case <-again:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
 }
 
-// Ready returns when one may go, or with ctx's error when it ends first. It takes
-// nothing: who alone takes from a limiter can choose what goes when something may.
-func (l *Limiter) Ready(ctx context.Context) error {
+// Ready returns when n may go within a time from then, or with ctx's error when it ends
+// first; n is asked for once more whenever something comes from again. More than the burst
+// are never ready while nothing is taken. It takes nothing: who
+// alone takes from a limiter can choose what goes when something may, and prepare it while
+// what was chosen before goes.
+func (l *Limiter) Ready(ctx context.Context, within time.Duration, n func() int, again <-chan struct{}) error {
 	if err := ctx.Err(); err != nil || l == nil {
 		return err
 	}
 	for {
-		now := time.Now()
-		wait := l.Next(now).Sub(now)
-		if wait <= 0 {
+		many := n()
+		l.mu.Lock()
+		wait, _ := l.due(time.Now(), many)
+		changed := l.changed
+		l.mu.Unlock()
+		if wait <= within {
 			return nil
 		}
-		if err := l.sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, wait-within, changed, again); err != nil {
 			return err
 		}
 	}
 }
 
-// take takes n if they may go now, and otherwise says how long they must wait.
-func (l *Limiter) take(now time.Time, n int) time.Duration {
+// take takes n if they may go now, and otherwise says how long they must wait, unless the
+// rate changes.
+func (l *Limiter) take(now time.Time, n int) (wait time.Duration, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait, full := l.due(now, n)
@@ -197,7 +205,7 @@ func (l *Limiter) take(now time.Time, n int) time.Duration {
 		l.full = full
 		l.went(now, n)
 	}
-	return wait
+	return wait, l.changed
 }
 
 // Next returns when one more may go: now, or the time to show a person who asks
@@ -237,11 +245,9 @@ func (l *Limiter) SetRate(now time.Time, rate float64, burst int) {
 	if l.exact {
 		l.remember(ringOf(rate))
 	}
+	close(l.changed)
+	l.changed = make(chan struct{})
 	l.mu.Unlock()
-	select {
-	case l.changed <- struct{}{}:
-	default: // the caller has yet to look at the last change
-	}
 }
 
 // remember changes how many of the last ones are remembered. Callers hold mu.
