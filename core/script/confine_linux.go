@@ -125,9 +125,14 @@ func filterCalls() error {
 	})
 }
 
+// lastNice is the nice value of those who come last: where others want the CPU all the
+// time they get a tenth of what one of these does. Less, as SCHED_IDLE would be, and on
+// a busy machine they would not even read their script in time.
+const lastNice = 10
+
 // putLast lets a process that has just started, with all threads that it has or
-// makes, run only when nobody else wants the CPU, and give way at once. What the
-// kernel refuses is missing then: it is no wall.
+// makes, come after everybody else who wants the CPU, and give way to whoever wakes up.
+// What the kernel refuses is missing then: it is no wall.
 func putLast(pid int) {
 	done := map[string]bool{}
 	for range 10 { // threads may start others meanwhile
@@ -135,7 +140,7 @@ func putLast(pid int) {
 		more := false
 		for _, t := range tasks {
 			if tid, err := strconv.Atoi(t.Name()); err == nil && !done[t.Name()] {
-				_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+				_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Policy: unix.SCHED_BATCH, Nice: lastNice}, 0)
 				done[t.Name()], more = true, true
 			}
 		}

@@ -22,7 +22,8 @@ func asking(change table) table {
 		"query": table{"updated_after": "{{.since}}", "limit": "{{.size}}"},
 		"events": []any{
 			table{"when": table{"path": "type", "equals": "contact"}, "kind": "contact.changed", "phone": "phone", "time": "updated_at",
-				"tags": "labels", "fields": table{"city": "city", "plan": "more.plan"}},
+				"ref": "id", "tags": "labels", "fields": table{"city": "city", "plan": "more.plan"}},
+			table{"when": table{"path": "type", "equals": "deleted"}, "kind": "contact.gone", "ref": "id"},
 			table{"when": table{"path": "type", "equals": "consent"}, "kind": "consent.changed", "phone": "phone",
 				"state": "news_ok", "granted": []any{"yes"}, "withdrawn": []any{"no"}, "evidence": "form"},
 			table{"when": table{"path": "type", "equals": "outbox"}, "kind": "message.send", "id": "id", "phone": "phone", "text": "text",
@@ -57,15 +58,17 @@ func TestPoll_TellsWhatChanged(t *testing.T) {
 	b.sim.Change(customhttpsim.Entry{ID: "2", Type: "consent", Phone: "+15550100002", NewsOK: "yes", Form: "https://shop.example/form"})
 	b.sim.Change(customhttpsim.Entry{ID: "3", Type: "outbox", Phone: "+15550100003", Text: "your parcel", Owner: "mia"})
 	b.sim.Change(customhttpsim.Entry{ID: "4", Type: "invoice"})
+	b.sim.Change(customhttpsim.Entry{ID: "6", Type: "deleted"})
 	b.sim.Change(customhttpsim.Entry{ID: "5", Type: "consent", Phone: "+15550100002", NewsOK: "maybe"})
 	events, cursor := b.round(t, nil)
 	want := []core.Event{
-		{Kind: core.KindContactChanged, Contact: &core.Contact{Phone: "+15550100001", Tags: []string{"vip", "fr"}, Fields: map[string]string{"city": "Lyon", "plan": "gold"}},
+		{Kind: core.KindContactChanged, ContactRef: "1", Contact: &core.Contact{Phone: "+15550100001", Tags: []string{"vip", "fr"}, Fields: map[string]string{"city": "Lyon", "plan": "gold"}},
 			Fields: map[string]any{"id": "1", "type": "contact", "phone": "+15550100001", "city": "Lyon"}},
 		{Kind: core.KindConsentChanged, Contact: &core.Contact{Phone: "+15550100002"},
 			Consent: &core.Consent{Level: "marketing", State: "granted", Evidence: "https://shop.example/form"}},
 		{ID: "3", Kind: core.KindMessageSend, Author: core.AuthorHuman, By: "mia", Message: &core.Message{
 			Type: core.TypeText, Text: "your parcel", To: core.Address{Kind: core.AddressPhone, Value: "+15550100003"}}},
+		{Kind: core.KindContactGone, ContactRef: "6"},
 	}
 	ids := map[string]bool{}
 	got := slices.Clone(events)
@@ -80,7 +83,7 @@ func TestPoll_TellsWhatChanged(t *testing.T) {
 		got[i].Time = time.Time{}
 		delete(got[i].Fields, "updated_at")
 	}
-	if diff := cmp.Diff(want, got); diff != "" || len(ids) != 3 {
+	if diff := cmp.Diff(want, got); diff != "" || len(ids) != 4 {
 		t.Errorf("%d ids; (-want +got):\n%s", len(ids), diff)
 	}
 

@@ -196,7 +196,12 @@ type item struct {
 }
 
 // settle ends the delivery.
-func (it *item) settle(v verdict) { it.result = core.Result{ID: it.id, Err: v.err, Ref: v.ref} }
+func (it *item) settle(v verdict) {
+	it.result = core.Result{ID: it.id, Err: v.err, Ref: v.ref}
+	if it.kind == core.KindContactChanged {
+		it.result.ContactRef = v.ref // the API may tell that it is gone
+	}
+}
 
 func failAll(items []*item, err *core.Error) {
 	for _, it := range items {

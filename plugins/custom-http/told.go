@@ -22,7 +22,7 @@ const maxRows = 1000
 type eventSettings struct {
 	// The row is one of these when the condition holds; without one, always.
 	When *conditionSettings `json:"when"`
-	// Kind is "contact.changed", "consent.changed" or "message.send".
+	// Kind is "contact.changed", "contact.gone", "consent.changed" or "message.send".
 	Kind string `json:"kind"`
 	// ID is the change's own. Unless set it is made of the whole row, so that a
 	// row that has not changed is told once.
@@ -31,6 +31,8 @@ type eventSettings struct {
 	// Phone and BSUID say who it is about, or who gets the message.
 	Phone string `json:"phone"`
 	BSUID string `json:"bsuid"`
+	// Ref is the record of a contact: which one was deleted, or merged into another.
+	Ref string `json:"ref"`
 
 	// Tags leads to a list of texts, or one text with commas; Fields are by the
 	// names that the bridge gives them.
@@ -62,7 +64,7 @@ type sendTemplateSettings struct {
 type teller struct {
 	when                                   condition
 	kind                                   core.Kind
-	id, time, phone, bsuid, tags           path
+	id, time, phone, bsuid, ref, tags      path
 	fields                                 map[string]path
 	level                                  string
 	state, evidence                        path
@@ -97,8 +99,12 @@ func (c *planner) teller(where string, s eventSettings) teller {
 		q.check(where+"."+name, c.problems)
 		return q
 	}
-	t.id, t.time, t.phone, t.bsuid = at("id", s.ID), at("time", s.Time), at("phone", s.Phone), at("bsuid", s.BSUID)
-	if s.Phone == "" && s.BSUID == "" {
+	t.id, t.time, t.phone, t.bsuid, t.ref = at("id", s.ID), at("time", s.Time), at("phone", s.Phone), at("bsuid", s.BSUID), at("ref", s.Ref)
+	if t.kind == core.KindContactGone {
+		if s.Ref == "" || s.Phone != "" || s.BSUID != "" {
+			c.addf(where+".ref", "want the path to the record that is gone, and no phone or bsuid: the bridge knows whose it was")
+		}
+	} else if s.Phone == "" && s.BSUID == "" {
 		c.addf(where+".phone", "missing: the path to who it is about")
 	}
 	only := func(kind core.Kind, names map[string]bool) {
@@ -111,7 +117,11 @@ func (c *planner) teller(where string, s eventSettings) teller {
 	only(core.KindContactChanged, map[string]bool{"tags": s.Tags != "", "fields": len(s.Fields) > 0})
 	only(core.KindConsentChanged, map[string]bool{"level": s.Level != "", "state": s.State != "", "granted": s.Granted != nil, "withdrawn": s.Refused != nil, "evidence": s.Evidence != ""})
 	only(core.KindMessageSend, map[string]bool{"text": s.Text != "", "template": s.Template != nil, "number": s.Number != "", "author": s.Author != "", "by": s.By != ""})
+	if s.Ref != "" && t.kind != core.KindContactChanged && t.kind != core.KindContactGone {
+		c.addf(where+".ref", "is for kind = %q and %q", core.KindContactChanged, core.KindContactGone)
+	}
 	switch t.kind {
+	case core.KindContactGone:
 	case core.KindContactChanged:
 		t.tags = at("tags", s.Tags)
 		for _, name := range sortedKeys(s.Fields) {
@@ -145,7 +155,7 @@ func (c *planner) teller(where string, s eventSettings) teller {
 			}
 		}
 	default:
-		c.addf(where+".kind", "want one of %s, %s and %s", core.KindContactChanged, core.KindConsentChanged, core.KindMessageSend)
+		c.addf(where+".kind", "want one of %s, %s, %s and %s", core.KindContactChanged, core.KindContactGone, core.KindConsentChanged, core.KindMessageSend)
 	}
 	return t
 }
@@ -177,7 +187,11 @@ func (t *teller) event(row any) (core.Event, bool) {
 	}
 	e.Time = timeOf(t.time.text(row))
 	switch t.kind {
+	case core.KindContactGone:
+		e.Contact, e.ContactRef = nil, t.ref.text(row)
+		return e, e.ContactRef != ""
 	case core.KindContactChanged:
+		e.ContactRef = t.ref.text(row)
 		e.Contact.Tags = textsOf(t.tags, row)
 		for name, q := range t.fields {
 			v, found := q.find(row)

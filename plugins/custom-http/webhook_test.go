@@ -213,6 +213,8 @@ func TestCheck_NamesWhatIsWrongWithWhatComesIn(t *testing.T) {
 		{hook(table{"evnts": nil}), "settings.webhook.evnts: unknown setting, did you mean events?"},
 		{one(table{"kind": "message.received", "phone": "p"}), "settings.webhook.events[0].kind: want one of"},
 		{one(table{"kind": "contact.changed"}), "settings.webhook.events[0].phone: missing"},
+		{one(table{"kind": "contact.gone", "phone": "p"}), "settings.webhook.events[0].ref: want the path to the record"},
+		{one(table{"kind": "consent.changed", "phone": "p", "ref": "r", "state": "s", "granted": []any{"y"}}), "settings.webhook.events[0].ref: is for kind"},
 		{one(table{"kind": "contact.changed", "phone": "p", "text": "t"}), "settings.webhook.events[0].text: is for kind"},
 		{one(table{"kind": "message.send", "phone": "p", "text": "t"}), "settings.webhook.events[0].id: missing"},
 		{one(table{"kind": "message.send", "phone": "p", "id": "id"}), "settings.webhook.events[0]: want one of text and template"},

@@ -13,7 +13,7 @@ import (
 // for: what GET /v1/changes lists.
 type Entry struct {
 	ID        string            `json:"id"`
-	Type      string            `json:"type"` // "contact", "consent" or "outbox"
+	Type      string            `json:"type"` // "contact", "deleted", "consent" or "outbox"
 	UpdatedAt time.Time         `json:"updated_at"`
 	Phone     string            `json:"phone,omitempty"`
 	City      *string           `json:"city"`
