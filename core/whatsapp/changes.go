@@ -10,8 +10,8 @@ import (
 	"github.com/wabridge/wabridge/core"
 )
 
-// The fields beside "messages" that the bridge understands. Of a value in which
-// something is not as expected, nothing is taken apart: it is passed on whole.
+// The fields beside "messages" that the bridge understands. What of a value is not as
+// expected is passed on as it came, see [origin.left].
 const (
 	fieldPreferences      = "user_preferences"
 	fieldEchoes           = "smb_message_echoes"
@@ -35,9 +35,9 @@ var groupFields = []string{"group_lifecycle_update", "group_participants_update"
 func (o *origin) parseOther(field string, value []byte, fields map[string]json.RawMessage) ([]Update, bool) {
 	switch field {
 	case fieldPreferences:
-		return o.each(fields, "user_preferences", o.preference)
+		return o.list(field, fields, fieldPreferences, o.preference)
 	case fieldEchoes:
-		return o.each(fields, "message_echoes", o.echo)
+		return o.list(field, fields, "message_echoes", o.echo)
 	case fieldTemplateCategory:
 		return o.templateCategory(value)
 	case fieldTemplateStatus, fieldTemplateQuality, fieldTemplateContent:
@@ -51,10 +51,10 @@ func (o *origin) parseOther(field string, value []byte, fields map[string]json.R
 	case fieldHistory:
 		return o.history(fields)
 	case fieldUserID:
-		return o.each(fields, fieldUserID, o.userID)
+		return o.list(field, fields, fieldUserID, o.userID)
 	}
 	if slices.Contains(groupFields, field) {
-		return o.each(fields, "groups", o.group)
+		return o.list(field, fields, "groups", o.group)
 	}
 	if read := accountFields[field]; read != nil {
 		return o.account(field, value, read)
@@ -62,12 +62,19 @@ func (o *origin) parseOther(field string, value []byte, fields map[string]json.R
 	return nil, false
 }
 
-// each makes an update of each element of an array.
-func (o *origin) each(fields map[string]json.RawMessage, name string, read func(raw []byte) (core.Event, bool)) ([]Update, bool) {
-	all, ok := elements(fields[name])
-	if !ok || len(all) == 0 {
+// list makes an update of each element of an array, and one of what is left; false when
+// nothing is understood.
+func (o *origin) list(field string, fields map[string]json.RawMessage, name string, read func(raw []byte) (core.Event, bool)) ([]Update, bool) {
+	updates, odd := o.each(fields, name, read)
+	if len(updates) == 0 {
 		return nil, false
 	}
+	return append(updates, o.left(field, fields, name, odd)...), true
+}
+
+// each makes an update of each element of an array, and returns those that it cannot read.
+func (o *origin) each(fields map[string]json.RawMessage, name string, read func(raw []byte) (core.Event, bool)) ([]Update, []json.RawMessage) {
+	all, _ := elements(fields[name])
 	contacts, _ := elements(fields["contacts"])
 	o.contacts, o.only = nil, len(all) == 1
 	for _, raw := range contacts {
@@ -76,17 +83,19 @@ func (o *origin) each(fields map[string]json.RawMessage, name string, read func(
 		o.contacts = append(o.contacts, p)
 	}
 	var updates []Update
+	var odd []json.RawMessage
 	for _, raw := range all {
 		e, ok := read(raw)
 		if !ok {
-			return nil, false
+			odd = append(odd, raw)
+			continue
 		}
 		source := e.Source
 		u := o.update(e)
 		u.Event.Source = cmp.Or(source, u.Event.Source)
 		updates = append(updates, u)
 	}
-	return updates, true
+	return updates, odd
 }
 
 // preference reads a person's choice about marketing in WhatsApp itself.

@@ -20,33 +20,60 @@ func (o *origin) history(fields map[string]json.RawMessage) ([]Update, bool) {
 	var display metadata
 	_ = json.Unmarshal(fields["metadata"], &display)
 	var updates []Update
+	var odd []json.RawMessage // chunks, of what is not understood
 	for _, raw := range chunks {
-		var chunk struct {
-			Threads []struct {
-				ID       flexID            `json:"id"`
-				UserID   string            `json:"user_id"`
-				Messages []json.RawMessage `json:"messages"`
-			} `json:"threads"`
-		}
-		if json.Unmarshal(raw, &chunk) != nil {
-			return nil, false
-		}
-		o.contacts = nil
-		for _, t := range chunk.Threads {
-			with := o.contact(string(t.ID), t.UserID, "")
-			for _, raw := range t.Messages {
-				e, ok := o.before(raw, with, phone(display.Display))
-				if !ok {
-					return nil, false // nothing of it is lost: it is passed on whole
-				}
-				source := e.Source
-				u := o.update(e)
-				u.Event.Source = source
-				updates = append(updates, u)
-			}
+		read, rest := o.chunk(raw, phone(display.Display))
+		updates = append(updates, read...)
+		if rest != nil {
+			odd = append(odd, rest)
 		}
 	}
-	return updates, len(updates) > 0
+	if len(updates) == 0 {
+		return nil, false
+	}
+	return append(updates, o.left(fieldHistory, fields, fieldHistory, odd)...), true
+}
+
+// chunk reads a part of a history, and returns what of it cannot be read, nil for nothing.
+func (o *origin) chunk(raw json.RawMessage, ours string) (updates []Update, rest json.RawMessage) {
+	type thread struct {
+		ID       flexID            `json:"id,omitempty"`
+		UserID   string            `json:"user_id,omitempty"`
+		Messages []json.RawMessage `json:"messages"`
+	}
+	var in struct {
+		Metadata json.RawMessage   `json:"metadata,omitempty"`
+		Threads  []thread          `json:"threads,omitempty"`
+		Errors   []json.RawMessage `json:"errors,omitempty"`
+	}
+	if json.Unmarshal(raw, &in) != nil {
+		return nil, raw
+	}
+	o.contacts = nil
+	var odd []thread
+	for _, t := range in.Threads {
+		with := o.contact(string(t.ID), t.UserID, "")
+		var left []json.RawMessage
+		for _, raw := range t.Messages {
+			e, ok := o.before(raw, with, ours)
+			if !ok {
+				left = append(left, raw)
+				continue
+			}
+			source := e.Source
+			u := o.update(e)
+			u.Event.Source = source
+			updates = append(updates, u)
+		}
+		if len(left) > 0 {
+			odd = append(odd, thread{t.ID, t.UserID, left})
+		}
+	}
+	if len(odd) > 0 || len(in.Errors) > 0 {
+		in.Threads = odd
+		rest = again(in)
+	}
+	return updates, rest
 }
 
 // before reads one message of a thread with a person.

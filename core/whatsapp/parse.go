@@ -289,9 +289,7 @@ func (o *origin) parseValue(updates []Update, fields map[string]json.RawMessage)
 		case "messaging_product", "metadata", "contacts":
 			continue
 		default:
-			// Something new beside the messages. What happens comes in arrays and
-			// objects; a mere word or number is a detail.
-			if raw[0] != '[' && raw[0] != '{' || isEmpty(raw) {
+			if !happens(raw) { // else it is something new beside the messages
 				continue
 			}
 		}

@@ -22,19 +22,22 @@ func (o *origin) standby(fields map[string]json.RawMessage) ([]Update, bool) {
 		return nil, false
 	}
 	updates := o.parseValue(nil, without(in, "message_echoes"))
-	if echoes, ok := elements(in["message_echoes"]); !ok {
+	if _, ok := elements(in["message_echoes"]); !ok {
 		return nil, false
-	} else if len(echoes) > 0 {
-		sent, ok := o.each(in, "message_echoes", o.sentByOther)
-		if !ok {
-			return nil, false
-		}
-		updates = append(updates, sent...)
+	}
+	sent, odd := o.each(in, "message_echoes", o.sentByOther)
+	updates = append(updates, sent...)
+	if len(updates) == 0 {
+		return nil, false
+	}
+	if len(odd) > 0 {
+		of := again(map[string][]json.RawMessage{"message_echoes": odd})
+		updates = append(updates, o.left(fieldStandby, map[string]json.RawMessage{fieldStandby: of}, "", nil)...)
 	}
 	for i := range updates {
 		updates[i].Event.Standby = true
 	}
-	return updates, len(updates) > 0
+	return updates, true
 }
 
 func without(fields map[string]json.RawMessage, name string) map[string]json.RawMessage {
