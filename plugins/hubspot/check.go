@@ -49,7 +49,7 @@ func (s *settings) communications() object {
 // objects returns the kinds of records that the settings want written.
 func (s *settings) objects() []object {
 	wanted := []object{s.contacts()}
-	if s.LogMessages != "none" {
+	if s.timeline() {
 		wanted = append(wanted, s.communications())
 	}
 	if s.Escalations == "tickets" {
@@ -81,6 +81,11 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 	}
 	for _, o := range x.objects() {
 		if err := x.prepare(ctx, o); err != nil {
+			return err
+		}
+	}
+	if x.inbox() {
+		if err := x.prepareInbox(ctx, account); err != nil {
 			return err
 		}
 	}

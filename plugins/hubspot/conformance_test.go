@@ -3,6 +3,7 @@ package hubspot_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -19,12 +20,15 @@ func TestMain(m *testing.M) {
 }
 
 func TestConnector_Conforms(t *testing.T) {
-	for _, version := range []string{"2026-09", "v3"} {
+	for name, mode := range map[string]map[string]string{
+		"2026-09": {"api_version": "2026-09"}, "v3": {"api_version": "v3"}, "inbox": {"log_messages": "inbox", "channel_id": "900", "inbox_id": "71"},
+	} {
 		sim := hubspotsim.New(hubspotsim.Options{Tokens: []string{token}})
 		server := httptest.NewServer(sim)
 		t.Cleanup(server.Close)
 		settings := func(name, value string) json.RawMessage {
-			m := map[string]string{"base_url": server.URL, "api_version": version}
+			m := map[string]string{"base_url": server.URL}
+			maps.Copy(m, mode)
 			m[name] = value
 			b, err := json.Marshal(m)
 			if err != nil {
@@ -35,16 +39,19 @@ func TestConnector_Conforms(t *testing.T) {
 		target := connectortest.Target{
 			Connector: hubspot.New(),
 			Account: core.Account{Tenant: "acme", Lane: "crm", Settings: settings("timeout", "10s"),
-				Secrets: map[string]core.Secret{"token": token}},
+				Secrets: map[string]core.Secret{"token": token, "client_secret": appSecret}},
 			BadSettings: map[string]json.RawMessage{
 				"base_url":    settings("base_url", "http://api.hubapi.com"),
 				"api_version": settings("api_version", "v1"),
 				"contact_key": settings("contact_key", ""),
 				"tokn":        settings("tokn", "x"),
 			},
-			BadSecrets: map[string]core.Secret{"token": "pat-na1-revoked"},
+			BadSecrets: map[string]core.Secret{"token": "pat-na1-revoked", "client_secret": "another-secret-of-an-app"},
 			Records: func() map[string]int {
 				n := map[string]int{}
+				for _, m := range sim.InboxMessages() {
+					n[m.Idempotency]++
+				}
 				for _, r := range sim.Records("communications") {
 					if len(r.Associated["contacts"]) == 1 {
 						n[r.Properties["wa_message_id"]]++
@@ -60,8 +67,9 @@ func TestConnector_Conforms(t *testing.T) {
 				}
 			},
 		}
-		t.Run(fmt.Sprintf("%s in process", version), func(t *testing.T) { connectortest.Run(t, target) })
-		t.Run(fmt.Sprintf("%s as a plugin", version), func(t *testing.T) {
+		sim.AddChannel(inboxChannel(""))
+		t.Run(fmt.Sprintf("%s in process", name), func(t *testing.T) { connectortest.Run(t, target) })
+		t.Run(fmt.Sprintf("%s as a plugin", name), func(t *testing.T) {
 			target.Connector = connectortest.Plugin(t, "hubspot")
 			connectortest.Run(t, target)
 		})

@@ -20,6 +20,7 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.writeContacts(ctx, p)
 	x.writeMessages(ctx, p)
 	x.link(ctx, p)
+	x.post(ctx, p)
 	x.writeTickets(ctx, p)
 	for i := range p.steps {
 		switch st := &p.steps[i]; {
@@ -140,6 +141,8 @@ func (st *step) result() core.Result {
 		r.Ref, r.ContactRef = st.merged, st.merged
 	case st.ticket != nil:
 		r.Ref = st.ticket.id
+	case st.post != nil:
+		st.posted(&r)
 	case st.message != nil:
 		r.Ref = st.message.id
 	case st.contact != nil:

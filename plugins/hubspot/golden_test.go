@@ -15,6 +15,11 @@ import (
 func TestGolden(t *testing.T) {
 	golden.Run(t, 8, func(t *testing.T, settings string) golden.Bench {
 		b := start(t, hubspotsim.Options{}, settings, nil)
+		b.sim.AddChannel(inboxChannel(""))
+		b.account.Secrets["client_secret"] = appSecret
+		if strings.Contains(settings, `"inbox"`) {
+			b.refs = map[string]string{}
+		}
 		for _, p := range []string{"order_total", "vip", "interests", "wa_tier"} {
 			b.sim.AddProperty("contacts", hubspotsim.Property{Name: p, Type: "string"})
 		}
@@ -34,6 +39,14 @@ func pretty(t *testing.T, requests []memnet.Request) string {
 		}
 		if got := r.Header.Get("Content-Type"); got != "application/json" {
 			t.Errorf("%s: Content-Type %q", r.Line, got)
+		}
+		if strings.Contains(r.Line, " /conversations/") {
+			var out bytes.Buffer
+			if err := json.Indent(&out, r.Body, "  ", "  "); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, "  %s\n", out.String())
+			continue
 		}
 		var body struct {
 			Inputs []json.RawMessage `json:"inputs"`

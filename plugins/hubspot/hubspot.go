@@ -22,6 +22,8 @@
 // communications, and their associations (upsert inputs take none). A property that
 // is wanted only on new records (see row.onCreate) costs a fourth for batches that
 // make some. HubSpot answers per row, in the body; the status code is never believed.
+//
+// Into HubSpot's inbox a message is a call, and so is a step of its status: see inbox.go.
 package hubspot
 
 import (
@@ -37,7 +39,7 @@ import (
 const maxBatch = 100
 
 // Connector implements [core.Connector] for HubSpot. The zero value is ready.
-// It keeps nothing between calls but idle connections.
+// It keeps nothing between calls but idle connections and the names of channel accounts.
 type Connector struct {
 	// DialContext connects to HubSpot; nil is a plain dialer. Set it before the
 	// first call.
@@ -45,6 +47,13 @@ type Connector struct {
 
 	once   sync.Once
 	client *http.Client
+	inboxes
+}
+
+// inboxes is what is known of inboxes: see [session.accountOf].
+type inboxes struct {
+	accounts accounts
+	making   sync.Mutex
 }
 
 var _ core.Connector = (*Connector)(nil)
@@ -64,7 +73,6 @@ func (c *Connector) Info() core.ConnectorInfo {
 			core.KindContactChanged, core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
 			core.KindContactErased, core.KindContactMerged,
 		},
-		Secrets: []string{"token"},
 		// The least that an account has, of an app; see "API usage guidelines" in
 		// HubSpot's documentation.
 		Budgets: []core.Budget{
@@ -83,9 +91,11 @@ func (c *Connector) http() *http.Client {
 // session is one call of Check or Deliver for one account.
 type session struct {
 	settings
-	token string
-	reads []string // properties that the lane's mapping reads
-	http  *http.Client
+	*inboxes
+	tenant string
+	token  string
+	reads  []string // properties that the lane's mapping reads
+	http   *http.Client
 }
 
 // open reads the account. Its errors pause the lane rather than lose its events.
@@ -95,14 +105,13 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 		return nil, err
 	}
 	token := account.Secrets["token"].Reveal()
-	if token == "" {
-		return nil, &core.Error{
-			Code: core.CodeUnauthenticated, Op: "hubspot", Source: core.SourcePlugin,
-			Message: "no token",
-			Hint:    "set the secret token: a service key or a private app's access token",
-		}
+	if account.Token != nil {
+		token = account.Token.Secrets["access"].Reveal()
 	}
-	return &session{settings: *s, token: token, http: c.http(), reads: account.Properties}, nil
+	if token == "" {
+		return nil, noToken()
+	}
+	return &session{settings: *s, inboxes: &c.inboxes, tenant: account.Tenant, token: token, http: c.http(), reads: account.Properties}, nil
 }
 
 // CloseIdleConnections closes the connections that no call uses.

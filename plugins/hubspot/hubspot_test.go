@@ -24,6 +24,9 @@ type bench struct {
 	connector *hubspot.Connector
 	account   core.Account
 	served    *memnet.Served
+	// refs are what the connector said that messages are called, as the bridge keeps it;
+	// nil keeps none.
+	refs map[string]string
 }
 
 const token = "pat-na1-very-secret"
@@ -77,7 +80,10 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 	b.t.Helper()
 	batch := make([]core.Delivery, len(events))
 	for i, e := range events {
-		batch[i] = core.Delivery{Event: e, Attempt: 1}
+		batch[i] = core.Delivery{Event: e, Attempt: 1, MessageRef: b.refs[messageOf(e)]}
+		if e.MessageRef != "" {
+			batch[i].MessageRef = e.MessageRef
+		}
 	}
 	results := b.connector.Deliver(b.t.Context(), b.account, batch)
 	if len(results) != len(events) {
@@ -86,7 +92,7 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 	byID := map[string]core.Result{}
 	unwritten := map[string]bool{}
 	for _, e := range events {
-		unwritten[e.ID] = e.Kind == core.KindUnknown ||
+		unwritten[e.ID] = e.Kind == core.KindUnknown || e.Kind == core.KindMessageStatus && b.refs != nil ||
 			e.Kind == core.KindMessageStatus && bytes.Contains(b.account.Settings, []byte(`"log_messages":"none"`))
 	}
 	for _, r := range results {
@@ -98,7 +104,23 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 		}
 		byID[r.ID] = r
 	}
+	for _, e := range events {
+		if r := byID[e.ID]; b.refs != nil && r.Err == nil && r.MessageRef != "" {
+			b.refs[messageOf(e)] = r.MessageRef
+		}
+	}
 	return byID
+}
+
+// messageOf is the message that an event is about.
+func messageOf(e *core.Event) string {
+	if e.Status != nil {
+		return e.Status.MessageID
+	}
+	if e.Message != nil {
+		return e.Message.ID
+	}
+	return ""
 }
 
 // wantCodes compares the codes of results with want: event id to code, "" for done.

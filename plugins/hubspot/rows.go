@@ -85,6 +85,7 @@ type step struct {
 	contact *row   // nil when the event writes nothing to its contact
 	message *row   // nil when the event is no message
 	link    bool   // message belongs on the contact's timeline
+	post    *post  // nil when the event is nothing for the inbox
 	ticket  *row   // nil when the event is about no ticket
 	merged  string // the record that stays of two
 	err     *core.Error
@@ -104,13 +105,13 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 	for i, d := range batch {
 		st := &p.steps[i]
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
-			s.lay(p, st)
+			s.lay(p, st, d.MessageRef)
 		}
 	}
 	return p
 }
 
-func (s *settings) lay(p *plan, st *step) {
+func (s *settings) lay(p *plan, st *step, ref string) {
 	e := st.event
 	switch e.Kind {
 	case core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia:
@@ -121,8 +122,11 @@ func (s *settings) lay(p *plan, st *step) {
 		if !s.layContact(&p.contacts, st) {
 			return
 		}
-		if s.LogMessages != "none" {
+		switch {
+		case s.timeline():
 			st.message, st.link = s.layMessage(p, e), true
+		case s.inbox():
+			st.post = s.layPost(e, ref)
 		}
 	case core.KindMessageStatus:
 		if e.Status == nil || e.Status.MessageID == "" {
@@ -132,8 +136,13 @@ func (s *settings) lay(p *plan, st *step) {
 		if len(e.Fields) > 0 && e.Contact != nil && !s.layContact(&p.contacts, st) {
 			return
 		}
-		if s.LogMessages != "none" {
+		switch {
+		case s.timeline():
 			st.message = s.layStatus(p, e)
+		case s.inbox():
+			if st.post = s.layPost(e, ref); st.post != nil && st.post.publish && st.contact == nil {
+				s.layContact(&p.contacts, st)
+			}
 		}
 	case core.KindContactChanged:
 		if s.layContact(&p.contacts, st) && e.Escalation != nil { // corrected: nothing was escalated now
@@ -303,7 +312,7 @@ func (s *settings) layEscalation(p *plan, st *step) {
 		}
 	}
 	st.contact.set(s.EscalationProperty, clip(reason))
-	if s.LogMessages == "none" {
+	if !s.timeline() {
 		return
 	}
 	// An escalation shows on the timeline beside the messages. Its key cannot be

@@ -68,7 +68,7 @@ type settings struct {
 	// OnMerge says what to do when two contacts became one: see [crm.OnMerge].
 	OnMerge string `json:"on_merge"`
 
-	// LogMessages is "communications" or "none".
+	// LogMessages is "communications", "inbox" or "none".
 	LogMessages string `json:"log_messages"`
 	// MessageKey is the unique property on communications that holds the wamid.
 	MessageKey        string `json:"message_key"`
@@ -94,6 +94,22 @@ type settings struct {
 	TicketClosedStage string `json:"ticket_closed_stage"`
 	// TicketDueProperty is a property of tickets, date and time, for the deadline.
 	TicketDueProperty string `json:"ticket_due_property"`
+
+	// ClientID is of an app with OAuth, whose refresh token is a secret.
+	ClientID string `json:"client_id"`
+	// ChannelID is the app's custom channel, InboxID the inbox in which an account of it
+	// is made for each number that has none; ChannelAccounts are those that there are, by
+	// the number's id. AppID is the app's id: messages that other apps write are sent then.
+	ChannelID       string            `json:"channel_id"`
+	InboxID         string            `json:"inbox_id"`
+	ChannelAccounts map[string]string `json:"channel_accounts"`
+	AppID           string            `json:"app_id"`
+	// InboxIdentifier is "phone", where the channel knows people by phone number if they
+	// have one, or "opaque". InboxThreads says what makes a thread: "conversation" is the
+	// bridge's (the channel's threadingModel is INTEGRATION_THREAD_ID), "identifier"
+	// leaves it to HubSpot (DELIVERY_IDENTIFIER).
+	InboxIdentifier string `json:"inbox_identifier"`
+	InboxThreads    string `json:"inbox_threads"`
 }
 
 func defaultSettings() *settings {
@@ -125,6 +141,8 @@ func defaultSettings() *settings {
 		TicketPipeline:      "0",
 		TicketStage:         "1",
 		TicketClosedStage:   "4",
+		InboxIdentifier:     "phone",
+		InboxThreads:        "conversation",
 	}
 }
 
@@ -158,8 +176,11 @@ func (s *settings) check() *core.Error {
 	if d := time.Duration(s.Timeout); d < time.Second || d > 5*time.Minute {
 		return crm.BadSetting(settingsOp, "timeout", "want 1s to 5m")
 	}
-	if !slices.Contains([]string{"communications", "none"}, s.LogMessages) {
-		return crm.BadSetting(settingsOp, "log_messages", `want "communications" or "none"`)
+	if !slices.Contains([]string{"communications", "inbox", "none"}, s.LogMessages) {
+		return crm.BadSetting(settingsOp, "log_messages", `want "communications", "inbox" or "none"`)
+	}
+	if err := s.checkInbox(); err != nil {
+		return err
 	}
 	if !slices.Contains([]string{"adopt", "refuse"}, s.OnConflict) {
 		return crm.BadSetting(settingsOp, "on_conflict", `want "adopt" or "refuse"`)

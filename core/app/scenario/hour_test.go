@@ -78,7 +78,8 @@ func (s *inside) signedIn(ctx context.Context) (core.Account, error) {
 // meanwhile, and soon after it everything is there.
 func TestScenario_AnHourWithoutTheCRM(t *testing.T) {
 	for _, d := range []func() driver{
-		func() driver { return newSalesforce("object") }, func() driver { return newSalesforce("task") }, newHubspot,
+		func() driver { return newSalesforce("object") }, func() driver { return newSalesforce("task") },
+		func() driver { return newHubspot("communications") }, func() driver { return newHubspot("inbox") },
 		func() driver { return newZoho("module") }, func() driver { return newZoho("notes") }, newCustom,
 	} {
 		t.Run(d().name(), func(t *testing.T) {
@@ -159,6 +160,9 @@ func hour(t *testing.T, d driver) {
 			d.heal()
 			healed = true
 			time.Sleep(31 * time.Second) // a long outage is looked at every 30 s
+			if tn.id == "hubspot-inbox" {
+				time.Sleep(30 * time.Second) // a message is a call, of the 100 in ten seconds that the account bears
+			}
 			if s := w.broker.Snapshot(); s.OnTheWay() > 0 {
 				t.Errorf("half a minute after it was over %d wait: %+v", s.OnTheWay(), s.Lanes)
 			}

@@ -10,23 +10,30 @@ import (
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
 )
 
-// hubspotCRM is HubSpot with messages as communications and escalations as tickets.
-type hubspotCRM struct{ *hubspotsim.Sim }
+// hubspotCRM is HubSpot with messages as communications, or in its inbox, and
+// escalations as tickets.
+type hubspotCRM struct {
+	*hubspotsim.Sim
+	mode string
+}
 
-func newHubspot() driver {
+func newHubspot(mode string) driver {
 	sim := hubspotsim.New(hubspotsim.Options{Seed: 5})
 	for _, name := range []string{"wa_order", "wa_consent", "wa_suppressed"} {
 		sim.AddProperty("contacts", hubspotsim.Property{Name: name, Label: name, GroupName: "contactinformation", Type: "string", FieldType: "text"})
 	}
-	return hubspotCRM{sim}
+	sim.AddChannel(hubspotsim.Channel{ID: "900", Name: "WhatsApp", Capabilities: hubspotsim.Capabilities{
+		DeliveryIdentifierTypes: []string{hubspotsim.IdentifierPhone, hubspotsim.IdentifierOpaque}, AllowOutgoingMessages: true,
+	}})
+	return hubspotCRM{sim, mode}
 }
 
-func (hubspotCRM) name() string { return "hubspot" }
+func (h hubspotCRM) name() string { return "hubspot-" + h.mode }
 
-func (hubspotCRM) lane(url, retry string) string {
+func (h hubspotCRM) lane(url, retry string) string {
 	return fmt.Sprintf(`[[lanes]]
 connector = "hubspot"
-secrets = { token = "scenario-token" }
+secrets = { token = "scenario-token", client_secret = "scenario-app" }
 budgets = [{ name = "api", calls = 100000, per = "10s" }]
 %s
 [lanes.settings]
@@ -35,7 +42,10 @@ escalations = "tickets"
 consent_property = "wa_consent"
 suppressed_property = "wa_suppressed"
 contact_fields = { order = "wa_order" }
-`, retry, url)
+log_messages = %q
+channel_id = "900"
+inbox_id = "71"
+`, retry, url, h.mode)
 }
 
 func (h hubspotCRM) trouble(what trouble) {
@@ -45,7 +55,8 @@ func (h hubspotCRM) trouble(what trouble) {
 	case lost:
 		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultLost, Chance: 0.1, Count: 20})
 	case partial:
-		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultRow, Match: "/communications/", Category: "RATE_LIMITS", Row: "7", Count: 2},
+		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Match: "/messages", Status: 500, Chance: 0.1, Count: 20},
+			hubspotsim.Fault{Kind: hubspotsim.FaultRow, Match: "/communications/", Category: "RATE_LIMITS", Row: "7", Count: 2},
 			hubspotsim.Fault{Kind: hubspotsim.FaultMute, Match: "/communications/", Row: "3", Count: 2})
 	case expired: // its tokens do not expire
 	case outage:
@@ -53,9 +64,14 @@ func (h hubspotCRM) trouble(what trouble) {
 	}
 }
 
-func (h hubspotCRM) heal()         { h.Heal() }
-func (hubspotCRM) lacks() []string { return []string{"message.type"} }
-func (h hubspotCRM) calls() int    { return total(h.Stats().Requests) }
+func (h hubspotCRM) heal() { h.Heal() }
+func (h hubspotCRM) lacks() []string {
+	if h.mode == "inbox" {
+		return []string{"message.type", "message.delivered"}
+	}
+	return []string{"message.type"}
+}
+func (h hubspotCRM) calls() int { return total(h.Stats().Requests) }
 
 func total(requests map[string]int) (n int) {
 	for _, count := range requests {
@@ -90,6 +106,7 @@ func (h hubspotCRM) read() state {
 			s.history[id] = append(s.history[id], w.Value)
 		}
 	}
+	h.readInbox(&s, who)
 	for _, r := range h.Records("tickets") {
 		p := r.Properties
 		s.escalation(p["wabridge_escalation_id"], escalation{
@@ -98,6 +115,33 @@ func (h hubspotCRM) read() state {
 		})
 	}
 	return s
+}
+
+// readInbox reads the messages of the inbox; what became of one comes after it.
+func (h hubspotCRM) readInbox(s *state, who map[string]string) {
+	words := map[string]string{"SENT": "sent", "READ": "read", "FAILED": "failed"}
+	for _, im := range h.InboxMessages() {
+		id := core.RootID(im.Idempotency)
+		m := message{Contact: who[im.Contact], Direction: core.Inbound, Text: im.Text}
+		switch {
+		case id != im.Idempotency && im.Direction == "INCOMING": // its file
+			if m = s.messages[id]; m.Text == "" {
+				s.twice = append(s.twice, "the file of "+id+", and not the message")
+			}
+			m.Text = im.Text
+			s.messages[id] = m
+			continue
+		case im.Direction == "OUTGOING":
+			m.Direction, m.Status = core.Outbound, words[im.Status]
+		default:
+			m.Time, _, _ = strings.Cut(im.Time, ".")
+			m.Time += "Z"
+		}
+		s.message(id, m)
+		for _, word := range im.Statuses {
+			s.history[id] = append(s.history[id], words[word])
+		}
+	}
 }
 
 // only returns the one of a list that must have one.

@@ -18,7 +18,7 @@ var conversations = flag.Int("scenario.n", 8, "how many customers write to each 
 
 // drivers are all connectors, each in its modes.
 func drivers() []driver {
-	return []driver{newSalesforce("object"), newSalesforce("task"), newHubspot(), newZoho("module"), newZoho("notes"), newCustom()}
+	return []driver{newSalesforce("object"), newSalesforce("task"), newHubspot("communications"), newHubspot("inbox"), newZoho("module"), newZoho("notes"), newCustom()}
 }
 
 // lines are what customers write.

@@ -147,6 +147,10 @@ func (s *state) without(lacks []string) {
 				m.Type = ""
 			case "message.time":
 				m.Time = ""
+			case "message.delivered": // is sent, as far as the CRM is concerned
+				if m.Status == string(core.StatusDelivered) {
+					m.Status = string(core.StatusSent)
+				}
 			case "message.date": // only the day
 				m.Time, _, _ = strings.Cut(m.Time, "T")
 			}

@@ -80,6 +80,14 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 		}
 		s.SetLatency(d)
 		reply(d.String())
+	case "GET inbox":
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		enc := json.NewEncoder(w)
+		for _, m := range s.InboxMessages() {
+			if enc.Encode(m) != nil { //nolint:errchkjson // whoever asked is gone
+				return
+			}
+		}
 	case "GET ledger":
 		object := tableName(r.URL.Query().Get("object"))
 		if object == "" {

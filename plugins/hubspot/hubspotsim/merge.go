@@ -33,14 +33,17 @@ func (s *Sim) merge(c *call, t *table) {
 	s.state.mu.Lock()
 	into, from := t.live(body.Primary), t.live(body.Other)
 	var answer []byte
+	var made *record
 	if into != nil && from != nil {
-		answer = append(s.state.merge(t, into, from).append(nil, nil), '}')
+		made = s.state.merge(t, into, from)
+		answer = append(made.append(nil, nil), '}')
 	}
 	s.state.mu.Unlock()
 	if answer == nil {
 		c.fail(http.StatusNotFound, vendorError{Category: "OBJECT_NOT_FOUND", Message: "resource not found", Context: map[string][]string{"id": {body.Primary, body.Other}}})
 		return
 	}
+	s.inbox.moved(made.id, into.id, from.id)
 	c.send(http.StatusOK, answer)
 }
 

@@ -111,13 +111,18 @@ func Hook(ctx context.Context, url, secret string, events ...HookEvent) (*http.R
 		return nil, err
 	}
 	at := strconv.FormatInt(time.Now().UnixMilli(), 10)
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(r.Method + url + string(body) + at))
 	r.Header.Set("Content-Type", "application/json")
 	older := sha256.Sum256([]byte(secret + string(body)))
 	r.Header.Set("X-HubSpot-Signature-Version", "v1")
 	r.Header.Set("X-HubSpot-Signature", hex.EncodeToString(older[:]))
 	r.Header.Set("X-HubSpot-Request-Timestamp", at)
-	r.Header.Set("X-HubSpot-Signature-v3", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	r.Header.Set("X-HubSpot-Signature-v3", signature(secret, r.Method, url, string(body), at))
 	return r, nil
+}
+
+// signature is version 3 of what a request is signed with.
+func signature(secret, method, url, body, at string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(method + url + body + at))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }

@@ -1,7 +1,7 @@
 // Package hubspotsim imitates the part of HubSpot's API that a connector uses:
 // objects (contacts, communications, companies), properties, associations and
 // search, in the dated path family (/crm/objects/2026-09/…) and the older one
-// (/crm/v3/objects/…). It refuses what HubSpot refuses, in HubSpot's words, and can
+// (/crm/v3/objects/…), and the inbox with its custom channels. It refuses what HubSpot refuses, in HubSpot's words, and can
 // misbehave on demand (see [Fault]).
 //
 // A Sim is an [http.Handler]: tests mount it in memory, a demo on a port. Other
@@ -75,6 +75,7 @@ type Sim struct {
 	limit limits
 	fault *fault.List[Fault]
 	oauth oauth
+	inbox inbox
 	stats stats
 }
 
@@ -144,6 +145,7 @@ func (t *stats) note(f func(*Stats)) {
 //
 //	GET    /_sim/stats                  [Stats]
 //	GET    /_sim/ledger?object=contacts a [Record] a line, in order of creation
+//	GET    /_sim/inbox                  an [InboxMessage] a line, in order of creation
 //	GET    /_sim/faults                 the [Fault]s in force
 //	POST   /_sim/faults                 adds one, or a list
 //	DELETE /_sim/faults                 ends them all
@@ -232,6 +234,9 @@ var versions = []string{"2026-09", "2026-03"}
 // route finds the endpoint, in either family of paths.
 func (s *Sim) route(c *call) {
 	parts := strings.Split(strings.Trim(c.r.URL.Path, "/"), "/")
+	if s.conversations(c, parts) {
+		return
+	}
 	if len(parts) < 4 || parts[0] != "crm" {
 		c.notFound()
 		return
