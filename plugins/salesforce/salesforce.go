@@ -37,8 +37,8 @@ import (
 const maxBatch = 200
 
 // Connector implements [core.Connector] for Salesforce. The zero value is ready.
-// It keeps nothing between calls but idle connections and, for some minutes, what
-// fields the objects have.
+// It keeps nothing between calls but idle connections, what it listens to and, for some
+// minutes, what fields the objects have.
 type Connector struct {
 	// DialContext connects to Salesforce; nil is a plain dialer. Set it before the
 	// first call.
@@ -99,6 +99,7 @@ type session struct {
 	// user is whom the token is for: what it wrote is no news. Tokens of earlier
 	// versions do not say.
 	user, org string
+	lane      string // and whose
 	connector *Connector
 	streams   *streams
 	// reads are the fields that the lane's mapping reads.
@@ -124,5 +125,5 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 	}
 	return &session{settings: *s, instance: instance, token: account.Token.Secrets["access"].Reveal(), http: c.http(), schemas: &c.schemas,
 		user: account.Token.Values["user"], org: cmp.Or(account.Token.Values["org"], before(account.Token.Secrets["access"].Reveal(), "!")),
-		connector: c, streams: &c.streams, reads: account.Properties}, nil
+		lane: account.Tenant + " " + account.Lane, connector: c, streams: &c.streams, reads: account.Properties}, nil
 }

@@ -129,6 +129,7 @@ func TestPoll_HearsAtOnceWhatSalesforceTells(t *testing.T) {
 		t.Errorf("of an event that cannot be read and one that can, %d and %d were told", bad, good)
 	}
 	tl.sim.Revoke()
+	say("five") // it is with the next event that Salesforce looks at the token
 	if _, err := tl.connector.Poll(t.Context(), tl.account, tl.cursor); core.CodeOf(err) != core.CodeUnauthenticated {
 		t.Errorf("without a token: %v", err)
 	}

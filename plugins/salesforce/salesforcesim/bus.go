@@ -25,7 +25,8 @@ type bus struct {
 	delivered int           // events, to all subscriptions
 
 	streams int           // how many subscriptions there were
-	deaf    int           // as many of them bring nothing any more
+	open    int           // how many there are
+	deaf    int           // as many of them, the first, bring nothing any more
 	broken  chan struct{} // closed, and made anew, when all are to end
 }
 
@@ -174,11 +175,11 @@ func (s *Sim) EndStreams() {
 	s.bus.broken = make(chan struct{})
 }
 
-// Subscriptions is how many there were.
-func (s *Sim) Subscriptions() int {
+// Subscriptions is how many there are, and how many there ever were.
+func (s *Sim) Subscriptions() (now, ever int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bus.streams
+	return s.bus.open, s.bus.streams
 }
 
 // Delivered is how many events all subscriptions brought: an org may have so many in a

@@ -92,6 +92,8 @@ func (s *Sim) subscribe(stream grpc.ServerStream) error {
 		return err
 	}
 	asked, ended := requests(stream)
+	s.opens(1)
+	defer s.opens(-1)
 	sub := &subscription{sim: s, stream: stream}
 	select {
 	case req := <-asked:
@@ -126,6 +128,12 @@ func (s *Sim) subscribe(stream grpc.ServerStream) error {
 			return err
 		}
 	}
+}
+
+func (s *Sim) opens(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bus.open += n
 }
 
 // requests reads what a client asks, until the stream is over.
