@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
-	"os/user"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -32,7 +32,7 @@ func alarmCommand() *cli.Command {
 			{
 				Name: "settle", Usage: "it was dealt with: what it stopped goes on", ArgsUsage: "ID", Action: settleAlarm,
 				Description: "Example:\n   wabridge alarm settle security@106540352242922 --by ana",
-				Flags:       append([]cli.Flag{&cli.StringFlag{Name: "by", Usage: "who does it: a `NAME`; yours on this machine unless given"}}, flags...),
+				Flags:       append([]cli.Flag{byFlag("does it")}, flags...),
 			},
 		},
 	}
@@ -80,13 +80,7 @@ func settleAlarm(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	by := c.String("by")
-	if by == "" {
-		by = "somebody"
-		if u, err := user.Current(); err == nil {
-			by = u.Username
-		}
-	}
+	by := cmp.Or(c.String("by"), "somebody")
 	var answer map[string]string
 	body := map[string]any{"id": c.Args().First(), "by": by}
 	if tenant := c.String("tenant"); tenant != "" {

@@ -28,7 +28,7 @@ func campaignCommand() *cli.Command {
 			Description: "Example:\n   wabridge campaign " + name + " spring-sale" + example,
 		}
 	}
-	by := &cli.StringFlag{Name: "by", Usage: "`WHO` does it", Value: os.Getenv("USER")}
+	by := byFlag("does it")
 	why := &cli.StringFlag{Name: "why", Usage: "the `REASON`, for its history"}
 	list := command("list", "the campaigns, the latest first", "", listCampaigns)
 	list.ArgsUsage, list.Description = "", "Example:\n   wabridge campaign list --tenant demo"

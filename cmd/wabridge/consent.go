@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ func consentCommand() *cli.Command {
 	flags := []cli.Flag{configFlag, setFlag, urlFlag, jsonFlag, tenantFlag}
 	change := append([]cli.Flag{
 		&cli.StringFlag{Name: "evidence", Usage: "the `TEXT` that shows it: where and how the person said so"},
-		&cli.StringFlag{Name: "by", Usage: "`WHO` records it", Value: os.Getenv("USER")},
+		byFlag("records it"),
 		&cli.StringFlag{Name: "at", Usage: "the `TIME` when it happened, like 2026-03-02T10:00:00Z; now when not given"},
 		&cli.StringFlag{Name: "key", Usage: "the `KEY` that makes repeating this command harmless; random when not given"},
 	}, flags...)
@@ -259,7 +258,7 @@ func conversationCommand() *cli.Command {
 			Name: "release", Usage: "give a conversation back to the bot", ArgsUsage: "CONVERSATION",
 			Description: "A conversation is named <number's id>:<contact's id>, as `wabridge why` shows it.\n\n" +
 				"Example:\n   wabridge conversation release 106540352242922:cxvfacp7jf7aviuu3",
-			Flags: []cli.Flag{configFlag, setFlag, urlFlag, jsonFlag, tenantFlag, &cli.StringFlag{Name: "by", Usage: "`WHO` releases it", Value: os.Getenv("USER")}},
+			Flags: []cli.Flag{configFlag, setFlag, urlFlag, jsonFlag, tenantFlag, byFlag("releases it")},
 			Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {
 					return misused("conversation release: want one conversation: <number's id>:<contact's id>")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +27,7 @@ func contactCleanCommand() *cli.Command {
 			"Example:\n   wabridge contact clean",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "apply", Usage: "tag those whose numbers get nothing"},
-			&cli.StringFlag{Name: "by", Usage: "`WHO` does it", Value: os.Getenv("USER")},
+			byFlag("does it"),
 			tenantFlag, configFlag, setFlag, urlFlag, jsonFlag,
 		},
 	}

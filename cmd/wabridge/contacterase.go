@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -26,7 +25,7 @@ func contactEraseCommand() *cli.Command {
 			"   wabridge contact erase --status erasure-xk4mz7q2h6tb",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for the record"},
-			&cli.StringFlag{Name: "by", Usage: "`WHO` erases", Value: os.Getenv("USER")},
+			byFlag("erases"),
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 			&cli.StringFlag{Name: "status", Usage: "say how far the `ERASURE` is"},
 			tenantFlag, configFlag, setFlag, urlFlag, jsonFlag,

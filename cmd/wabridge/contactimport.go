@@ -37,7 +37,7 @@ func contactImportCommand() *cli.Command {
 			&cli.StringFlag{Name: "consent-source", Usage: "where the consent is `FROM`, if no column says so"},
 			&cli.StringFlag{Name: "consent-evidence", Usage: "the `TEXT` that shows it, if no column does"},
 			&cli.BoolFlag{Name: "no-crm", Usage: "do not tell the CRMs"},
-			&cli.StringFlag{Name: "by", Usage: "`WHO` imports", Value: os.Getenv("USER")},
+			byFlag("imports"),
 			tenantFlag, configFlag, setFlag, urlFlag, jsonFlag,
 		},
 	}
@@ -106,7 +106,7 @@ func importContacts(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return misused("contact import: want one FILE.csv")
 	}
-	if c.String("by") == "" && c.Bool("apply") {
+	if c.String("by") == "" {
 		return misused("contact import: --by is needed: it is kept with what changes")
 	}
 	cfg, err := load(c)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,7 +11,7 @@ import (
 
 func mergeFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "by", Usage: "`WHO` does it", Value: os.Getenv("USER")},
+		byFlag("does it"),
 		&cli.StringFlag{Name: "reason", Usage: "`WHY`, for whoever looks at it later"},
 		&cli.BoolFlag{Name: "preview", Usage: "say what would change, and change nothing"},
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask"},

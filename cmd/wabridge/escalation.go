@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os/user"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -138,13 +138,7 @@ func settleEscalation(what string) cli.ActionFunc {
 		if err != nil {
 			return err
 		}
-		body := map[string]any{"by": c.String("by")}
-		if body["by"] == "" {
-			body["by"] = "somebody"
-			if u, err := user.Current(); err == nil {
-				body["by"] = u.Username
-			}
-		}
+		body := map[string]any{"by": cmp.Or(c.String("by"), operator(), "somebody")}
 		if note := c.String("note"); note != "" {
 			body["note"] = note
 		}
