@@ -80,6 +80,11 @@ func check(c *cli.Context) error {
 		k.add("plugin "+name, p.Path, l.Verify(), exitConfig)
 	}
 	for _, t := range cfg.Tenants {
+		for _, n := range t.Numbers {
+			if n.ID == placeholderNumber {
+				k.add("tenant "+t.ID+" number "+n.ID, "WARNING: the one that wabridge init wrote: put the phone number id of Meta's app dashboard there", nil, exitConfig)
+			}
+		}
 		for _, l := range t.Lanes {
 			k.settings(t, l)
 		}
@@ -222,9 +227,16 @@ func (k *checker) settings(t config.Tenant, l config.Lane) {
 	}
 	ended, cancel := context.WithCancel(k.c.Context)
 	cancel()
-	err := newConnector().Check(ended, account(t, l))
+	connector := newConnector()
+	err := connector.Check(ended, account(t, l))
 	if core.CodeOf(err) != core.CodeInvalid {
 		err = nil // it would have asked now
+	}
+	for _, name := range connector.Info().Secrets {
+		if err == nil && l.Secrets[name] == "" {
+			err = &core.Error{Code: core.CodeInvalid, Op: "secrets", Message: name + " is missing",
+				Hint: fmt.Sprintf("set it in the lane: secrets = { %s = \"file:../../secrets/%s-%s\" }", name, l.Connector, name)}
+		}
 	}
 	k.add(laneName(t, l)+" settings", l.Connector, err, exitConfig)
 }

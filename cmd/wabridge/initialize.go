@@ -14,6 +14,10 @@ import (
 	"github.com/wabridge/wabridge/scripts"
 )
 
+// placeholderNumber is the phone number id that a new configuration has until the owner
+// puts theirs there.
+const placeholderNumber = "100000000000000"
+
 func initCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "make a configuration to start from", ArgsUsage: "[DIR]",
@@ -62,11 +66,11 @@ func initialize(c *cli.Context) error {
 Still missing, all from Meta's app dashboard:
    %-40s the app secret (App settings, Basic)
    %-40s an access token of a system user
-   %-40s the phone number id, in place of 100000000000000
+   %-40s the phone number id, in place of %s
 Files of secrets must not be readable by everyone (chmod 600).
 
 Then: wabridge check --config %s
 `, filepath.Join(dir, "secrets", "app-secret"), filepath.Join(dir, "secrets", "access-token"),
-		filepath.Join(tenant, config.TenantFile), filepath.Join(dir, config.FileName))
+		filepath.Join(tenant, config.TenantFile), placeholderNumber, filepath.Join(dir, config.FileName))
 	return nil
 }
