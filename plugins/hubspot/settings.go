@@ -2,6 +2,7 @@ package hubspot
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -92,6 +93,9 @@ type settings struct {
 	TicketPipeline    string `json:"ticket_pipeline"`
 	TicketStage       string `json:"ticket_stage"`
 	TicketClosedStage string `json:"ticket_closed_stage"`
+	// Owners says whose a team's tickets are: team → id of a HubSpot owner. An
+	// assignee's crm_owner comes first.
+	Owners map[string]string `json:"owners"`
 	// TicketDueProperty is a property of tickets, date and time, for the deadline.
 	TicketDueProperty string `json:"ticket_due_property"`
 
@@ -193,6 +197,11 @@ func (s *settings) check() *core.Error {
 	}
 	if err := s.checkTickets(); err != nil {
 		return err
+	}
+	for _, team := range slices.Sorted(maps.Keys(s.Owners)) {
+		if id := s.Owners[team]; id == "" || !ownerID.MatchString(id) {
+			return crm.BadSetting(settingsOp, "owners."+team, "want the id of a HubSpot owner: digits")
+		}
 	}
 	if !ownerID.MatchString(s.OwnerID) {
 		return crm.BadSetting(settingsOp, "owner_id", "want a HubSpot owner id: digits")

@@ -77,8 +77,12 @@ func (s *settings) layTicket(p *plan, st *step) {
 		priority = "MEDIUM"
 	}
 	r.set("hs_ticket_priority", priority)
+	owner := s.Owners[x.Team]
 	if a := x.Assignee; a != nil && a.CRMOwner != "" && ownerID.MatchString(a.CRMOwner) {
-		r.set("hubspot_owner_id", a.CRMOwner)
+		owner = a.CRMOwner
+	}
+	if owner != "" { // else it stays whoever's it is: people assign tickets, too
+		r.set("hubspot_owner_id", owner)
 	}
 	if !x.Deadline.IsZero() {
 		r.set(s.TicketDueProperty, strconv.FormatInt(x.Deadline.UnixMilli(), 10))

@@ -87,6 +87,24 @@ func TestTickets_FollowTheirEscalations(t *testing.T) {
 	}
 }
 
+func TestTickets_BelongToTheTeamsOwner(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, `{"escalations":"tickets","owners":{"boss":"99"}}`, nil)
+	b.mustCheck()
+	owner := func() string { return b.tickets()["e"+person(1).ID].Properties["hubspot_owner_id"] }
+	b.allDone(t, escalated(1, core.KindEscalation, nil))
+	if owner() != "77" {
+		t.Errorf("the assignee's ticket is %q's", owner())
+	}
+	b.allDone(t, escalated(1, core.KindEscalationMoved, func(x *core.Escalation) { x.Team, x.Assignee = "boss", nil }))
+	if owner() != "99" {
+		t.Errorf("the other team's ticket is %q's", owner())
+	}
+	b.allDone(t, escalated(1, core.KindEscalationMoved, func(x *core.Escalation) { x.Team, x.Assignee = "nobody's", nil }))
+	if owner() != "99" {
+		t.Errorf("the ticket of a team without owner is %q's", owner())
+	}
+}
+
 // People move tickets: what comes later does not move them back.
 func TestTickets_LeaveTheStageToPeople(t *testing.T) {
 	b := desk(t, hubspotsim.Options{})
