@@ -412,7 +412,7 @@ func (t *tenant) buryEvents(ctx context.Context, e *erasure) error {
 			}
 			if step.Kind == core.KindMessageSend {
 				hash := whatsapp.IntentHash(step.Event)
-				s.Put = append(s.Put, store.Put{Key: intentKey(t.ID, hash)}, store.Put{Key: statusKey(t.ID, hash)})
+				s.Put = append(s.Put, store.Put{Key: intentKey(t.ID, hash)}, store.Put{Key: statusKey(t.ID, hash)}, store.Put{Key: insteadKey(t.ID, hash)})
 			}
 			if refs := e.Records[step.Lane]; strings.HasPrefix(step.Lane, "crm/") && step.Ref != "" && len(refs) < maxRefs && !slices.Contains(refs, step.Ref) {
 				e.Records[step.Lane] = append(refs, step.Ref)

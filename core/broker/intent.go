@@ -3,14 +3,11 @@ package broker
 import (
 	"context"
 	"encoding/base64"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/campaign"
-	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/store"
 	"github.com/wabridge/wabridge/core/whatsapp"
 )
@@ -43,7 +40,11 @@ type intent struct {
 	MessageID    string      `json:"message_id,omitempty"` // wamid
 	Attempt      int         `json:"attempt"`
 	Campaign     string      `json:"campaign,omitempty"`
-	At           time.Time   `json:"at"`
+	// Template is <name>/<language> of what was sent; Instead says that something goes
+	// instead, if the person's window was closed.
+	Template string    `json:"template,omitempty"`
+	Instead  bool      `json:"instead,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // delivered is what deciding remembers of a message's statuses.
@@ -163,17 +164,15 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		return false
 	}
 	t.watchLocks(u)
-	if saysStopped(st) {
-		t.enter(u, consent.Entry{Source: consent.Meta, Level: consent.Marketing, State: consent.Withdrawn}, consent.Details{Evidence: stoppedAtMeta().Evidence})
-	}
-	if slices.ContainsFunc(st.Errors, func(e core.StatusError) bool { return e.Code == codeWithheld }) && st.Value == core.StatusFailed && u.contact.ID != "" {
-		until := t.withholds(&u.s, u.contact.ID, "", u.step.Time)
-		u.note(whyWithheld + ": none is sent to them until " + until.Format(time.RFC3339))
-	}
-	if slices.ContainsFunc(st.Errors, func(e core.StatusError) bool { return strconv.Itoa(e.Code) == codeFileRefused }) && st.Value == core.StatusFailed {
-		t.fileLost(ctx, u, st.MessageID)
+	if st.Value == core.StatusFailed {
+		if t.failedWith(ctx, u, m.intent); u.again != nil {
+			return false
+		}
 	}
 	if in := m.intent; in != nil {
+		if in.Instead && core.StatusFailed.Advances(st.Value) {
+			u.s.Put = append(u.s.Put, store.Put{Key: insteadKey(t.ID, m.hash)})
+		}
 		u.afterwards(func(stored bool) {
 			if stored {
 				t.isHeardOf(in, st.Value)
@@ -227,6 +226,10 @@ func (t *tenant) settleHeld(ctx context.Context, u *turn, in *intent) {
 // and the message for the CRMs.
 func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	in.Campaign = send.Campaign
+	if m := send.Message; m != nil && m.Template != nil {
+		in.Template = m.Template.Name + "/" + m.Template.Language
+	}
+	t.keepsInstead(s, send, in)
 	t.rowBecame(s, send, rowNews{State: campaign.RowSent, Message: in.MessageID})
 	s.Put = append(s.Put, store.Put{
 		Key: intentKey(t.ID, whatsapp.IntentHash(in.ID)), Value: mustJSON(in), Expires: in.At.Add(t.b.o.IntentRetention),

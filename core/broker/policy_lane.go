@@ -107,12 +107,6 @@ func stoppedAtMeta() *core.Consent {
 	return &core.Consent{Level: "marketing", State: "withdrawn", Source: "meta", Evidence: "WhatsApp refused a marketing message: error " + vendorStopped}
 }
 
-// saysStopped reports whether a failed status says that the person stopped
-// marketing.
-func saysStopped(st *core.Status) bool {
-	return st.Value == core.StatusFailed && slices.ContainsFunc(st.Errors, func(e core.StatusError) bool { return e.Code == codeStopped })
-}
-
 // standsFor returns the person of a stored contact: of one that was merged since,
 // the survivor, whose word counts.
 func (t *tenant) standsFor(ctx context.Context, data []byte) (*person, error) {

@@ -203,7 +203,7 @@ func (k *knownTemplate) view(tenant string, settings []Template, waiting int) Te
 	switch {
 	case k.ended(m) != "":
 		v.Sends = "no"
-	case k.onHold() != "":
+	case k.onHold(time.Now()) != "":
 		v.Sends = "held"
 	}
 	if k.Definition != nil {

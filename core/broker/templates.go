@@ -51,6 +51,9 @@ type knownTemplate struct {
 	core.TemplateChange
 	// Since is when the status became what it is.
 	Since time.Time `json:"since,omitzero"`
+	// HeldUntil is when its sends go again that wait because WhatsApp dropped one of them,
+	// unless it says something else of the template before.
+	HeldUntil time.Time `json:"held_until,omitzero"`
 	// Definition is what the template says; nil when WhatsApp was not asked.
 	Definition *template.Definition `json:"definition,omitempty"`
 	// Synced is when WhatsApp last listed it.
@@ -177,6 +180,9 @@ func (k *knownTemplate) with(c *core.TemplateChange, at time.Time, from string) 
 	if next.Status != k.Status {
 		next.Since = at.UTC()
 	}
+	if next.Status != k.Status || c.Status != "" && from == "webhook" && !at.Before(k.HeldUntil.Add(-mostHold)) {
+		next.HeldUntil = time.Time{}
+	}
 	if next.Status == k.Status && next.Category == k.Category && next.Quality == k.Quality && next.Reason == k.Reason && next.Next == k.Next {
 		return &next
 	}
@@ -279,7 +285,7 @@ const (
 
 // onHold says in which state a template is that may be sent again, "" when it may
 // be now.
-func (k *knownTemplate) onHold() string {
+func (k *knownTemplate) onHold(now time.Time) string {
 	switch k.Status {
 	case "PAUSED":
 		return "WhatsApp has paused"
@@ -287,6 +293,9 @@ func (k *knownTemplate) onHold() string {
 		return "WhatsApp has not yet approved"
 	case "LIMIT_EXCEEDED", "LOCKED":
 		return "WhatsApp has locked"
+	}
+	if now.Before(k.HeldUntil) {
+		return "WhatsApp dropped a message with"
 	}
 	return ""
 }
@@ -298,7 +307,7 @@ func (t *tenant) holds(u *turn, m *core.Message) (until time.Time, why string) {
 		return time.Time{}, ""
 	}
 	k := t.templates.of(u.e.Number, m.Template)
-	state := k.onHold()
+	state := k.onHold(u.step.Time)
 	if state == "" {
 		return time.Time{}, ""
 	}

@@ -390,7 +390,8 @@ func (t *tenant) templateTold(key string, was, next *knownTemplate) {
 // templateStands has the sends of a template looked at again whose state or category
 // has changed: they may go now, or may not any more.
 func (t *tenant) templateStands(key string, was, next *knownTemplate) {
-	free := was.onHold() != "" && next.onHold() == ""
+	now := time.Now()
+	free := was.onHold(now) != "" && next.onHold(now) == ""
 	moved := was.Category != "" && was.Category != next.Category
 	if !free && !moved {
 		return
