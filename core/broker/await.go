@@ -32,6 +32,10 @@ type await struct {
 	Until  time.Time        `json:"until"`
 }
 
+func awaitKey(tenant, conversation string) store.Key {
+	return store.Key{Tenant: tenant, Bucket: bucketAwaits, Key: conversation}
+}
+
 // over reports whether a message of this status is waited for no longer.
 func (a *await) over(v core.StatusValue) bool {
 	return v == core.StatusFailed || v == a.Want || a.Want.Advances(v)
@@ -43,7 +47,7 @@ func (l *lane) awaits(s *store.Settlement, e *core.Event, now time.Time) {
 		return
 	}
 	a := await{Intent: e.ID, Want: e.Message.Await, Since: now, Until: now.Add(l.t.Policy.AwaitFor)}
-	s.Put = append(s.Put, store.Put{Key: store.Key{Tenant: l.t.ID, Bucket: bucketAwaits, Key: e.Conversation}, Value: mustJSON(a), Expires: a.Until})
+	s.Put = append(s.Put, store.Put{Key: awaitKey(l.t.ID, e.Conversation), Value: mustJSON(a), Expires: a.Until})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.awaiting == nil {
@@ -86,6 +90,13 @@ func (t *tenant) isHeardOf(in *intent, v core.StatusValue) {
 	if a, ok := l.awaiting[in.Conversation]; ok && a.Intent == in.ID && a.over(v) {
 		delete(l.awaiting, in.Conversation)
 	}
+}
+
+// awaitsNothing forgets what a conversation's next message waits for.
+func (l *lane) awaitsNothing(conversation string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.awaiting, conversation)
 }
 
 // restoreAwaits remembers what was waited for when the bridge stopped.

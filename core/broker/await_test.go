@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -104,4 +105,30 @@ func TestAwait_ForgetsThoseOfWhomNothingWasTold(t *testing.T) {
 	if n := len(l.awaiting); n > sweepAwaits {
 		t.Errorf("%d are remembered, of which 60 still count", n)
 	}
+}
+
+func TestAwait_IsErasedWithThePerson(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.start()
+		b.order("k1", ana, "the text", awaiting(core.StatusDelivered))
+		b.order("k2", berto, "the other text", awaiting(core.StatusDelivered))
+		settled(time.Second)
+		awaits := func() (stored, known int) {
+			entries, err := b.store.Range(context.Background(), "acme", bucketAwaits, "", 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := b.tenants["acme"].numbers[number]
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(entries), len(l.awaiting)
+		}
+		if stored, known := awaits(); stored != 2 || known != 2 {
+			t.Errorf("%d are stored and %d known, want 2", stored, known)
+		}
+		b.erase(ana)
+		if stored, known := awaits(); stored != 1 || known != 1 {
+			t.Errorf("%d are stored and %d known after one was erased", stored, known)
+		}
+	})
 }

@@ -351,7 +351,7 @@ func (t *tenant) removePerson(ctx context.Context, e *erasure) error {
 		s.Put = append(s.Put, store.Put{Key: t.erasedID(id), Value: mustJSON(gone)},
 			store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketReached, Key: id}}, store.Put{Key: t.withheldKey(id)})
 		for number := range t.numbers {
-			s.Put = append(s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketPairs, Key: number + ":" + id}})
+			s.Put = append(s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketPairs, Key: number + ":" + id}}, store.Put{Key: awaitKey(t.ID, core.ConversationID(number, id))})
 		}
 	}
 	for _, en := range h.people {
@@ -377,6 +377,11 @@ func (t *tenant) removePerson(ctx context.Context, e *erasure) error {
 	}
 	t.b.failpoint("erase-after-commit")
 	t.aliases.set(owners)
+	for number, l := range t.numbers {
+		for _, id := range h.ids {
+			l.awaitsNothing(core.ConversationID(number, id))
+		}
+	}
 	for _, en := range h.open {
 		if esc, ok := decode[Escalation](en.Value); ok {
 			if esc.Assignee != nil {
