@@ -127,51 +127,31 @@ func (t *tenant) account(op, id string) (*templateSync, error) {
 // known what came of it (core.CodeUnknownOutcome), ask again.
 func (b *Broker) CreateTemplate(ctx context.Context, r TemplateRequest) (TemplateReceipt, error) {
 	const op = "template create"
-	t, err := b.tenantOf(r.Tenant, op)
-	if err != nil {
-		return TemplateReceipt{}, err
-	}
-	s, err := t.account(op, r.Account)
-	if err != nil {
-		return TemplateReceipt{}, err
-	}
-	d, perhaps, err := t.linted(op, &r.Template)
-	if err != nil {
-		return TemplateReceipt{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, templateAnswer)
-	defer cancel()
-	if err := s.enter(ctx); err != nil {
-		return TemplateReceipt{}, err
-	}
-	defer s.leave()
-	there, err := s.find(ctx, d.Name, d.Language)
-	if err != nil {
-		return TemplateReceipt{}, err
-	}
-	done := "unchanged"
-	if len(there) == 0 {
-		done = "created"
-		made, err := s.api.Create(ctx, d)
-		switch {
-		case core.CodeOf(err) == core.CodeUnknownOutcome:
-			if there, _ = s.find(ctx, d.Name, d.Language); len(there) == 0 {
-				e := *core.AsError(err)
-				e.Hint = "ask again: it is looked for first, and not made twice"
-				return TemplateReceipt{}, &e
+	return b.withDraft(ctx, op, r, func(ctx context.Context, s *templateSync, d template.Definition, there []template.Told) (string, []template.Told, error) {
+		done := "unchanged"
+		if len(there) == 0 {
+			done = "created"
+			made, err := s.api.Create(ctx, d)
+			switch {
+			case core.CodeOf(err) == core.CodeUnknownOutcome:
+				if there, _ = s.find(ctx, d.Name, d.Language); len(there) == 0 {
+					e := *core.AsError(err)
+					e.Hint = "ask again: it is looked for first, and not made twice"
+					return "", nil, &e
+				}
+			case err != nil:
+				return "", nil, err
+			default:
+				there = []template.Told{made}
 			}
-		case err != nil:
-			return TemplateReceipt{}, err
-		default:
-			there = []template.Told{made}
 		}
-	}
-	if !template.Same(&there[0].Definition, &d) {
-		e := core.Errorf(core.CodeUndeliverable, op, "%s (%s) is there already, and says something else", d.Name, d.Language)
-		e.Hint = "edit it, or take another name: `wabridge template edit`"
-		return TemplateReceipt{}, e
-	}
-	return s.receipt(ctx, done, there, perhaps)
+		if !template.Same(&there[0].Definition, &d) {
+			e := core.Errorf(core.CodeUndeliverable, op, "%s (%s) is there already, and says something else", d.Name, d.Language)
+			e.Hint = "edit it, or take another name: `wabridge template edit`"
+			return "", nil, e
+		}
+		return done, there, nil
+	})
 }
 
 // find asks WhatsApp for a template, for all languages if that is "".
@@ -204,6 +184,47 @@ func (s *templateSync) receipt(ctx context.Context, done string, all []template.
 // messages wait meanwhile.
 func (b *Broker) EditTemplate(ctx context.Context, r TemplateRequest) (TemplateReceipt, error) {
 	const op = "template edit"
+	return b.withDraft(ctx, op, r, func(ctx context.Context, s *templateSync, d template.Definition, there []template.Told) (string, []template.Told, error) {
+		if len(there) == 0 {
+			return "", nil, noTemplate(op, d.Name, d.Language)
+		}
+		now, category := &there[0], ""
+		if now.Category != d.Category {
+			category = d.Category
+		}
+		refuse := func(hint, format string, args ...any) (string, []template.Told, error) {
+			e := core.Errorf(core.CodeUndeliverable, op, format, args...)
+			e.Hint = hint
+			return "", nil, e
+		}
+		switch {
+		case template.Same(&now.Definition, &d) && category == "" && (d.TTL == 0 || d.TTL == now.TTL):
+			return "unchanged", there, nil
+		case !slices.Contains([]string{"APPROVED", "REJECTED", "PAUSED"}, now.Status):
+			return refuse("wait until it is approved, rejected or paused", "%s (%s) is %s: WhatsApp does not let it be edited now", d.Name, d.Language, strings.ToLower(now.Status))
+		case now.Status == "APPROVED" && category != "":
+			return refuse("leave the category as it is, or make another template", "%s (%s) is approved as %s: its category cannot be changed to %s", d.Name, d.Language, now.Category, category)
+		case now.Named() != d.Named():
+			return refuse("make another template", "%s (%s) counts its variables or names them, and that cannot be changed", d.Name, d.Language)
+		}
+		if err := s.api.Edit(ctx, now.ID, category, d); err != nil {
+			return "", nil, err
+		}
+		there, err := s.find(ctx, d.Name, d.Language)
+		if err != nil || len(there) == 0 { // it was done all the same
+			s.t.templates.kick(s.id, d.Name)
+			now.Components, now.Category, now.Status = d.Components, cmp.Or(category, now.Category), "PENDING"
+			there = []template.Told{*now}
+		}
+		return "edited", there, nil
+	})
+}
+
+// withDraft does something with a draft that nothing is wrong with, and with what WhatsApp
+// has under its name and language.
+func (b *Broker) withDraft(ctx context.Context, op string, r TemplateRequest,
+	do func(ctx context.Context, s *templateSync, d template.Definition, there []template.Told) (done string, now []template.Told, err error),
+) (TemplateReceipt, error) {
 	t, err := b.tenantOf(r.Tenant, op)
 	if err != nil {
 		return TemplateReceipt{}, err
@@ -216,47 +237,31 @@ func (b *Broker) EditTemplate(ctx context.Context, r TemplateRequest) (TemplateR
 	if err != nil {
 		return TemplateReceipt{}, err
 	}
+	return s.change(ctx, d.Name, d.Language, perhaps, func(ctx context.Context, there []template.Told) (string, []template.Told, error) {
+		return do(ctx, s, d, there)
+	})
+}
+
+// change changes something about a template while nobody else asks WhatsApp about the
+// account, and shows what there is then. do gets what there is before.
+func (s *templateSync) change(ctx context.Context, name, language string, problems []template.Problem,
+	do func(ctx context.Context, there []template.Told) (done string, now []template.Told, err error),
+) (TemplateReceipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, templateAnswer)
 	defer cancel()
 	if err := s.enter(ctx); err != nil {
 		return TemplateReceipt{}, err
 	}
 	defer s.leave()
-	there, err := s.find(ctx, d.Name, d.Language)
+	there, err := s.find(ctx, name, language)
 	if err != nil {
 		return TemplateReceipt{}, err
 	}
-	if len(there) == 0 {
-		return TemplateReceipt{}, noTemplate(op, d.Name, d.Language)
-	}
-	now, category := &there[0], ""
-	if now.Category != d.Category {
-		category = d.Category
-	}
-	refuse := func(hint, format string, args ...any) (TemplateReceipt, error) {
-		e := core.Errorf(core.CodeUndeliverable, op, format, args...)
-		e.Hint = hint
-		return TemplateReceipt{}, e
-	}
-	switch {
-	case template.Same(&now.Definition, &d) && category == "" && (d.TTL == 0 || d.TTL == now.TTL):
-		return s.receipt(ctx, "unchanged", there, perhaps)
-	case !slices.Contains([]string{"APPROVED", "REJECTED", "PAUSED"}, now.Status):
-		return refuse("wait until it is approved, rejected or paused", "%s (%s) is %s: WhatsApp does not let it be edited now", d.Name, d.Language, strings.ToLower(now.Status))
-	case now.Status == "APPROVED" && category != "":
-		return refuse("leave the category as it is, or make another template", "%s (%s) is approved as %s: its category cannot be changed to %s", d.Name, d.Language, now.Category, category)
-	case now.Named() != d.Named():
-		return refuse("make another template", "%s (%s) counts its variables or names them, and that cannot be changed", d.Name, d.Language)
-	}
-	if err := s.api.Edit(ctx, now.ID, category, d); err != nil {
+	done, there, err := do(ctx, there)
+	if err != nil {
 		return TemplateReceipt{}, err
 	}
-	if there, err = s.find(ctx, d.Name, d.Language); err != nil || len(there) == 0 { // it was done all the same
-		s.t.templates.kick(s.id, d.Name)
-		now.Components, now.Category, now.Status = d.Components, cmp.Or(category, now.Category), "PENDING"
-		there = []template.Told{*now}
-	}
-	return s.receipt(ctx, "edited", there, perhaps)
+	return s.receipt(ctx, done, there, problems)
 }
 
 func noTemplate(op, name, language string) error {
@@ -307,21 +312,10 @@ func (b *Broker) withTemplate(ctx context.Context, op, done string, n TemplateNa
 	if err != nil {
 		return TemplateReceipt{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, templateAnswer)
-	defer cancel()
-	if err := s.enter(ctx); err != nil {
-		return TemplateReceipt{}, err
-	}
-	defer s.leave()
-	there, err := s.find(ctx, n.Name, n.Language)
-	if err != nil {
-		return TemplateReceipt{}, err
-	}
-	if len(there) == 0 {
-		return TemplateReceipt{}, noTemplate(op, n.Name, n.Language)
-	}
-	if err := do(ctx, s, there); err != nil {
-		return TemplateReceipt{}, err
-	}
-	return s.receipt(ctx, done, there, nil)
+	return s.change(ctx, n.Name, n.Language, nil, func(ctx context.Context, there []template.Told) (string, []template.Told, error) {
+		if len(there) == 0 {
+			return "", nil, noTemplate(op, n.Name, n.Language)
+		}
+		return done, there, do(ctx, s, there)
+	})
 }
