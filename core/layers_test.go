@@ -116,7 +116,7 @@ var rooms = []room{
 		why: "accept, decide, deliver, settle, over interfaces: which store, plugins or HTTP server is not its business"},
 	{packages: []string{"core/access"}, only: []string{"core", "core/store"},
 		why: "who may ask for what: knows no HTTP, and not what is asked for"},
-	{packages: []string{"core/redecide"}, only: []string{"core", "core/script", "core/broker"},
+	{packages: []string{"core/redecide"}, only: []string{"core", "core/script", "core/broker", "core/rate", "core/contact"},
 		why: "asks scripts again about what the broker recorded; has no part in what happens"},
 	{packages: []string{"core/web"},
 		why: "HTTP in front of the broker"},

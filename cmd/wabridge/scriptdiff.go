@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wabridge/wabridge/core/consent"
+	"github.com/wabridge/wabridge/core/rate"
 	"github.com/wabridge/wabridge/core/redecide"
 	"github.com/wabridge/wabridge/core/script"
 )
@@ -74,13 +77,16 @@ func (t *target) diff(c *cli.Context, src script.Source) (*redecide.Report, erro
 	if err != nil {
 		return nil, err
 	}
-	o := redecide.Options{Tenant: t.tenant.ID, From: from, Workers: runtime.NumCPU(), Prices: t.prices()}
+	o := redecide.Options{Tenant: t.tenant.ID, From: from, Workers: runtime.NumCPU()}
 	bar := newProgress(c.App.ErrWriter)
 	defer bar.done()
 	o.Progress = func(n int) { bar.say("%d decisions made again …", n) }
 	var report *redecide.Report
 	err = look(c, func(ctx context.Context, l looker) error {
 		o.Traffic = l
+		if o.Prices, err = t.prices(ctx, l); err != nil {
+			return err
+		}
 		return t.withEngine(ctx, func(ctx context.Context, e *script.Engine) error {
 			var err error
 			if o.New, _, err = decider(ctx, e, src); err != nil {
@@ -102,24 +108,50 @@ func (t *target) diff(c *cli.Context, src script.Source) (*redecide.Report, erro
 	return report, err
 }
 
-// prices are what the tenant's messages cost, nil when its settings do not say.
-func (t *target) prices() *redecide.Prices {
-	policy := &t.tenant.Policy
-	if policy.Currency == "" {
-		return nil
+// prices are what the tenant's messages cost now, nil without a rate card. A template's
+// category is the one that WhatsApp told of, else the settings'; what nobody knows counts
+// as marketing, as for the policy.
+func (t *target) prices(ctx context.Context, l looker) (*redecide.Prices, error) {
+	if t.tenant.Book == nil {
+		return nil, nil
 	}
-	p := &redecide.Prices{Currency: policy.Currency, Message: policy.MessageCost, Category: func(name, language string) string {
-		for _, tpl := range t.tenant.Templates {
-			if tpl.Name == name && (tpl.Language == language || tpl.Language == "") {
-				return tpl.Category
+	known, err := l.Templates(ctx, t.tenant.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &redecide.Prices{Book: t.tenant.Book, At: time.Now(), Category: func(name, language string) rate.Category {
+		for i := range known.Templates {
+			if k := &known.Templates[i]; k.Name == name && k.Language == language && k.Category != "" {
+				return rate.Category(consent.ParseCategory(k.Category))
 			}
 		}
-		return string(consent.CategoryMarketing) // as the policy has it
-	}}
-	for _, c := range policy.Costs {
-		p.Rates = append(p.Rates, redecide.Rate{Category: c.Category, Prefix: c.Prefix, Cost: c.Cost})
+		for _, tpl := range t.tenant.Templates {
+			if tpl.Name == name && (tpl.Language == language || tpl.Language == "") {
+				return rate.Category(tpl.Category)
+			}
+		}
+		return rate.Marketing
+	}}, nil
+}
+
+// printCosts prints what the messages cost, and why that is unknown of some.
+func printCosts(row func(what, old, now string), old, now *rate.Cost) {
+	words := func(c *rate.Cost) string {
+		if c.Low != c.High {
+			return fmt.Sprintf("%s to %s", c.Low, c.High)
+		}
+		return c.High.String()
 	}
-	return p
+	if currency := cmp.Or(old.Currency, now.Currency); currency != "" {
+		row("what they cost, in "+currency, words(old), words(now))
+	}
+	if old.Unknown+now.Unknown == 0 {
+		return
+	}
+	row("of these without a price", fmt.Sprint(old.Unknown), fmt.Sprint(now.Unknown))
+	for _, why := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(old.Why, now.Why)))) {
+		row("   "+why, "", "")
+	}
 }
 
 // sinceOf reads how far back.
@@ -168,8 +200,8 @@ func printDiff(w io.Writer, r *redecide.Report, hash string) {
 	row("handed to a person", percent(r.Old.Human, r.Old.Messages), percent(r.New.Human, r.New.Messages))
 	row("of these because the script failed", fmt.Sprint(r.Old.Failed), fmt.Sprint(r.New.Failed))
 	row("messages sent", fmt.Sprint(r.Old.Sends), fmt.Sprint(r.New.Sends))
-	if r.Currency != "" {
-		row("what they cost, in "+r.Currency, fmt.Sprintf("%.2f", r.Old.Cost), fmt.Sprintf("%.2f", r.New.Cost))
+	if r.New.Cost != nil {
+		printCosts(row, r.Old.Cost, r.New.Cost)
 	}
 	if share := r.New.Share(r.New.Human); r.New.Messages > 0 && (share < humanLow || share > humanHigh) {
 		side := "below"

@@ -201,18 +201,8 @@ func (t *tenant) planned(ctx context.Context, c *campaignRecord) error {
 	category, _ := t.category(c.Number, &core.Template{Name: c.Template.Name, Language: c.Template.Language}, now)
 	plan.Category = string(category)
 	for _, k := range slices.Sorted(maps.Keys(c.Prices)) {
-		n := c.Prices[k]
 		country, open, _ := strings.Cut(k, " ")
-		p := t.Rates.Price(rate.Message{Country: country, Category: rate.Category(category), At: now, Window: open == "true"})
-		if p.Unknown != "" {
-			plan.Cost.Unknown += n
-			if !slices.Contains(plan.Cost.Why, p.Unknown) && len(plan.Cost.Why) < 20 {
-				plan.Cost.Why = append(plan.Cost.Why, p.Unknown)
-			}
-			continue
-		}
-		plan.Cost.Currency = p.Currency
-		plan.Cost.Low, plan.Cost.High = plan.Cost.Low.Plus(p.Low.Times(n)), plan.Cost.High.Plus(p.High.Times(n))
+		plan.Cost.Add(t.Rates.Price(rate.Message{Country: country, Category: rate.Category(category), At: now, Window: open == "true"}), c.Prices[k])
 	}
 	pace := t.paceOf(c, now)
 	if c.First.Count(plan.Planned) > 0 {

@@ -160,20 +160,10 @@ type Plan struct {
 	// window is closed: so many a day WhatsApp allows.
 	Begins int `json:"begins,omitempty"`
 	// Category is the template's at WhatsApp now.
-	Category string `json:"category"`
-	Cost     Cost   `json:"cost"`
+	Category string    `json:"category"`
+	Cost     rate.Cost `json:"cost"`
 	// Finishes is when it would be done if it were started at once, Bounds what it
 	// waits for.
 	Finishes time.Time `json:"finishes,omitzero"`
 	Bounds   []string  `json:"bounds,omitempty"`
-}
-
-// Cost is what the rows would cost.
-type Cost struct {
-	Currency string      `json:"currency,omitempty"`
-	Low      rate.Amount `json:"low"`
-	High     rate.Amount `json:"high"`
-	// Unknown are rows without a price, and Why they have none.
-	Unknown int      `json:"unknown,omitempty"`
-	Why     []string `json:"why,omitempty"`
 }

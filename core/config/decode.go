@@ -31,6 +31,15 @@ func (d *document) decode(out any) {
 		}}))
 }
 
+// gone are settings that there were, and what is there instead.
+var gone = map[string]string{
+	"policy.message_cost": ratesInstead,
+	"policy.currency":     ratesInstead,
+	"policy.costs":        ratesInstead,
+}
+
+const ratesInstead = "what messages cost is in rate cards, see [[rates]]"
+
 // unknownKeys notes the keys of v, at path, that the type t does not have. The
 // decoder could, but says nothing of a table that has other problems too.
 func (d *document) unknownKeys(root, t reflect.Type, v any, path string) {
@@ -51,6 +60,8 @@ func (d *document) unknownKeys(root, t reflect.Type, v any, path string) {
 			switch kt := known[key]; {
 			case kt != nil:
 				d.unknownKeys(root, kt, v[key], at)
+			case gone[at] != "":
+				d.problem(at, "is no setting any more: %s", gone[at])
 			case t.Kind() == reflect.Struct:
 				d.problem(at, "unknown key%s", suggestKey(root, t, key))
 			case t.Kind() == reflect.Map:

@@ -148,7 +148,6 @@ func TestTemplate_ShowsTheDefaults(t *testing.T) {
 	p.Reads, p.RetryUnknown = []string{}, []string{}
 	want.Tenants[0].Names = config.Names{Fields: []string{}, Tags: []string{}, Timers: []string{}, Topics: []string{}}
 	p.OutsideWindow = config.OutsideWindow{Template: "message_for_you", Language: "en_US", Params: []string{"{text}"}}
-	p.Currency, p.Costs = "EUR", []config.MessageCost{{Category: "marketing", Prefix: "+34", Cost: 0.05}}
 	p.Texts = map[string]consent.Texts{"en": {Stop: "You will get no more messages from us.", Start: "Welcome back!", AskTemplate: "ask_offers/en"}}
 	want.Tenants[0].Templates = []config.MessageTemplate{{Name: "order_shipped", Language: "en", Category: "utility", Params: []any{"order"}}}
 	want.Tenants[0].Settings = map[string]any{"greeting": "Hello!"}

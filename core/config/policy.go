@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -54,11 +53,6 @@ type Policy struct {
 	HumanWords  []string `koanf:"human_words"`
 	// Texts are the bridge's own, by language.
 	Texts map[string]consent.Texts `koanf:"texts"`
-	// MessageCost is what a message costs of which none of Costs tells, in
-	// Currency. They are for forecasts: `wabridge script diff`.
-	MessageCost float64       `koanf:"message_cost"`
-	Currency    string        `koanf:"currency"`
-	Costs       []MessageCost `koanf:"costs"`
 }
 
 // OutsideWindow names a template, and the values of its body's variables: {text} stands
@@ -67,16 +61,6 @@ type OutsideWindow struct {
 	Template string   `koanf:"template"`
 	Language string   `koanf:"language"`
 	Params   []string `koanf:"params"`
-}
-
-// MessageCost is what messages of a category cost to numbers of a country. What is
-// empty fits all.
-type MessageCost struct {
-	// Category is a template's, or "service" for what is no template.
-	Category string `koanf:"category"`
-	// Prefix is how the numbers begin, such as "+34".
-	Prefix string  `koanf:"prefix"`
-	Cost   float64 `koanf:"cost"`
 }
 
 // MessageTemplate is a template of the tenant's account at WhatsApp.
@@ -170,7 +154,6 @@ func (d *document) checkPolicy(t *Tenant) {
 	if n := len(p.OutsideWindow.Params); n > 100 {
 		d.problem("policy.outside_window.params", "%d are too many: at most 100", n)
 	}
-	d.checkCosts(p)
 	d.checkHumanPath(t)
 	seen := map[string]bool{}
 	for i := range t.Templates {
@@ -194,35 +177,6 @@ func (d *document) checkPolicy(t *Tenant) {
 			}
 		}
 		d.checkParams(key, tpl.Params)
-	}
-}
-
-var (
-	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
-	prefixPattern   = regexp.MustCompile(`^(\+[1-9][0-9]{0,6})?$`)
-)
-
-const maxMessageCost = 1000
-
-// checkCosts checks what messages cost.
-func (d *document) checkCosts(p *Policy) {
-	if p.MessageCost < 0 || p.MessageCost > maxMessageCost {
-		d.problem("policy.message_cost", "%v is not between 0 and %d", p.MessageCost, maxMessageCost)
-	}
-	if (p.MessageCost > 0 || len(p.Costs) > 0) && !currencyPattern.MatchString(p.Currency) {
-		d.problem("policy.currency", "%q is no currency, like EUR: costs need one", p.Currency)
-	}
-	for i, c := range p.Costs {
-		key := fmt.Sprintf("policy.costs[%d]", i)
-		if c.Category != "" {
-			d.oneOf(key+".category", c.Category, "service", string(consent.CategoryMarketing), string(consent.CategoryUtility), string(consent.CategoryAuthentication))
-		}
-		if !prefixPattern.MatchString(c.Prefix) {
-			d.problem(key+".prefix", "%q is not how a number begins, like +34", c.Prefix)
-		}
-		if c.Cost < 0 || c.Cost > maxMessageCost {
-			d.problem(key+".cost", "%v is not between 0 and %d", c.Cost, maxMessageCost)
-		}
 	}
 }
 

@@ -157,11 +157,9 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 		{name: "number without token", tenant: "[[numbers]]\nid = \"1\"\n",
 			want: "tenants/a/tenant.toml: numbers[1].access_token: is missing: the token of a system user of Meta's business portfolio"},
 		{name: "no script", tenant: "", want: ""},
-		{name: "costs", tenant: "[policy]\nmessage_cost = -1.0\ncosts = [{ category = \"free\", prefix = \"34\", cost = 0.1 }]\n",
-			want: "tenants/a/tenant.toml: policy.costs[0].category: \"free\" is none of service, marketing, utility, authentication\n" +
-				"tenants/a/tenant.toml: policy.costs[0].prefix: \"34\" is not how a number begins, like +34\n" +
-				"tenants/a/tenant.toml: policy.currency: \"\" is no currency, like EUR: costs need one\n" +
-				"tenants/a/tenant.toml: policy.message_cost: -1 is not between 0 and 1000"},
+		{name: "prices that were settings", tenant: "[policy]\nmessage_cost = 0.1\ncurrency = \"EUR\"\n",
+			want: "tenants/a/tenant.toml: policy.currency: is no setting any more: what messages cost is in rate cards, see [[rates]]\n" +
+				"tenants/a/tenant.toml: policy.message_cost: is no setting any more: what messages cost is in rate cards, see [[rates]]"},
 		{name: "policy", tenant: "[policy]\nquiet_hours = \"21-8\"\nzone = \"Madrid\"\nstop = \"some\"\nmin_confidence = 2.0\nopt_out_words = [\"!\"]\n",
 			want: "tenants/a/tenant.toml: policy.min_confidence: 2 is not between 0 and 1\n" +
 				"tenants/a/tenant.toml: policy.opt_out_words[0]: \"!\" is no whole message of 1 to 64 letters\n" +

@@ -46,6 +46,33 @@ type Price struct {
 	Unknown string `json:"unknown,omitempty"`
 }
 
+// Cost is what several messages would cost together.
+type Cost struct {
+	Currency string `json:"currency,omitempty"`
+	Low      Amount `json:"low"`
+	High     Amount `json:"high"`
+	// Unknown are messages without a price, and Why they have none: at most 20 reasons.
+	Unknown int      `json:"unknown,omitempty"`
+	Why     []string `json:"why,omitempty"`
+}
+
+const maxWhy = 20
+
+// Add adds n messages of a price.
+func (c *Cost) Add(p Price, n int) {
+	switch {
+	case n <= 0:
+	case p.Unknown == "":
+		c.Currency = p.Currency
+		c.Low, c.High = c.Low.Plus(p.Low.Times(n)), c.High.Plus(p.High.Times(n))
+	default:
+		c.Unknown += n
+		if !slices.Contains(c.Why, p.Unknown) && len(c.Why) < maxWhy {
+			c.Why = append(slices.Clip(c.Why), p.Unknown)
+		}
+	}
+}
+
 func unknown(format string, args ...any) Price { return Price{Unknown: fmt.Sprintf(format, args...)} }
 
 // Price is what a message would cost.

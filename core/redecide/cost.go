@@ -1,49 +1,42 @@
 package redecide
 
 import (
-	"strings"
+	"encoding/json"
+	"time"
 
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/rate"
 	"github.com/wabridge/wabridge/core/script"
 )
 
 // Prices say what messages cost, for a forecast. nil knows nothing of it.
 type Prices struct {
-	Currency string
-	// Message is what a message costs of which no rate tells.
-	Message float64
-	Rates   []Rate
-	// Category is a template's: "marketing", "utility" or "authentication".
-	Category func(name, language string) string
+	Book *rate.Book
+	// At is when the messages would be sent.
+	At time.Time
+	// Category is a template's at WhatsApp.
+	Category func(name, language string) rate.Category
 }
 
-// Rate is the price of messages of a category to numbers that begin so. Either
-// may be empty: it then fits all.
-type Rate struct {
-	// Category is a template's, or "service" for what is no template.
-	Category string
-	Prefix   string // "+34"
-	Cost     float64
+// of returns what a reply costs. In answer to a message the service window is open; when
+// something else was decided about, nobody knows, and it is taken to be closed.
+func (p *Prices) of(a *script.Action, country string, kind core.Kind) rate.Price {
+	m := rate.Message{Country: country, Category: rate.Service, At: p.At, Window: kind == core.KindMessageReceived}
+	if a.Message != nil && a.Message.Template != nil {
+		m.Category = p.Category(a.Message.Template.Name, a.Message.Template.Language)
+	}
+	return p.Book.Price(m)
 }
 
-// of returns what a reply to a phone number costs: by the rate with the longest
-// prefix, of those one that names the category.
-func (p *Prices) of(a *script.Action, phone string) float64 {
-	category := "service"
-	if m := a.Message; m != nil && m.Template != nil {
-		category = p.Category(m.Template.Name, m.Template.Language)
+// country is that of the person whom a decision was about.
+func (p *Pair) country() string {
+	if to := p.given.Contact.Address(); to != (core.Address{}) {
+		return contact.Country(to)
 	}
-	cost, best := p.Message, -1
-	for _, r := range p.Rates {
-		if r.Category != "" && r.Category != category || !strings.HasPrefix(phone, r.Prefix) {
-			continue
-		}
-		fits := 2 * len(r.Prefix)
-		if r.Category != "" {
-			fits++
-		}
-		if fits > best {
-			cost, best = r.Cost, fits
-		}
+	var e struct{ Contact *core.Contact }
+	if json.Unmarshal(p.Step.Recorded.Event, &e) != nil || e.Contact == nil {
+		return ""
 	}
-	return cost
+	return contact.Country(e.Contact.Address())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/rate"
 	"github.com/wabridge/wabridge/core/script"
 )
 
@@ -37,8 +38,6 @@ type Report struct {
 	// Old and New are what the two decide about messages.
 	Old Forecast `json:"old"`
 	New Forecast `json:"new"`
-	// Currency is that of the costs; empty when no prices are known.
-	Currency string `json:"currency,omitempty"`
 }
 
 // Group is a kind of change.
@@ -73,8 +72,8 @@ type Forecast struct {
 	// Sends is how many messages the script sends, whatever it was asked about.
 	// While a person has the conversation it sends none.
 	Sends int `json:"sends"`
-	// Cost is what these cost, where the settings say prices.
-	Cost float64 `json:"cost,omitempty"`
+	// Cost is what these cost by the rate cards; nil when there are none.
+	Cost *rate.Cost `json:"cost,omitempty"`
 }
 
 // Share is n of the messages, 0 to 1.
@@ -85,7 +84,7 @@ func (f *Forecast) Share(n int) float64 {
 	return float64(n) / float64(f.Messages)
 }
 
-func (f *Forecast) add(kind core.Kind, given *given, o *Outcome, prices *Prices) {
+func (f *Forecast) add(p *Pair, o *Outcome, prices *Prices) {
 	replies, human := 0, o.Failed != ""
 	for _, a := range o.Actions {
 		switch a.Type {
@@ -95,18 +94,21 @@ func (f *Forecast) add(kind core.Kind, given *given, o *Outcome, prices *Prices)
 			human = true
 		}
 	}
-	if given.Conversation.Mode == "human" {
+	if p.given.Conversation.Mode == "human" {
 		replies = 0
 	}
 	f.Sends += replies
-	if replies > 0 && prices != nil {
+	if prices != nil {
+		if f.Cost == nil {
+			f.Cost = &rate.Cost{}
+		}
 		for i := range o.Actions {
-			if a := &o.Actions[i]; a.Type == script.ActionReply {
-				f.Cost += prices.of(a, given.Contact.Phone)
+			if a := &o.Actions[i]; a.Type == script.ActionReply && replies > 0 {
+				f.Cost.Add(prices.of(a, p.country(), p.Step.Kind), 1)
 			}
 		}
 	}
-	if kind != core.KindMessageReceived {
+	if p.Step.Kind != core.KindMessageReceived {
 		return
 	}
 	f.Messages++
@@ -124,9 +126,7 @@ func (f *Forecast) add(kind core.Kind, given *given, o *Outcome, prices *Prices)
 // Diff asks again about all that Options say, and tells what changes.
 func Diff(ctx context.Context, o Options) (*Report, error) {
 	c := NewCounter()
-	if c.prices = o.Prices; o.Prices != nil {
-		c.r.Currency = o.Prices.Currency
-	}
+	c.prices = o.Prices
 	if err := Each(ctx, o, func(p *Pair) error { c.Add(p); return nil }); err != nil {
 		return nil, err
 	}
@@ -175,8 +175,8 @@ func (c *Counter) Add(p *Pair) {
 		version = "others"
 	}
 	c.r.Versions[version]++
-	c.r.Old.add(p.Step.Kind, &p.given, &p.Old, c.prices)
-	c.r.New.add(p.Step.Kind, &p.given, &p.New, c.prices)
+	c.r.Old.add(p, &p.Old, c.prices)
+	c.r.New.add(p, &p.New, c.prices)
 	if p.Same() {
 		return
 	}
