@@ -420,3 +420,26 @@ func TestBudgets_CountEachRequest(t *testing.T) {
 		}
 	}
 }
+
+// Who has no name on WhatsApp needs one at HubSpot; it takes the place of none.
+func TestDeliver_WhatStandsInForANameReplacesNone(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+	nameless := received(1)
+	nameless.Contact = &core.Contact{ID: "c001", Phone: person(1).Phone}
+	other := received(2)
+	other.Contact = &core.Contact{ID: "c002", Phone: person(2).Phone}
+	b.deliver(received(1))
+	b.deliver(nameless, other)
+	b.deliver(received(2), other)
+	for id, want := range map[string]string{"c001": "Person 1", "c002": "Person 2"} {
+		if got := b.contacts()[id].Properties["firstname"]; got != want {
+			t.Errorf("%s is called %q, want %q", id, got, want)
+		}
+	}
+	first := received(3)
+	first.Contact.Name = ""
+	b.deliver(first)
+	if got := b.contacts()["c003"].Properties["firstname"]; got != person(3).Phone {
+		t.Errorf("who has no name is called %q", got)
+	}
+}

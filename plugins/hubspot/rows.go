@@ -195,10 +195,12 @@ func (s *settings) layContact(rs *rows, st *step) bool {
 		r.set(s.UsernameProperty, c.Username)
 	}
 	if name := clip(crm.Name(c)); s.NameProperty != "" { // HubSpot makes no contact without e-mail address and name
-		if s.KeepNames {
-			r.onCreate = []property{{s.NameProperty, name}}
-		} else {
+		switch {
+		case !s.KeepNames && strings.TrimSpace(c.Name) != "":
 			r.set(s.NameProperty, name)
+			r.onCreate = nil
+		case r.get(s.NameProperty) == "": // what stands in for a name replaces none
+			r.onCreate = []property{{s.NameProperty, name}}
 		}
 	}
 	if e.Kind == core.KindContactChanged {
