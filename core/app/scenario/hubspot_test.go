@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"html"
+	"net/http"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 type hubspotCRM struct {
 	*hubspotsim.Sim
 	mode string
+	// wamid says which message on WhatsApp has a text, "" when none has.
+	wamid func(text string) string
 }
 
 func newHubspot(mode string) driver {
@@ -25,12 +28,12 @@ func newHubspot(mode string) driver {
 	sim.AddChannel(hubspotsim.Channel{ID: "900", Name: "WhatsApp", Capabilities: hubspotsim.Capabilities{
 		DeliveryIdentifierTypes: []string{hubspotsim.IdentifierPhone, hubspotsim.IdentifierOpaque}, AllowOutgoingMessages: true,
 	}})
-	return hubspotCRM{sim, mode}
+	return &hubspotCRM{Sim: sim, mode: mode}
 }
 
-func (h hubspotCRM) name() string { return "hubspot-" + h.mode }
+func (h *hubspotCRM) name() string { return "hubspot-" + h.mode }
 
-func (h hubspotCRM) lane(url, retry string) string {
+func (h *hubspotCRM) lane(url, retry string) string {
 	return fmt.Sprintf(`[[lanes]]
 connector = "hubspot"
 secrets = { token = "scenario-token", client_secret = "scenario-app" }
@@ -48,7 +51,7 @@ inbox_id = "71"
 `, retry, url, h.mode)
 }
 
-func (h hubspotCRM) trouble(what trouble) {
+func (h *hubspotCRM) trouble(what trouble) {
 	switch what {
 	case storm:
 		h.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 429, Policy: "SECONDLY", RetryAfter: "1", Count: 3})
@@ -64,14 +67,14 @@ func (h hubspotCRM) trouble(what trouble) {
 	}
 }
 
-func (h hubspotCRM) heal() { h.Heal() }
-func (h hubspotCRM) lacks() []string {
+func (h *hubspotCRM) heal() { h.Heal() }
+func (h *hubspotCRM) lacks() []string {
 	if h.mode == "inbox" {
 		return []string{"message.type", "message.delivered"}
 	}
 	return []string{"message.type"}
 }
-func (h hubspotCRM) calls() int { return total(h.Stats().Requests) }
+func (h *hubspotCRM) calls() int { return total(h.Stats().Requests) }
 
 func total(requests map[string]int) (n int) {
 	for _, count := range requests {
@@ -80,7 +83,7 @@ func total(requests map[string]int) (n int) {
 	return n
 }
 
-func (h hubspotCRM) read() state {
+func (h *hubspotCRM) read() state {
 	s, who := newState(), map[string]string{}
 	for _, r := range h.Records("contacts") {
 		p := r.Properties
@@ -118,12 +121,20 @@ func (h hubspotCRM) read() state {
 }
 
 // readInbox reads the messages of the inbox; what became of one comes after it.
-func (h hubspotCRM) readInbox(s *state, who map[string]string) {
+func (h *hubspotCRM) readInbox(s *state, who map[string]string) {
 	words := map[string]string{"SENT": "sent", "READ": "read", "FAILED": "failed"}
 	for _, im := range h.InboxMessages() {
 		id := core.RootID(im.Idempotency)
 		m := message{Contact: who[im.Contact], Direction: core.Inbound, Text: im.Text}
+		if im.Agent != "" {
+			id = h.wamid(im.Text)
+		}
 		switch {
+		case im.Status == "FAILED" && (id == "" || strings.Contains(im.Idempotency, "#")):
+			continue // it was never sent
+		case id == "":
+			s.twice = append(s.twice, fmt.Sprintf("an agent's message that was neither sent nor failed: %+v", im))
+			continue
 		case id != im.Idempotency && im.Direction == "INCOMING": // its file
 			if m = s.messages[id]; m.Text == "" {
 				s.twice = append(s.twice, "the file of "+id+", and not the message")
@@ -141,6 +152,62 @@ func (h hubspotCRM) readInbox(s *state, who map[string]string) {
 		for _, word := range im.Statuses {
 			s.history[id] = append(s.history[id], words[word])
 		}
+	}
+}
+
+// agents has people at HubSpot answer in some threads of the inbox. They are told of by
+// webhooks, each more than once, and so is now and then what the bridge itself published.
+func (h *hubspotCRM) agents(w *world, tn *tenant, long time.Duration) {
+	h.wamid = func(text string) string {
+		for _, send := range w.wa.Ledger().Sends {
+			if send.Text == text {
+				return send.ID
+			}
+		}
+		return ""
+	}
+	if h.mode != "inbox" {
+		return
+	}
+	tell := func(id string) {
+		for range 40 { // the bridge may be busy
+			r, err := h.Tell(w.t.Context(), id, "scenario-app")
+			if err != nil {
+				w.t.Error(err)
+				return
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err == nil {
+				_ = resp.Body.Close()
+				if resp.StatusCode == http.StatusOK {
+					return
+				}
+			}
+			<-time.After(long / 20)
+		}
+		w.t.Errorf("%s: the bridge never took what an agent wrote", tn.id)
+	}
+	h.SetWebhook("900", "http://"+w.address+"/webhooks/crm/"+tn.id+"/hubspot")
+	for n := range 2 + *conversations/4 {
+		var from []hubspotsim.InboxMessage
+		for len(from) == 0 {
+			<-time.After(long / 10)
+			for i, m := range h.InboxMessages() {
+				switch {
+				case m.Direction == "INCOMING":
+					from = append(from, m)
+				case m.Agent == "" && i%5 == 0:
+					tell(m.ID)
+				}
+			}
+		}
+		id, err := h.Answer(from[7*n%len(from)].Thread, hubspotsim.Answer{Text: fmt.Sprintf("agent %d", n)})
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		tell(id)
+		tell(id)
 	}
 }
 

@@ -109,6 +109,11 @@ func TestScenario_TheCRMEndsEqualToTheBridgesRecord(t *testing.T) {
 	for _, tn := range w.tenants {
 		busy.Go(func() { w.disturb(tn, long) })
 		busy.Go(func() { w.people(tn) })
+		if d, ok := tn.driver.(interface {
+			agents(w *world, tn *tenant, long time.Duration)
+		}); ok {
+			busy.Go(func() { d.agents(w, tn, long) })
+		}
 		for n := range *conversations {
 			busy.Go(func() { w.customer(tn, n, long) })
 		}

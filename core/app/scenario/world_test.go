@@ -75,6 +75,7 @@ type tenant struct {
 type world struct {
 	t       testing.TB
 	dir     string
+	address string // the bridge's
 	log     *logs
 	broker  *broker.Broker
 	wa      *whatsappsim.Sim
@@ -96,8 +97,8 @@ type options struct {
 // begin starts a bridge with a tenant for each driver, and ends it with the test.
 func begin(t testing.TB, o options, drivers ...driver) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &logs{t: t}, written: map[string]message{}}
 	ln := listen(t)
+	w := &world{t: t, dir: t.TempDir(), address: ln.Addr().String(), log: &logs{t: t}, written: map[string]message{}}
 	w.acked.next = &http.Transport{MaxIdleConnsPerHost: 64}
 	wo := whatsappsim.Options{
 		AppSecret: appSecret, WebhookURL: "http://" + ln.Addr().String() + "/webhooks/whatsapp", Client: &w.acked, Webhooks: o.unruly,

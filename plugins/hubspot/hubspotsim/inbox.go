@@ -154,6 +154,15 @@ func (s *Sim) AddChannel(c Channel) string {
 	return c.ID
 }
 
+// SetWebhook changes what a channel calls.
+func (s *Sim) SetWebhook(channel, url string) {
+	s.inbox.mu.Lock()
+	defer s.inbox.mu.Unlock()
+	if c := s.inbox.channels[channel]; c != nil {
+		c.WebhookURL = url
+	}
+}
+
 // ChannelAccounts returns the accounts of all channels.
 func (s *Sim) ChannelAccounts() (all []ChannelAccount) {
 	s.inbox.mu.Lock()
