@@ -111,6 +111,7 @@ func (tl *teller) wantsSubscriptions(now, ever int) {
 // reborn is a new process with the same cursor.
 func (tl *teller) reborn() {
 	tl.connector.CloseIdleConnections()
+	synctest.Wait() // the org knows
 	tl.connector = &salesforce.Connector{DialContext: tl.served.DialContext}
 	tl.t.Cleanup(tl.connector.CloseIdleConnections)
 }
