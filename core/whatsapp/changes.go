@@ -203,8 +203,10 @@ type templateNames struct {
 	ID       flexID `json:"message_template_id"`
 }
 
+// change has the language as it is written everywhere else: Meta's samples of these webhooks
+// have en-US where the template is en_US.
 func (n *templateNames) change() *core.TemplateChange {
-	return &core.TemplateChange{Name: n.Name, Language: n.Language, ID: string(n.ID)}
+	return &core.TemplateChange{Name: n.Name, Language: strings.ReplaceAll(n.Language, "-", "_"), ID: string(n.ID)}
 }
 
 // templateStatus reads a template's status, and its category where Meta says it;
