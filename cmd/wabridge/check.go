@@ -229,14 +229,11 @@ func (k *checker) settings(t config.Tenant, l config.Lane) {
 	cancel()
 	connector := newConnector()
 	err := connector.Check(ended, account(t, l))
-	if core.CodeOf(err) != core.CodeInvalid {
-		err = nil // it would have asked now
+	if a, ok := connector.(core.Authorizer); ok && core.CodeOf(err) != core.CodeInvalid {
+		_, err = a.Authorize(ended, account(t, l)) // says which secrets are missing
 	}
-	for _, name := range connector.Info().Secrets {
-		if err == nil && l.Secrets[name] == "" {
-			err = &core.Error{Code: core.CodeInvalid, Op: "secrets", Message: name + " is missing",
-				Hint: fmt.Sprintf("set it in the lane: secrets = { %s = \"file:../../secrets/%s-%s\" }", name, l.Connector, name)}
-		}
+	if c := core.CodeOf(err); c != core.CodeInvalid && c != core.CodeUnauthenticated {
+		err = nil // it would have asked now
 	}
 	k.add(laneName(t, l)+" settings", l.Connector, err, exitConfig)
 }

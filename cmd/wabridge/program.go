@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wabridge/wabridge/core/config"
+	"github.com/wabridge/wabridge/core/spelling"
 )
 
 // program runs one command and returns the exit code.
@@ -22,7 +23,6 @@ func program(args []string, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	usage := func(_ *cli.Context, err error, _ bool) error { return misused("%w", err) }
 	app := &cli.App{
 		DisableSliceFlagSeparator: true, // texts have commas
 		Name:                      "wabridge", Usage: "connects WhatsApp with CRMs, and loses nothing on the way",
@@ -33,14 +33,33 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			whyCommand(), scriptCommand(), queueCommand(), limitsCommand(), deadCommand(), alarmCommand(), escalationCommand(), subscriptionCommand(), campaignCommand(), costCommand(), mediaCommand(), tokenCommand(), contactCommand(), mappingCommand(), numberCommand(), consentCommand(), conversationCommand(), templateCommand(), versionCommand(), pluginCommand(), workerHelp(),
 		},
 		Action:         group(""),
-		OnUsageError:   usage,
+		OnUsageError:   usageOf("wabridge", nil),
 		ExitErrHandler: func(*cli.Context, error) {}, // the program reports and exits
 	}
 	each(app.Commands, func(c *cli.Command) {
-		c.OnUsageError = usage
+		c.OnUsageError = usageOf(c.Name, c.Flags)
 		c.HideHelpCommand = true
 	})
 	return app
+}
+
+// usageOf says what is wrong with a command's flags, and which one was probably meant.
+func usageOf(command string, flags []cli.Flag) cli.OnUsageErrorFunc {
+	var names []string
+	for _, f := range flags {
+		names = append(names, f.Names()...)
+	}
+	return func(_ *cli.Context, err error, _ bool) error {
+		word, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+		if !unknown {
+			return misused("%w", err)
+		}
+		e := fail(exitUsage, "%s: there is no flag --%s", command, strings.TrimLeft(word, "-"))
+		if near := spelling.Nearest(word, names); near != "" {
+			e.hint = "did you mean --" + near + "?"
+		}
+		return e
+	}
 }
 
 // each calls f for the commands and those below them.
@@ -55,7 +74,20 @@ func each(commands []*cli.Command, f func(*cli.Command)) {
 func group(name string) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() {
-			return misused("%s: no command %q: see wabridge %s", strings.TrimSpace("wabridge "+name), c.Args().First(), strings.TrimSpace(name+" --help"))
+			commands, path := c.App.Commands, ""
+			if name != "" {
+				commands, path = c.Command.Subcommands, name+" "
+			}
+			var names []string
+			for _, one := range commands {
+				names = append(names, one.Name)
+			}
+			e := fail(exitUsage, "there is no command %q", path+c.Args().First())
+			e.hint = "see wabridge " + path + "--help"
+			if near := spelling.Nearest(c.Args().First(), names); near != "" {
+				e.hint = "did you mean wabridge " + path + near + "?"
+			}
+			return e
 		}
 		if name == "" {
 			return cli.ShowAppHelp(c)
