@@ -337,7 +337,7 @@ func (d *document) checkConnector(cfg *Config, key, name string) {
 		d.problem(key, "unknown connector %q; did you mean %s?", name, near)
 		return
 	}
-	d.problem(key, "unknown connector %q; known are %s, and those in [plugins]", name, strings.Join(known, ", "))
+	d.problem(key, "unknown connector %q; known are %s, those in [plugins] and those that `wabridge plugin install` installed", name, strings.Join(known, ", "))
 }
 
 func (d *document) checkRetry(key string, retry []time.Duration) {

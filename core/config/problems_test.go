@@ -119,7 +119,7 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 		{name: "unknown connector", tenant: "[[lanes]]\nconnector = \"hubspt\"\n",
 			want: "tenants/a/tenant.toml: lanes[0].connector: unknown connector \"hubspt\"; did you mean hubspot?"},
 		{name: "connector like no other", tenant: "[[lanes]]\nconnector = \"siebel\"\n",
-			want: "tenants/a/tenant.toml: lanes[0].connector: unknown connector \"siebel\"; known are custom-http, hubspot, and those in [plugins]"},
+			want: "tenants/a/tenant.toml: lanes[0].connector: unknown connector \"siebel\"; known are custom-http, hubspot, those in [plugins] and those that `wabridge plugin install` installed"},
 		{name: "no connector", tenant: "[[lanes]]\n", want: "tenants/a/tenant.toml: lanes[0].connector: is missing"},
 		{name: "two lanes of a name", tenant: lane + lane,
 			want: "tenants/a/tenant.toml: lanes[1].name: another lane has the name \"hubspot\": give each its own"},

@@ -306,7 +306,7 @@ func (h *Host) refused(in *instance, err error) bool {
 // redacted takes secrets out of an error of a plugin's.
 func (h *Host) redacted(e *core.Error) *core.Error {
 	if e != nil {
-		e.Op, e.Message, e.Hint, e.Vendor = h.redact.text(e.Op), h.redact.text(e.Message), h.redact.text(e.Hint), h.redact.text(e.Vendor)
+		e.Op, e.Message, e.Hint, e.Vendor = h.redact.words(e.Op), h.redact.words(e.Message), h.redact.words(e.Hint), h.redact.text(e.Vendor)
 	}
 	return e
 }
@@ -317,7 +317,7 @@ func (h *Host) explainCall(ctx context.Context, in *instance, err error) *core.E
 	unknown := func(vendor, format string, args ...any) *core.Error {
 		e := core.Errorf(core.CodeUnknownOutcome, "plugin", format, args...)
 		e.Source, e.Vendor = core.SourcePlugin, vendor
-		e.Message = h.redact.text(clean(e.Message, maxMessageText))
+		e.Message = h.redact.words(clean(e.Message, maxMessageText))
 		return e
 	}
 	said := status.Convert(err)

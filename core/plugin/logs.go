@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func (l *logs) read(from io.Reader) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.crash.on() {
-		l.log.Error("plugin crashed", "stack", l.redact.text(l.crash.report()))
+		l.log.Error("plugin crashed", "stack", l.redact.words(l.crash.report()))
 	}
 	l.noteDropped(time.Now())
 }
@@ -64,7 +65,7 @@ func (l *logs) lastWords() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.crash.summary(); s != "" {
-		return l.redact.text(s)
+		return l.redact.words(s)
 	}
 	return l.last
 }
@@ -154,7 +155,7 @@ func (l *logs) emit(line []byte, cut bool, attrs ...slog.Attr) {
 	l.log.LogAttrs(context.Background(), level, text, attrs...) //nolint:sloglint // the words are the plugin's
 }
 
-func (l *logs) line(s string) string { return clean(l.redact.text(s), maxLine) }
+func (l *logs) line(s string) string { return clean(l.redact.words(s), maxLine) }
 
 // scrub returns a JSON value without secrets.
 func (l *logs) scrub(v any) any {
@@ -248,6 +249,14 @@ func (r *redactor) learn(secrets map[string]core.Secret) {
 		}
 	}
 	r.replacer.Store(strings.NewReplacer(pairs...))
+}
+
+// fullNumber is a phone number as nearly everybody writes one into a log.
+var fullNumber = regexp.MustCompile(`\+[0-9]{7,15}`)
+
+// words is text, without phone numbers either: for what people read.
+func (r *redactor) words(s string) string {
+	return fullNumber.ReplaceAllStringFunc(r.text(s), core.MaskAddress)
 }
 
 func (r *redactor) text(s string) string {

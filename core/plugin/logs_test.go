@@ -44,6 +44,7 @@ func TestLogs_ReadsLines(t *testing.T) {
 		{"control characters", "a\x1b[31mb\x00c\xff\n", "level=INFO msg=\"a [31mb c?\"\n"},
 		{"a secret", "the token is s3cr3t!\n", "level=INFO msg=\"the token is [secret]\"\n"},
 		{"a secret in JSON", `{"msg":"s3cr3t!","s3cr3t!":["s3cr3t!"]}` + "\n", `level=INFO msg=[secret] said.[secret]="[\"[secret]\"]"` + "\n"},
+		{"a phone number", "who is +15550100155?\n", "level=INFO msg=\"who is …55?\"\n"},
 		{"no such level", `{"level":"loud","msg":"m"}` + "\n", "level=INFO msg=m\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

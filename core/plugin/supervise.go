@@ -76,7 +76,7 @@ func (h *Host) start(ctx context.Context) (*instance, error) {
 func (h *Host) failed(err error, wait time.Duration, quarantined bool) {
 	h.metrics.crashes.Inc()
 	e := core.AsError(err)
-	text := h.redact.text(clean(e.Error(), maxMessageText))
+	text := h.redact.words(clean(e.Error(), maxMessageText))
 	if e.Hint != "" {
 		text += " (" + e.Hint + ")"
 	}
@@ -156,9 +156,9 @@ func (h *Host) supervise(ctx context.Context, in *instance, retiring *sync.WaitG
 			next, err := h.start(ctx)
 			if err != nil {
 				if ctx.Err() == nil {
-					h.log.Error("plugin not replaced, the old process goes on", "error", h.redact.text(err.Error()))
+					h.log.Error("plugin not replaced, the old process goes on", "error", h.redact.words(err.Error()))
 					h.update(func(s *State) {
-						s.LastError = h.redact.text(clean(err.Error(), maxMessageText))
+						s.LastError = h.redact.words(clean(err.Error(), maxMessageText))
 						s.Refused = s.LastError
 					})
 				}
