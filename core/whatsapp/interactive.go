@@ -61,7 +61,13 @@ type (
 		Header *part  `json:"header"`
 		Body   *part  `json:"body"`
 		Action struct {
-			Buttons []button `json:"buttons"`
+			Buttons    []button `json:"buttons"`
+			Parameters struct {
+				DisplayText string `json:"display_text"`
+				URL         string `json:"url"`
+			} `json:"parameters"`
+			Catalog string `json:"catalog_id"`
+			Product string `json:"product_retailer_id"`
 		} `json:"action"`
 	}
 	button struct {
@@ -231,6 +237,8 @@ func checkCarousel(i *interactive) *core.Error {
 			return wrongf("%s.card_index must be %d", what, n)
 		case c.Type != cards[0].Type:
 			return wrongf("%s is of another type than the first: all are of one", what)
+		case c.Type == "product" && (c.Action.Catalog == "" || c.Action.Product == ""):
+			return wrongf("%s.action must have a catalog_id and a product_retailer_id", what)
 		case c.Type == "product":
 			continue
 		case c.Header == nil || c.Header.Type != "image" && c.Header.Type != "video":
@@ -242,6 +250,11 @@ func checkCarousel(i *interactive) *core.Error {
 			return wrongf("%s has %d quick replies, and the first card %d: all have as many", what, len(c.Action.Buttons), len(cards[0].Action.Buttons))
 		}
 		if err := firstOf(checkHeader(what+".header", c.Header), atMostPart(what+".body", c.Body, maxCardBody), checkQuickReplies(what, c.Action.Buttons)); err != nil {
+			return err
+		}
+		if p := c.Action.Parameters; len(c.Action.Buttons) == 0 && (p.DisplayText == "" || !isWebAddress(p.URL)) {
+			return wrongf("%s.action must have quick replies, or parameters with a display_text and a url", what)
+		} else if err := atMost("the display_text of a card", p.DisplayText, maxButtonTitle); err != nil {
 			return err
 		}
 	}
