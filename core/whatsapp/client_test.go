@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -66,6 +67,7 @@ func (r *rig) newClient(transport http.RoundTripper) *whatsapp.Client {
 	client, err := whatsapp.NewClient(whatsapp.ClientOptions{
 		BaseURL: "http://graph.example/", Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 			r.requests = append(r.requests, req)
+			r.checkHeaders(req)
 			if req.Body != nil {
 				body, err := io.ReadAll(req.Body)
 				if err != nil {
@@ -81,6 +83,21 @@ func (r *rig) newClient(transport http.RoundTripper) *whatsapp.Client {
 		r.t.Fatal(err)
 	}
 	return client
+}
+
+// checkHeaders says that a request, of whatever test, has no header that Meta has no use
+// for. It would ignore an Idempotency-Key; net/http takes it, like a body that it can get
+// again, for leave to repeat a POST unasked.
+func (r *rig) checkHeaders(req *http.Request) {
+	r.t.Helper()
+	for name := range req.Header {
+		if !slices.Contains([]string{"Authorization", "Content-Type", "User-Agent"}, http.CanonicalHeaderKey(name)) {
+			r.t.Errorf("%s %s has the header %s", req.Method, req.URL.Path, name)
+		}
+	}
+	if req.Method != http.MethodGet && req.GetBody != nil {
+		r.t.Errorf("%s %s may be repeated by net/http", req.Method, req.URL.Path)
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
