@@ -119,7 +119,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Last: true, Log: a.o.Log,
 	}), cfg.Tenants, a.o.Log)
 	client, err := whatsapp.NewClient(whatsapp.ClientOptions{
-		Files:   fileTransport(cfg.WhatsApp.BaseURL),
+		Files: fileTransport(cfg.WhatsApp.BaseURL), MediaHosts: cfg.WhatsApp.MediaHosts,
 		BaseURL: cfg.WhatsApp.BaseURL, APIVersion: cfg.WhatsApp.APIVersion, Timeout: cfg.WhatsApp.Timeout,
 		Transport: whatsapp.NewTransport(), OpaqueKey: key, Log: a.o.Log, Registerer: reg,
 	})

@@ -23,6 +23,7 @@ import (
 var (
 	versionPattern = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
 	numberPattern  = regexp.MustCompile(`^[0-9]{1,32}$`)
+	hostPattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
@@ -130,6 +131,11 @@ func (d *document) checkWhatsApp(w *WhatsApp) {
 	d.positive("whatsapp.unknown_wait", w.UnknownWait, 24*time.Hour)
 	if w.TemplateSync < 5*time.Minute || w.TemplateSync > 7*24*time.Hour {
 		d.problem("whatsapp.template_sync", "%v is not between 5m and 168h", w.TemplateSync)
+	}
+	for i, host := range w.MediaHosts {
+		if !hostPattern.MatchString(host) {
+			d.problem(fmt.Sprintf("whatsapp.media_hosts[%d]", i), "%q is no name of a host, such as media.example.com", host)
+		}
 	}
 	d.between("whatsapp.management_calls_per_hour", w.ManagementCallsPerHour, 10, 1_000_000)
 	d.between("whatsapp.template_creations_per_hour", w.TemplateCreationsPerHour, 1, 10_000)

@@ -120,6 +120,9 @@ type WhatsApp struct {
 	// HealthEvery is how often Meta is asked how each number is, beside when it tells of
 	// something.
 	HealthEvery time.Duration `koanf:"health_every"`
+	// MediaHosts are where Meta has files, beside where the Graph API is, and what is
+	// below them: who is there gets the numbers' tokens.
+	MediaHosts []string `koanf:"media_hosts"`
 }
 
 // Media is what is done with the files of messages.
@@ -304,7 +307,8 @@ func Default() *Config {
 			SeenDays: 8, HistoryDays: 90},
 		WhatsApp: WhatsApp{BaseURL: "https://graph.facebook.com", APIVersion: "v25.0",
 			Timeout: 30 * time.Second, UnknownWait: 120 * time.Second, HealthEvery: time.Hour,
-			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100},
+			TemplateSync: 6 * time.Hour, ManagementCallsPerHour: 200, TemplateCreationsPerHour: 100,
+			MediaHosts: []string{"lookaside.fbsbx.com", "fbcdn.net", "whatsapp.net", "graph.facebook.com"}},
 		Media:  Media{Fetch: true, KeepDays: 90, MaxSize: 100 * MiB, Types: []string{}, AtOnce: 4},
 		Script: Script{Soft: 50 * time.Millisecond, Hard: 250 * time.Millisecond, Memory: 128 * MiB},
 	}

@@ -149,6 +149,7 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 				"tenants/a/tenant.toml: numbers[1].fallback_when[0]: \"sleepy\" is none of banned, unregistered, restricted, flagged\n" +
 				"tenants/a/tenant.toml: numbers[2].fallback: is the number itself: name another of the tenant's numbers\n" +
 				"tenants/a/tenant.toml: numbers[3].fallback: is missing: fallback_when and fallback_back_after say when, but not by which number"},
+		{name: "where files are", env: []string{"WABRIDGE_WHATSAPP__MEDIA_HOSTS=https://x.example"}, want: "WABRIDGE_WHATSAPP__MEDIA_HOSTS: \"https://x.example\" is no name of a host, such as media.example.com"},
 		{name: "how often a number is asked about", env: []string{"WABRIDGE_WHATSAPP__HEALTH_EVERY=1s"}, want: "WABRIDGE_WHATSAPP__HEALTH_EVERY: 1s is not between 1m and 24h"},
 		{name: "number as people write it", tenant: "[[numbers]]\nid = \"+49 30 1\"\naccess_token = \"x\"\nwaba = \"x\"\nrate = 0\n",
 			want: "tenants/a/tenant.toml: numbers[1].id: is not a phone_number_id: Meta shows it beside the number, digits only\n" +

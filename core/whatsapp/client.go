@@ -46,6 +46,9 @@ type ClientOptions struct {
 	// Files is what files are downloaded by, from addresses that Graph names; nil is
 	// Transport. It should refuse to connect to private networks.
 	Files http.RoundTripper
+	// MediaHosts are where Meta has files, beside where the Graph API is: these, and what
+	// is below them; nil is [DefaultMediaHosts]. Files are fetched with the number's token.
+	MediaHosts []string
 	// OpaqueKey authenticates what comes back with each status; at least 16
 	// bytes. Whoever loses it does not know their own messages again.
 	OpaqueKey  []byte
@@ -91,6 +94,9 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	if o.Files == nil {
 		o.Files = o.Transport
+	}
+	if o.MediaHosts == nil {
+		o.MediaHosts = DefaultMediaHosts()
 	}
 	// Who follows a redirect sends twice, or shows the token to somebody else.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -1,6 +1,7 @@
 package whatsapp
 
 import (
+	"net/url"
 	"testing"
 
 	"github.com/wabridge/wabridge/core"
@@ -50,5 +51,36 @@ func TestCheckFile_IsWhatsAppsTable(t *testing.T) {
 	}
 	if FileMessage("image/webp") != core.TypeSticker || FileMessage("application/zip") != "" {
 		t.Error("the type of message of a file is wrong")
+	}
+}
+
+// The token goes where the files are: to the hosts of the settings, and what is below them,
+// and nowhere else.
+func TestMediaHosts_AreThoseOfTheSettings(t *testing.T) {
+	for _, test := range []struct {
+		hosts   []string
+		address string
+		is      bool
+	}{
+		{DefaultMediaHosts(), "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1", true},
+		{DefaultMediaHosts(), "https://scontent.xx.fbcdn.net/1", true},
+		{DefaultMediaHosts(), "https://fbcdn.net.example/1", false},
+		{DefaultMediaHosts(), "https://evilfbcdn.net/1", false},
+		{DefaultMediaHosts(), "http://lookaside.fbsbx.com/1", false},
+		{DefaultMediaHosts(), "https://lookaside.fbsbx.com:8443/1", false},
+		{DefaultMediaHosts(), "https://files.meta.example/1", false},
+		{[]string{"meta.example"}, "https://files.meta.example/1", true},
+		{[]string{"meta.example"}, "https://lookaside.fbsbx.com/1", false},
+		{[]string{}, "https://lookaside.fbsbx.com/1", false},
+		{[]string{}, "https://graph.example/1", true},
+	} {
+		c := &Client{o: ClientOptions{BaseURL: "https://graph.example", MediaHosts: test.hosts}}
+		u, err := url.Parse(test.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.isMediaHost(u); got != test.is {
+			t.Errorf("with %q, %s is a place of Meta's: %v", test.hosts, test.address, got)
+		}
 	}
 }

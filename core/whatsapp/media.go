@@ -52,9 +52,11 @@ type File struct {
 	Body     io.ReadCloser
 }
 
-// mediaHosts are where Meta has files, beside where the Graph API is: these, and what is
-// below them. Files are fetched with the number's token, which nobody else may get.
-var mediaHosts = []string{"lookaside.fbsbx.com", "fbcdn.net", "whatsapp.net", "graph.facebook.com"}
+// DefaultMediaHosts are where Meta was seen to have files. No page of its says where they
+// are, so that it may have others tomorrow.
+func DefaultMediaHosts() []string {
+	return []string{"lookaside.fbsbx.com", "fbcdn.net", "whatsapp.net", "graph.facebook.com"}
+}
 
 // Fetch opens a file by its id. Its address lives for five minutes, so that a new one is
 // asked for each time, and once more when it is gone already. CodeUndeliverable says that
@@ -104,7 +106,7 @@ func (m *Media) describe(ctx context.Context, id string) (File, *url.URL, *core.
 	address, perr := url.Parse(a.URL)
 	if perr != nil || !m.c.isMediaHost(address) {
 		e := core.Errorf(core.CodeInvalid, opFetch, "WhatsApp says that the file is at %.100q, which is no place of Meta's", hostOf(address))
-		e.Source = core.SourceVendor
+		e.Source, e.Hint = core.SourceVendor, "the number's token goes there, too: if you are sure that it is Meta's, add its host to whatsapp.media_hosts"
 		return File{}, nil, e
 	}
 	return f, address, nil
@@ -125,7 +127,7 @@ func (c *Client) isMediaHost(u *url.URL) bool {
 		return true
 	}
 	host := strings.ToLower(u.Hostname())
-	for _, h := range mediaHosts {
+	for _, h := range c.o.MediaHosts {
 		if u.Scheme == "https" && (u.Port() == "" || u.Port() == "443") && (host == h || strings.HasSuffix(host, "."+h)) {
 			return true
 		}
