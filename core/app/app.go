@@ -281,7 +281,7 @@ func (a *App) templates(t config.Tenant, client *whatsapp.Client) []broker.Accou
 		}
 		w := &a.o.Config.WhatsApp
 		out = append(out, broker.Account{ID: n.WABA, Every: w.TemplateSync, Templates: client.Templates(whatsapp.Account{
-			ID: n.WABA, AccessToken: func() core.Secret { return n.AccessToken },
+			ID: n.WABA, Tenant: t.ID, AccessToken: func() core.Secret { return n.AccessToken },
 			CallsPerHour: w.ManagementCallsPerHour, CreationsPerHour: w.TemplateCreationsPerHour,
 		})})
 	}

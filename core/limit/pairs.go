@@ -32,6 +32,11 @@ func NewPairs(period time.Duration, burst int) *Pairs {
 
 // Take takes one of a key's if it may go at now; otherwise it says how long that lasts.
 func (p *Pairs) Take(now time.Time, key string) (wait time.Duration) {
+	return p.takeLeaving(now, key, 0)
+}
+
+// takeLeaving is Take of one that leaves so many of the burst to others.
+func (p *Pairs) takeLeaving(now time.Time, key string, others int) (wait time.Duration) {
 	if p == nil {
 		return 0
 	}
@@ -45,7 +50,7 @@ func (p *Pairs) Take(now time.Time, key string) (wait time.Duration) {
 		full = now
 	}
 	full = full.Add(p.period)
-	if wait = full.Sub(now) - time.Duration(p.burst)*p.period; wait > 0 {
+	if wait = full.Sub(now) - time.Duration(p.burst-others)*p.period; wait > 0 {
 		return wait
 	}
 	p.full[key] = full

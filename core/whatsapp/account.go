@@ -18,6 +18,9 @@ import (
 // Account is a WhatsApp business account (WABA).
 type Account struct {
 	ID string
+	// Tenant is for whom it is asked: what the account may is shared among its tenants, and
+	// none can use up the others' part.
+	Tenant string
 	// AccessToken returns the token to use now; its user needs
 	// whatsapp_business_management.
 	AccessToken func() core.Secret
@@ -40,8 +43,8 @@ type Templates struct {
 
 // hourly counts what an account may do in an hour, whoever does it.
 type hourly struct {
-	calls     *limit.Pairs
-	creations *limit.Pairs
+	calls     *limit.Shared
+	creations *limit.Shared
 }
 
 // The defaults of Account.
@@ -68,14 +71,16 @@ func (c *Client) Templates(a Account) *Templates {
 	if c.hourly[a.ID] == nil {
 		c.hourly[a.ID] = &hourly{calls: perHour(a.CallsPerHour), creations: perHour(a.CreationsPerHour)}
 	}
+	c.hourly[a.ID].calls.Join(a.Tenant)
+	c.hourly[a.ID].creations.Join(a.Tenant)
 	return &Templates{c: c, a: a, hourly: c.hourly[a.ID]}
 }
 
 // perHour lets n through in any hour: half of them at once after a rest, and the other
 // half one by one.
-func perHour(n int) *limit.Pairs {
+func perHour(n int) *limit.Shared {
 	burst := max(1, n/2)
-	return limit.NewPairs(time.Hour/time.Duration(max(1, n-burst)), burst)
+	return limit.NewShared(time.Hour/time.Duration(max(1, n-burst)), burst)
 }
 
 const (
@@ -142,12 +147,12 @@ func (t *Templates) do(ctx context.Context, k call) ([]byte, *core.Error) {
 }
 
 // spend takes one of what the account may do in an hour.
-func (t *Templates) spend(from *limit.Pairs, op, what, setting string) *core.Error {
-	wait := from.Take(time.Now(), "")
+func (t *Templates) spend(from *limit.Shared, op, what, setting string) *core.Error {
+	wait := from.Take(time.Now(), t.a.Tenant)
 	if wait <= 0 {
 		return nil
 	}
-	e := core.Errorf(core.CodeRateLimited, op, "the account's %s of this hour are used up: again in %s", what, wait.Round(time.Second))
+	e := core.Errorf(core.CodeRateLimited, op, "the account's %s of this hour are used up, or the tenant's part of them: again in %s", what, wait.Round(time.Second))
 	e.Hint, e.Source, e.RetryAfter = "wait, or raise "+setting+" if Meta allows the account more", core.SourceBridge, wait
 	return e
 }
@@ -185,8 +190,8 @@ func (t *Templates) list(ctx context.Context, name string) ([]templates.Told, er
 		}
 		k := call{op: "templates", method: http.MethodGet, path: t.path() + "?" + q.Encode(), twice: true}
 		body, e := t.do(ctx, k)
-		if e != nil && after != "" && e.Source == core.SourceBridge && e.Code == core.CodeRateLimited {
-			// Of a long list the rest comes when the account may ask again.
+		for e != nil && after != "" && e.Source == core.SourceBridge && e.Code == core.CodeRateLimited {
+			// Of a long list the rest comes when the account may ask again, and it is its turn.
 			if !rest(ctx, e.RetryAfter) {
 				return nil, e
 			}

@@ -1,6 +1,7 @@
 package whatsapp_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -211,6 +212,46 @@ func TestTemplates_DoNotKnowWhatBecameOfALostAnswer(t *testing.T) {
 		}
 		if strings.Contains(fmt.Sprint(err), token) {
 			t.Errorf("tells the token: %v", err)
+		}
+	})
+}
+
+// A tenant that lists thousands of templates does not keep another one of the same account
+// from asking for its own.
+func TestTemplates_ATenantsLongListLeavesOthersTheirCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var given []whatsappsim.Template
+		for i := range 150 {
+			given = append(given, whatsappsim.Template{Name: fmt.Sprintf("t%03d", i), Language: "es"})
+		}
+		r := newRig(t, whatsappsim.New(whatsappsim.Options{Templates: given, TemplatePage: 1, ManagementPerHour: 40}))
+		large, small := r.templates(whatsapp.Account{Tenant: "large", CallsPerHour: 40}), r.templates(whatsapp.Account{Tenant: "small", CallsPerHour: 40})
+		ctx, stop := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer stop()
+		listed := make(chan int)
+		go func() {
+			all, err := large.List(ctx)
+			if err != nil {
+				t.Errorf("the long list: %v", err)
+			}
+			listed <- len(all)
+		}()
+		asked := 0
+		for began := time.Now(); ; asked++ {
+			select {
+			case n := <-listed:
+				if took := time.Since(began); n != len(given) || took > 13*time.Hour {
+					t.Errorf("%d templates after %v", n, took)
+				}
+				if asked < 20 {
+					t.Errorf("the other has asked %d times only", asked)
+				}
+				return
+			case <-time.After(10 * time.Minute):
+				if _, err := small.Find(ctx, "t000"); err != nil {
+					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+			}
 		}
 	})
 }
