@@ -136,7 +136,7 @@ func TestAgain_AStatusTakesOutWhatWaits(t *testing.T) {
 // What the process had overheard is heard again by the next, before it sends.
 func TestAgain_AStatusThatTheProcessBeforeTookStopsTheSecondCall(t *testing.T) {
 	stopped := atomic.Bool{}
-	again(t, func(b *bridge, _, step string) {
+	again(t, func(_ *bridge, _, step string) {
 		if step == "decide-before-commit" && !stopped.Load() {
 			<-time.After(time.Hour)
 		}
