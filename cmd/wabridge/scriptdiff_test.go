@@ -17,7 +17,9 @@ type toldTemplates struct {
 	list broker.TemplateList
 }
 
-func (t toldTemplates) Templates(context.Context, string) (broker.TemplateList, error) { return t.list, nil }
+func (t toldTemplates) Templates(context.Context, string) (broker.TemplateList, error) {
+	return t.list, nil
+}
 
 // A diff prices a template by the category that it has at WhatsApp, which changes them.
 func TestScriptDiff_PricesByWhatsAppsCategory(t *testing.T) {

@@ -281,8 +281,14 @@ func secured(next http.Handler) http.Handler {
 }
 
 // proxied reports whether a proxy says that the request comes from elsewhere: it
-// connects from this machine, whoever asks.
+// connects from this machine, whoever asks. One that says nothing, nginx with no
+// more than a proxy_pass, is known by its HTTP/1.0 (the default of its
+// proxy_http_version, https://nginx.org/en/docs/http/ngx_http_proxy_module.html):
+// programs that look at the bridge speak a newer one.
 func proxied(r *http.Request) bool {
+	if !r.ProtoAtLeast(1, 1) {
+		return true
+	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via", "Cf-Connecting-Ip"} {
 		if r.Header.Get(name) != "" {
 			return true

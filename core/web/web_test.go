@@ -168,6 +168,21 @@ func (c call) do(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
 	return w
 }
 
+// nginx with a proxy_pass and nothing else names itself as the host, and tells nobody of
+// whom it asks for.
+func TestServer_KnowsAProxyThatSaysNothing(t *testing.T) {
+	local := New(options(&bridge{}, "127.0.0.1:8080")).Handler()
+	for path, want := range map[string]int{"/metrics": 401, "/api/v1/status": 401, "/events": 401, "/healthz": 200} {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor = "127.0.0.1:8080", "HTTP/1.0", 1, 0
+		w := httptest.NewRecorder()
+		local.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
 func TestServer_LetsOnlyThoseInWhoMay(t *testing.T) {
 	b := &bridge{
 		send:    func(broker.SendRequest) (broker.SendReceipt, error) { return broker.SendReceipt{ID: "x"}, nil },
