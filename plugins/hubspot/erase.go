@@ -37,6 +37,11 @@ func (x *session) erase(ctx context.Context, st *step) {
 			return
 		}
 	}
+	if x.inbox() {
+		if st.err = x.eraseThreads(ctx, id); st.err != nil {
+			return
+		}
+	}
 	if x.Erase == "archive" {
 		st.err = x.gone(x.call(ctx, "contact archive", http.MethodDelete, x.path("objects", "contacts/"+id), nil, ignore))
 		return
@@ -128,4 +133,44 @@ func (x *session) eraseTied(ctx context.Context, contact, object string) *core.E
 		}
 	}
 	return &core.Error{Code: core.CodeUnavailable, Op: "erase", Source: core.SourcePlugin, Message: "the contact has very many " + object + ": the next attempt goes on"}
+}
+
+// eraseThreads puts a contact's threads on the channel into the recycle bin, from which
+// they go for good after 30 days. See
+// https://developers.hubspot.com/docs/api-reference/legacy/conversations/conversations/threads/delete-conversation.
+func (x *session) eraseThreads(ctx context.Context, contact string) *core.Error {
+	var ours []string
+	for _, status := range []string{"OPEN", "CLOSED"} {
+		query := url.Values{"associatedContactId": {contact}, "threadStatus": {status}, "limit": {"100"}}
+		for range maxRounds {
+			var page struct {
+				Results []struct {
+					ID      string `json:"id"`
+					Channel string `json:"originalChannelId"`
+				} `json:"results"`
+				Paging struct{ Next struct{ After string } }
+			}
+			r := x.call(ctx, "threads read", http.MethodGet, x.conversations("conversations", "threads")+"?"+query.Encode(), nil, func(b []byte) error {
+				return json.Unmarshal(b, &page)
+			})
+			if r != nil {
+				return x.gone(r)
+			}
+			for _, t := range page.Results {
+				if t.Channel == x.ChannelID {
+					ours = append(ours, t.ID)
+				}
+			}
+			if page.Paging.Next.After == "" {
+				break
+			}
+			query.Set("after", page.Paging.Next.After)
+		}
+	}
+	for _, id := range ours {
+		if err := x.gone(x.call(ctx, "thread archive", http.MethodDelete, x.conversations("conversations", "threads/"+url.PathEscape(id)), nil, ignore)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -66,3 +66,42 @@ func TestErase_FailsWhenHubSpotDoes(t *testing.T) {
 		t.Errorf("the calls: %q", b.calls())
 	}
 }
+
+func TestErase_TakesTheThreadsOnTheChannel(t *testing.T) {
+	for _, version := range []string{"2026-09", "v3"} {
+		b := talking(t, hubspotsim.Options{}, `,"api_version":"`+version+`"`).mustCheck()
+		another := received(1)
+		another.ID, another.Number, another.Conversation = "wamid.IN101", "200", "200:c001"
+		another.Message.ID = another.ID
+		b.deliver(received(1), received(2))
+		b.deliver(another, sent(2))
+		b.sim.Close(b.inbox()["wamid.IN101"].Thread)
+		other := inboxChannel("") // of another app, with a thread of the same person
+		other.ID = "901"
+		b.sim.AddChannel(other)
+		third := received(1)
+		third.ID, third.Message.ID = "wamid.IN201", "wamid.IN201"
+		talkingTo(t, b, `{"log_messages":"inbox","channel_id":"901","inbox_id":"71"}`).deliver(third)
+		for range 2 {
+			if r := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", person(1).ID)}}); r[0].Err != nil {
+				t.Errorf("%s: %v", version, r[0].Err)
+			}
+		}
+		for id, m := range b.inbox() {
+			if gone := strings.HasPrefix(id, "wamid.IN001") || id == "wamid.IN101"; m.Archived != gone {
+				t.Errorf("%s: %s is %+v", version, id, m)
+			}
+		}
+		if !b.sim.Records("contacts")[0].Erased {
+			t.Errorf("%s: the contact is still there", version)
+		}
+	}
+	// A token that may not is a person's affair; the contact is still known then.
+	b := talking(t, hubspotsim.Options{Scopes: []string{hubspotsim.ScopeRead, hubspotsim.ScopeWrite, hubspotsim.ScopeSchemaRead, hubspotsim.ScopeSchemaWrite,
+		hubspotsim.ScopeChannelRead, hubspotsim.ScopeChannelWrite, hubspotsim.ScopeInboxRead}}, "").mustCheck()
+	b.deliver(received(1))
+	got := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", person(1).ID)}})[0].Err
+	if got == nil || got.Code != core.CodeUndeliverable || !strings.Contains(got.Hint, hubspotsim.ScopeInboxWrite) || b.sim.Records("contacts")[0].Erased {
+		t.Errorf("without the scope: %+v", got)
+	}
+}

@@ -328,3 +328,18 @@ func TestAuthorize_KeepsAnAppSignedIn(t *testing.T) {
 		}
 	})
 }
+
+// What is not there any more needs no status, and what is there already is not written again.
+func TestInbox_TakesNoForAnAnswerWhereItIsOne(t *testing.T) {
+	b := talking(t, hubspotsim.Options{}, "").mustCheck()
+	b.refs["wamid.OUT001"] = "12345" // of a thread that was deleted
+	wantCodes(t, b.deliver(status(1, core.StatusRead)), map[string]core.Code{status(1, core.StatusRead).ID: ""})
+	for text, want := range map[string]string{"Message already exists. Existing ID: 777": "777", "already there": ""} {
+		b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Match: "/messages", Status: 409, Category: "CONFLICT", Message: text})
+		r := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: sent(2)}})[0]
+		if r.Err != nil || r.Ref != want || r.MessageRef != want {
+			t.Errorf("%s: %+v", text, r)
+		}
+		b.sim.Heal()
+	}
+}

@@ -169,6 +169,8 @@ func (h *hubspotCRM) agents(w *world, tn *tenant, long time.Duration) {
 	if h.mode != "inbox" {
 		return
 	}
+	client := http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
 	tell := func(id string) {
 		for range 40 { // the bridge may be busy
 			r, err := h.Tell(w.t.Context(), id, "scenario-app")
@@ -176,7 +178,7 @@ func (h *hubspotCRM) agents(w *world, tn *tenant, long time.Duration) {
 				w.t.Error(err)
 				return
 			}
-			resp, err := http.DefaultClient.Do(r)
+			resp, err := client.Do(r)
 			if err == nil {
 				_ = resp.Body.Close()
 				if resp.StatusCode == http.StatusOK {

@@ -22,6 +22,7 @@ const (
 	ScopeChannelRead  = "conversations.custom_channels.read"
 	ScopeChannelWrite = "conversations.custom_channels.write"
 	ScopeInboxRead    = "conversations.read"
+	ScopeInboxWrite   = "conversations.write"
 )
 
 // The ways in which the messages of a channel make threads.
@@ -98,6 +99,8 @@ type InboxMessage struct {
 	// Statuses are those that were written, in order; Published is how often it was.
 	Statuses  []string `json:"statuses,omitempty"`
 	Published int      `json:"published"`
+	// Archived says that its thread was put into the recycle bin.
+	Archived bool `json:"archived,omitempty"`
 
 	attachments []json.RawMessage
 	created     time.Time
@@ -120,6 +123,7 @@ type inbox struct {
 	byID     map[string]*InboxMessage
 	byKey    map[string]*InboxMessage // channel and idempotency id
 	threads  map[string]string        // account, and what makes a thread
+	closed   map[string]bool          // threads that agents closed
 }
 
 // inboxes are those of the account.
@@ -217,6 +221,8 @@ func (s *Sim) conversations(c *call, parts []string) bool {
 		if s.may(c, ScopeInboxRead) {
 			c.answer(http.StatusOK, map[string]any{"results": inboxes, "total": len(inboxes)})
 		}
+	case area == "conversations" && len(c.rest) > 0 && c.rest[0] == "threads":
+		s.threads(c)
 	case area == "custom-channels" && len(c.rest) > 1:
 		s.channel(c)
 	case area == "custom-channels" && len(c.rest) == 1 && c.r.Method == http.MethodGet:

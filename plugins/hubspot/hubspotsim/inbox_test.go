@@ -234,3 +234,46 @@ func TestInbox_TellsWhatAgentsWriteSigned(t *testing.T) {
 		t.Errorf("without a secret: %v %v", err, r)
 	}
 }
+
+func TestInbox_ListsAndArchivesTheThreadsOfAContact(t *testing.T) {
+	s, path, account := channelAt(t, hubspotsim.Options{}, "")
+	ana := ask(t, s, "POST", "/crm/objects/2026-09/contacts", `{"properties":{"firstname":"Ana"},"associations":[]}`).ID
+	var id int
+	if _, err := fmt.Sscan(ana, &id); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		ask(t, s, "POST", path+"/messages", message(account, map[string]any{
+			"associateWithContactId": id, "integrationThreadId": fmt.Sprint(i), "integrationIdempotencyId": fmt.Sprint(i)}))
+	}
+	const threads = "/conversations/conversations/2026-09/threads"
+	list := func(query string) (ids []string, after string) {
+		a := ask(t, s, "GET", threads+"?"+query, "")
+		for _, r := range a.Results {
+			ids = append(ids, r.ID)
+		}
+		return ids, a.Paging.Next.After
+	}
+	s.Close(s.InboxMessages()[0].Thread)
+	of := "associatedContactId=" + ana
+	open, after := list(of + "&threadStatus=OPEN&limit=1")
+	rest, end := list(of + "&threadStatus=OPEN&limit=1&after=" + after)
+	closed, _ := list(of + "&threadStatus=CLOSED&limit=10")
+	if len(open) != 1 || len(rest) != 1 || open[0] == rest[0] || end != "" || len(closed) != 1 || closed[0] != s.InboxMessages()[0].Thread {
+		t.Errorf("the threads are %q, %q, %q", open, rest, closed)
+	}
+	for _, bad := range []string{of + "&limit=10", of + "&threadStatus=OPEN&limit=501", "threadStatus=OPEN&limit=10"} {
+		if a := ask(t, s, "GET", threads+"?"+bad, ""); a.Status != 400 {
+			t.Errorf("%s: %s", bad, a.Body)
+		}
+	}
+	if a := ask(t, s, "DELETE", threads+"/"+closed[0], ""); a.Status != 204 || !s.InboxMessages()[0].Archived || s.InboxMessages()[1].Archived {
+		t.Errorf("archived: %d, %+v", a.Status, s.InboxMessages())
+	}
+	if a := ask(t, s, "DELETE", threads+"/1", ""); a.Status != 404 {
+		t.Errorf("one that is not there: %s", a.Body)
+	}
+	if closed, _ = list(of + "&threadStatus=CLOSED&limit=10"); len(closed) != 0 {
+		t.Errorf("still there: %q", closed)
+	}
+}
