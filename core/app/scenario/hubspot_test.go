@@ -196,7 +196,8 @@ func (h *hubspotCRM) agents(w *world, tn *tenant, long time.Duration) {
 			<-time.After(long / 10)
 			for i, m := range h.InboxMessages() {
 				switch {
-				case m.Direction == "INCOMING":
+				case m.Direction == "INCOMING" && strings.HasPrefix(m.Senders[0].Identifier.Value, "+1415555"):
+					// Of those who have two numbers, what is written to one makes that the first.
 					from = append(from, m)
 				case m.Agent == "" && i%5 == 0:
 					tell(m.ID)
