@@ -17,8 +17,8 @@
  * Reply to the contact.
  *
  * A text of up to 4096 characters, a template (the only thing that may be sent
- * when the contact last wrote more than 24 hours ago) or an interactive message
- * in the form of WhatsApp's API: buttons, a list, a form.
+ * when the contact last wrote more than 24 hours ago), a file, or an interactive
+ * message in the form of WhatsApp's API: buttons, a list, a form.
  *
  * The bridge sends no reply while a person has the conversation, and no more
  * than a set number within some minutes; the trace then says why. With a
@@ -27,10 +27,11 @@
  *
  * @example reply("Thank you!")
  * @example reply("It is on its way.", { confidence: 0.9 })
+ * @example reply({ media: { type: "document", link: "https://shop.example/prices.pdf", filename: "prices.pdf", caption: "Our prices" } })
  * @example reply({ template: { name: "order_update", language: "en", params: ["4711"] } })
  */
 declare function reply(
-  message: string | wabridge.TextReply | wabridge.TemplateReply | wabridge.InteractiveReply,
+  message: string | wabridge.TextReply | wabridge.TemplateReply | wabridge.InteractiveReply | wabridge.MediaReply,
   options?: { /** How sure you are, 0 to 1. */ confidence?: number },
 ): wabridge.Action;
 
@@ -239,6 +240,28 @@ declare namespace wabridge {
   interface InteractiveReply {
     /** https://developers.facebook.com/docs/whatsapp/cloud-api/messages */
     interactive: object;
+  }
+
+  /**
+   * A file: one that WhatsApp fetches from an address, or one that was put to the
+   * bridge to be sent (POST /api/v1/media), by its hash. What WhatsApp takes of each
+   * type, and how large, is on its page:
+   * https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
+   */
+  interface MediaReply {
+    media: {
+      type: "image" | "video" | "audio" | "document" | "sticker";
+      /** An https address. Whoever has it can open it: WhatsApp has no password. */
+      link?: string;
+      /** Instead of link. A file that the bridge does not have, or that WhatsApp would not take, is not sent, and the trace says why. */
+      hash?: string;
+      /** Up to 1024 characters; not of audio and stickers. */
+      caption?: string;
+      /** Of a document: what it is called. */
+      filename?: string;
+      /** Of audio in ogg/opus: shown as a voice message. */
+      voice?: boolean;
+    };
   }
 
   interface EscalateOptions {
@@ -579,7 +602,7 @@ declare namespace wabridge {
   /** What the script decided. */
   interface Outcome {
     readonly actions: readonly any[];
-    /** The first reply, and all: texts, or {template} and {interactive}. */
+    /** The first reply, and all: texts, or {template}, {interactive} and {media}. */
     readonly reply: any;
     readonly replies: readonly any[];
     readonly tags: readonly string[];

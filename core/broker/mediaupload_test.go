@@ -13,6 +13,7 @@ import (
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/media"
+	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 )
 
@@ -218,5 +219,35 @@ func TestUpload_SentFilesAreThePersonsLikeThoseThatTheySend(t *testing.T) {
 		if _, err := b.sendFile("flyer", "+34600111999", both, core.TypeDocument); err != nil {
 			t.Errorf("the flyer: %v", err)
 		}
+	})
+}
+
+// A script names a file by its hash or by where it is: what WhatsApp does not take in such a
+// message, or is not there, is not sent, and the trace says why.
+func TestUpload_ScriptsReplyWithFiles(t *testing.T) {
+	run(t, func(b *bridge) {
+		var hash string
+		b.scripts = func(e *core.Event) script.Decision {
+			m := &core.Message{Type: core.MessageType(e.Message.Text), Text: "Our prices", Media: &core.Media{Hash: hash}}
+			switch e.Message.Text {
+			case "lost":
+				m.Type, m.Media.Hash = core.TypeImage, strings.Repeat("0", 64)
+			case "link":
+				m.Type, m.Media = core.TypeDocument, &core.Media{Link: "https://shop.example/prices.pdf", Filename: "prices.pdf"}
+			}
+			return script.Decision{Actions: []script.Action{{Type: script.ActionReply, Message: m}}}
+		}
+		g := withUploader(b)
+		hash = b.keep("prices.png", png(5000))
+		for i, text := range []string{"image", "sticker", "lost", "link"} {
+			b.accept(received(fmt.Sprint("wamid.", i), ana, text))
+			settled(10 * time.Second)
+		}
+		sends := g.sim.Ledger().Sends
+		if len(sends) != 2 || g.sim.Uploads() != 1 || len(b.dead()) != 0 {
+			t.Errorf("%d sends, %d uploads, %d dead", len(sends), g.sim.Uploads(), len(b.dead()))
+		}
+		b.wantNotes("wamid.1", "reply refused: ")
+		b.wantNotes("wamid.2", "no file with the hash")
 	})
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -163,6 +164,13 @@ func (t *tenant) refusesPlain(u *turn, p *send) string {
 	}
 	if err := whatsapp.Validate(m); err != nil {
 		return err.Error()
+	}
+	if namesFile(m) {
+		file, err := t.ownFile(context.Background(), m)
+		if err != nil {
+			return err.Error()
+		}
+		m.Media = file
 	}
 	return ""
 }

@@ -24,6 +24,7 @@ type wireAction struct {
 	PreviewURL  bool            `json:"preview_url"`
 	Template    json.RawMessage `json:"template"`
 	Interactive json.RawMessage `json:"interactive"`
+	Media       *wireMedia      `json:"media"`
 
 	Tag string `json:"tag"`
 
@@ -42,6 +43,16 @@ type wireAction struct {
 	Reason   string `json:"reason"`
 	Note     string `json:"note"`
 	Priority string `json:"priority"`
+}
+
+// wireMedia is a file that a script replies with.
+type wireMedia struct {
+	Type     core.MessageType `json:"type"`
+	Link     string           `json:"link"`
+	Hash     string           `json:"hash"`
+	Caption  string           `json:"caption"`
+	Filename string           `json:"filename"`
+	Voice    bool             `json:"voice"`
 }
 
 // decodeActions reads what a hook returned: a JSON array. The error is a sentence
@@ -152,14 +163,51 @@ func (w *wireAction) reply(a *Action) error {
 		}
 		a.Message = &core.Message{Type: core.TypeInteractive, Interactive: w.Interactive}
 	}
+	if w.Media != nil {
+		n++
+		m, err := w.Media.message()
+		if err != nil {
+			return err
+		}
+		a.Message = m
+	}
 	if n != 1 {
-		return fmt.Errorf("needs one of text, template and interactive")
+		return fmt.Errorf("needs one of text, template, interactive and media")
 	}
 	if c := w.Confidence; c != nil && (*c < 0 || *c > 1) {
 		return fmt.Errorf("confidence is a number from 0 to 1, not %v", *c)
 	}
 	a.Confidence = w.Confidence
 	return nil
+}
+
+var fileHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// message checks a file as far as a script alone says; whether it is there, and what it is,
+// is looked at when the reply is decided.
+func (m *wireMedia) message() (*core.Message, error) {
+	switch m.Type {
+	case core.TypeImage, core.TypeVideo, core.TypeAudio, core.TypeDocument, core.TypeSticker:
+	default:
+		return nil, fmt.Errorf("media.type is image, video, audio, document or sticker, not %s", quote(string(m.Type)))
+	}
+	switch {
+	case (m.Link == "") == (m.Hash == ""):
+		return nil, fmt.Errorf("media needs a link or a hash, and not both")
+	case m.Hash != "" && !fileHash.MatchString(m.Hash):
+		return nil, fmt.Errorf("media.hash is what POST /api/v1/media answered: 64 digits and letters from a to f")
+	case m.Caption != "" && (m.Type == core.TypeAudio || m.Type == core.TypeSticker):
+		return nil, fmt.Errorf("media of type %s has no caption", m.Type)
+	}
+	if err := bound("media.caption", m.Caption, MaxCaption); err != nil {
+		return nil, err
+	}
+	if err := bound("media.filename", m.Filename, 240); err != nil {
+		return nil, err
+	}
+	return &core.Message{
+		Type: m.Type, Text: m.Caption, Media: &core.Media{Link: m.Link, Hash: m.Hash, Filename: m.Filename, Voice: m.Voice},
+	}, nil
 }
 
 // template reads a template; its values in short become components on the way.

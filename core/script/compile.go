@@ -22,7 +22,7 @@ var prelude = []struct{ name, code string }{
 if (typeof m === "string") {
 if (o === undefined) return { type: "reply", text: m, line: host(hostLine) };
 m = { text: m }; }
-if (m === null || typeof m !== "object") throw new TypeError("reply: wants a text, {template} or {interactive}");
+if (m === null || typeof m !== "object") throw new TypeError("reply: wants a text, {template}, {interactive} or {media}");
 return { ...m, ...o, type: "reply", line: host(hostLine) }; }`},
 	{"untag", `function untag(t) {
 if (typeof t !== "string") throw new TypeError("untag: wants the name of a tag");

@@ -78,6 +78,12 @@ func describeMessage(a Action) string {
 		return fmt.Sprintf("%q", clip(a.Text, 80))
 	case m.Type == core.TypeTemplate && m.Template != nil:
 		return fmt.Sprintf("template %s (%s)", m.Template.Name, m.Template.Language)
+	case m.Media != nil:
+		text := fmt.Sprintf("%s %s", m.Type, clip(m.Media.Link+m.Media.Hash, 80))
+		if m.Text != "" {
+			text += fmt.Sprintf(" %q", clip(m.Text, 80))
+		}
+		return text
 	case m.Text != "":
 		return fmt.Sprintf("%q", clip(m.Text, 80))
 	}

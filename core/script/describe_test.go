@@ -14,6 +14,7 @@ func TestAction_DescribesAllThatADiffShows(t *testing.T) {
 		`reply "Hello"`:                               {Type: script.ActionReply, Text: "Hello"},
 		`reply "Hello" with confidence 0.35`:          {Type: script.ActionReply, Text: "Hello", Confidence: &sure},
 		`reply template sale (en)`:                    {Type: script.ActionReply, Message: &core.Message{Type: core.TypeTemplate, Template: &core.Template{Name: "sale", Language: "en"}}},
+		`reply image https://x.example/a.png "A"`:     {Type: script.ActionReply, Message: &core.Message{Type: core.TypeImage, Text: "A", Media: &core.Media{Link: "https://x.example/a.png"}}},
 		`tag "order"`:                                 {Type: script.ActionTag, Tag: "order"},
 		`untag "order"`:                               {Type: script.ActionUntag, Tag: "order"},
 		`setField "city" = "Porto"`:                   {Type: script.ActionSetField, Name: "city", Value: "Porto"},

@@ -136,7 +136,7 @@ export function onMessage(event: Event, context: Context) {
     reply(shout(event.message.text)),
     reply({ template: { name: "hello", language: "en", components: [{ type: "body" }] } }),
     reply({ interactive: { type: "button", body: { text: "?" } } }),
-    reply({ text: "see https://example.com", preview_url: true }),
+    reply({ text: "see https://example.com", preview_url: true }), reply({ media: { type: "image", link: "https://x.example/a.png", caption: "A" } }),
     tag("new"), untag("vip"), setField("age", 7), setField("size", null),
     escalate({ team: "sales", reason: "asked", note: context.tenant.name, priority: "high" }),
   ];
@@ -168,6 +168,7 @@ export const mapToCRM = (event: Event, context: Context) => ({
 			{Type: "reply", Line: "script.ts:11", Message: &core.Message{Type: core.TypeInteractive,
 				Interactive: json.RawMessage(`{"type":"button","body":{"text":"?"}}`)}},
 			{Type: "reply", Line: "script.ts:12", Message: &core.Message{Type: core.TypeText, Text: "see https://example.com", PreviewURL: true}},
+			{Type: "reply", Line: "script.ts:12", Message: &core.Message{Type: core.TypeImage, Text: "A", Media: &core.Media{Link: "https://x.example/a.png"}}},
 			{Type: "tag", Tag: "new", Line: "script.ts:13"},
 			{Type: "untag", Tag: "vip", Line: "script.ts:13"},
 			{Type: "setField", Name: "age", Value: "7", Line: "script.ts:13"},

@@ -16,6 +16,7 @@ import (
 func FuzzDecodeActions(f *testing.F) {
 	f.Add(`[{"type":"reply","text":"hi","line":"s.js:1"},{"type":"tag","tag":"a"}]`)
 	f.Add(`[{"type":"reply","template":{"name":"a","language":"en","components":[{}]}}]`)
+	f.Add(`[{"type":"reply","media":{"type":"image","link":"https://x.example/a.png","caption":"A"}}]`)
 	f.Add(`[{"type":"reply","interactive":{"type":"button"}},{"type":"setField","name":"a","value":1e3}]`)
 	f.Add(`[{"type":"escalate","priority":"high","team":"t","reason":"r","note":"n"}]`)
 	f.Add(`[{"type":"reply","text":"hi","preview_url":true}]`)

@@ -31,6 +31,7 @@ const (
 	MaxActions = 32   // actions of one call
 	MaxFields  = 200  // fields of one mapToCRM
 	MaxText    = 4096 // characters of a reply, a field's value or a note
+	MaxCaption = 1024 // characters of a file's caption
 	MaxName    = 100  // characters of a tag, a field's name or a team
 	MaxData    = 4096 // bytes of a timer's data, as JSON
 	MaxAfter   = 366 * 24 * time.Hour

@@ -24,7 +24,7 @@ class __wabridge_Result {
   constructor(d) {
     const of = type => d.actions.filter(a => a.type === type);
     this.actions = d.actions;
-    this.replies = of("reply").map(a => a.text !== undefined ? a.text : a.template ? { template: a.template } : { interactive: a.interactive });
+    this.replies = of("reply").map(a => a.text !== undefined ? a.text : a.template ? { template: a.template } : a.media ? { media: a.media } : { interactive: a.interactive });
     this.reply = this.replies.length ? this.replies[0] : null;
     this.tags = of("tag").map(a => a.tag);
     this.untags = of("untag").map(a => a.tag);
