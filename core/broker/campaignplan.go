@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/wabridge/wabridge/core/campaign"
 	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/limit"
 	"github.com/wabridge/wabridge/core/rate"
 	"github.com/wabridge/wabridge/core/store"
 	"github.com/wabridge/wabridge/core/whatsapp"
@@ -112,21 +114,27 @@ func (c *campaignRecord) message(to core.Address, values []string) (*core.Messag
 	return &core.Message{Direction: core.Outbound, Type: core.TypeTemplate, To: to, Template: tpl}, nil
 }
 
-// nightFor returns until when it is night where a recipient is, or the zero time.
-func (t *tenant) nightFor(c *campaignRecord, to *recipient, now time.Time) time.Time {
+// quietIn returns the zones whose quiet hours hold for a recipient; none when they do not
+// for this message.
+func (t *tenant) quietIn(c *campaignRecord, to *recipient, now time.Time) []*time.Location {
 	switch category, _ := t.category(c.Number, &core.Template{Name: c.Template.Name, Language: c.Template.Language}, now); {
+	case t.Policy.QuietHours == consent.QuietHours{}:
+		return nil
 	case category == consent.CategoryAuthentication:
-		return time.Time{}
+		return nil
 	case category != consent.CategoryMarketing && now.Sub(to.conv.LastIn) < liveFor:
-		return time.Time{}
+		return nil
 	}
-	return t.Policy.QuietHours.Until(now, t.zones(&to.Contact)...)
+	return t.zones(&to.Contact)
 }
 
 // planSome goes on with a plan: it reads the audience, then looks at the rows, a batch at
 // a time. The caller has the turn.
 func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 	c = c.copyOf()
+	if c.Crowd == nil { // an earlier version of the bridge began to plan
+		c.Crowd = &campaign.Crowd{}
+	}
 	if !c.Listed && (c.Tag != "" || c.Field != "") {
 		return t.listAudience(ctx, c)
 	}
@@ -141,13 +149,17 @@ func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 	if err != nil {
 		return err
 	}
+	now := time.Now().UTC()
+	until, err := t.notYet(ctx, c, rows, who, now)
+	if err != nil {
+		return err
+	}
 	plan := *c.Plan
 	plan.Excluded = maps.Clone(plan.Excluded)
-	now := time.Now().UTC()
 	s := store.Settlement{}
 	for i, r := range rows {
 		was := r.State
-		t.planRow(c, &plan, r, who[i], now)
+		t.planRow(c, &plan, r, who[i], until[i], now)
 		c.Counts.Move(was, r.State)
 		s.Put = append(s.Put, putRow(t.ID, c.Name, r))
 	}
@@ -155,8 +167,8 @@ func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 	return t.keepCampaign(ctx, c, s)
 }
 
-// planRow decides about one row.
-func (t *tenant) planRow(c *campaignRecord, plan *campaign.Plan, r *campaign.Row, to *recipient, now time.Time) {
+// planRow decides about one row, which is not to go before until.
+func (t *tenant) planRow(c *campaignRecord, plan *campaign.Plan, r *campaign.Row, to *recipient, until, now time.Time) {
 	plan.Rows++
 	r.At, r.Why, r.Values, r.NotBefore = now, "", nil, time.Time{}
 	if r.Bad == "" {
@@ -184,12 +196,24 @@ func (t *tenant) planRow(c *campaignRecord, plan *campaign.Plan, r *campaign.Row
 	if !open {
 		plan.Begins++
 	}
-	if until := t.nightFor(c, to, now); !until.IsZero() {
+	kind := campaign.Kind{New: !open && !t.pace.people.Has(now, limit.Person{Tenant: t.ID, Key: to.ID})}
+	zones := t.quietIn(c, to, now)
+	for i, z := range zones {
+		if i > 0 {
+			kind.Zones += ","
+		}
+		kind.Zones += z.String()
+	}
+	if until.After(now) {
 		plan.Night++
 		if until.After(plan.NightEnds) {
 			plan.NightEnds = until.UTC()
 		}
+		if until.After(t.Policy.QuietHours.Until(now, zones...)) { // WhatsApp keeps marketing from them
+			kind.After = until.UTC().Add(time.Hour - 1).Truncate(time.Hour)
+		}
 	}
+	c.Crowd.Add(kind)
 	c.Prices[contact.Country(to.to)+" "+strconv.FormatBool(open)]++
 }
 
@@ -204,23 +228,38 @@ func (t *tenant) planned(ctx context.Context, c *campaignRecord) error {
 		country, open, _ := strings.Cut(k, " ")
 		plan.Cost.Add(t.Rates.Price(rate.Message{Country: country, Category: rate.Category(category), At: now, Window: open == "true"}), c.Prices[k])
 	}
-	pace := t.paceOf(c, now)
-	if c.First.Count(plan.Planned) > 0 {
-		pace.Wait = c.First.WaitFor()
-	}
 	if plan.Planned > 0 {
-		plan.Finishes, plan.Bounds = pace.Finish(&plan, now)
+		plan.Finishes, plan.Bounds = t.paceOf(c, &plan, now).Finish(c.Crowd, now)
+		if plan.Night > 0 {
+			plan.Bounds = append(plan.Bounds, fmt.Sprintf("for %d it is night, or WhatsApp keeps marketing from them, until %s", plan.Night, plan.NightEnds.Format(time.RFC3339)))
+		}
 	}
-	c.Plan, c.Cursor, c.Prices = &plan, "", nil
+	c.Plan, c.Cursor, c.Prices, c.Crowd = &plan, "", nil, nil
 	return t.keepCampaign(ctx, c, store.Settlement{Record: []store.Record{c.become(campaign.Planned, c.SetBy, "")}})
 }
 
 // paceOf is what bounds how fast a campaign goes.
-func (t *tenant) paceOf(c *campaignRecord, now time.Time) campaign.Pace {
-	p := campaign.Pace{PerSecond: t.numbers[c.Number].limiter.Rate(), PeoplePerDay: t.pace.people.Most(), Night: t.Policy.QuietHours.Length()}
-	if plan := float64(t.Limits.MessagesPerMinute) / 60; plan > 0 && (p.PerSecond == 0 || plan < p.PerSecond) {
-		p.PerSecond = plan
+func (t *tenant) paceOf(c *campaignRecord, plan *campaign.Plan, now time.Time) campaign.Pace {
+	p := campaign.Pace{PerSecond: t.numbers[c.Number].limiter.Rate(), Plan: t.pace.plan.Rate(), Out: t.outAtOnce(c) - CampaignBatch/4, First: c.First.Count(plan.Planned), Wait: c.First.WaitFor()}
+	if p.Plan > 0 {
+		p.Burst = burstOfPlan(t.Limits.MessagesPerMinute)
 	}
-	p.Free = max(0, p.PeoplePerDay-t.peopleCount(now))
+	if most := t.pace.people.Most(); most > 0 {
+		p.PeoplePerDay, p.Campaigns = most, limit.ForCampaigns(most)
+		t.pace.people.Each(now, func(at time.Time, campaigns bool) {
+			p.Reached = append(p.Reached, campaign.Reached{At: at, N: 1, Campaign: campaigns})
+		})
+	}
+	zones := map[string][]*time.Location{}
+	p.Quiet = func(at time.Time, names string) time.Time {
+		if zones[names] == nil {
+			for name := range strings.SplitSeq(names, ",") {
+				if z, err := time.LoadLocation(name); err == nil {
+					zones[names] = append(zones[names], z)
+				}
+			}
+		}
+		return t.Policy.QuietHours.Until(at, zones[names]...)
+	}
 	return p
 }

@@ -313,7 +313,8 @@ func (t *tenant) notYet(ctx context.Context, c *campaignRecord, rows []*campaign
 	for i, to := range who {
 		id := ""
 		if to != nil {
-			id, out[i] = to.ID, t.nightFor(c, to, now)
+			id = to.ID
+			out[i] = t.Policy.QuietHours.Until(now, t.quietIn(c, to, now)...)
 		}
 		keys = append(keys, t.withheldKey(id))
 	}

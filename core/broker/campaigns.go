@@ -79,9 +79,11 @@ type Campaign struct {
 type campaignRecord struct {
 	Campaign
 	// Listed says that the audience was read, Cursor how far reading or planning has come.
-	Listed bool           `json:"listed,omitempty"`
-	Cursor string         `json:"cursor,omitempty"`
-	Prices map[string]int `json:"prices,omitempty"` // of rows that are priced alike, while planning
+	Listed bool   `json:"listed,omitempty"`
+	Cursor string `json:"cursor,omitempty"`
+	// Prices are of rows that are priced alike, Crowd says when they can go: while planning.
+	Prices map[string]int  `json:"prices,omitempty"`
+	Crowd  *campaign.Crowd `json:"crowd,omitempty"`
 	// FirstRows go first; FirstOut is when the last of them had ended.
 	FirstRows int            `json:"first_rows,omitempty"`
 	FirstOut  time.Time      `json:"first_out,omitzero"`
@@ -155,6 +157,7 @@ func (c *campaignRecord) copyOf() *campaignRecord {
 	out := *c
 	out.Counts = maps.Clone(c.Counts)
 	out.Prices = maps.Clone(c.Prices)
+	out.Crowd = c.Crowd.Clone()
 	return &out
 }
 
@@ -429,7 +432,7 @@ func (c *campaignRecord) next(what string) (next campaign.State, problem string)
 		case rows == 0 && !audience:
 			return "", "there are no rows yet"
 		}
-		c.Cursor, c.Prices = "", map[string]int{}
+		c.Cursor, c.Prices, c.Crowd = "", map[string]int{}, &campaign.Crowd{}
 		c.Plan = &campaign.Plan{Excluded: map[string]int{}}
 		return campaign.Planning, ""
 	case CampaignStart:

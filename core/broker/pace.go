@@ -42,6 +42,9 @@ const (
 // rate is kept although timers are late.
 func burstOf(rate float64) int { return max(1, int(rate/200)) }
 
+// burstOfPlan is how many of a minute's messages may go at once.
+func burstOfPlan(n int) int { return max(1, n/10) }
+
 // Limits bound what a tenant sends, all its numbers together; 0 is no limit.
 type Limits struct {
 	// PeoplePerDay is how many different people may be written to in a moving day
@@ -75,7 +78,7 @@ func (b *Broker) newPace(tenant string, l Limits) pace {
 		p.people.SetMost(n)
 	}
 	if n := l.MessagesPerMinute; n > 0 {
-		burst := max(1, n/10)
+		burst := burstOfPlan(n)
 		p.plan = limit.New(float64(max(1, n-burst))/60, burst)
 	}
 	return p
@@ -277,9 +280,3 @@ func (t *tenant) restoreWaiting(ctx context.Context) error {
 
 // byCampaign follows the time at which a campaign began with somebody.
 const byCampaign = " campaign"
-
-// peopleCount is how many were written to within the day who count to the tenant's limit.
-func (t *tenant) peopleCount(now time.Time) int {
-	all, _, _ := t.pace.people.Count(now, t.ID)
-	return all
-}

@@ -137,22 +137,87 @@ func TestStops_LookAtWhatWasSentLately(t *testing.T) {
 	}
 }
 
+// A crowd keeps how many there are of each kind, and roughly where in the list.
+func TestCrowd_KeepsKindsInTheOrderOfTheList(t *testing.T) {
+	c := &Crowd{}
+	const n = 10_000
+	for i := range n {
+		c = c.Clone()
+		c.Add(Kind{New: i >= n/2})
+	}
+	if len(c.Parts) > maxParts || len(c.Parts) < maxParts/2 {
+		t.Errorf("%d parts", len(c.Parts))
+	}
+	known, begun := 0, 0
+	for i, p := range c.Parts {
+		known += p[0]
+		if len(p) > 1 {
+			begun += p[1]
+		}
+		if i < len(c.Parts)/2-1 && len(p) > 1 && p[1] > 0 {
+			t.Errorf("part %d of %d has %v", i, len(c.Parts), p)
+		}
+	}
+	first, rest := c.apart(100)
+	went := 0
+	for i := range first {
+		went += sum(first[i])
+		if sum(first[i])+sum(rest[i]) != sum(c.Parts[i]) {
+			t.Errorf("part %d comes apart as %v and %v", i, first[i], rest[i])
+		}
+	}
+	if known != n/2 || begun != n/2 || went != 100 {
+		t.Errorf("%d and %d, of whom %d go first", known, begun, went)
+	}
+}
+
 func TestPace_SaysWhenItWouldBeDone(t *testing.T) {
 	now := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
+	crowd := func(n, begun int, rest ...Kind) *Crowd {
+		c := &Crowd{}
+		for i := range n {
+			switch {
+			case i < begun:
+				c.Add(Kind{New: true})
+			case len(rest) > 0:
+				c.Add(rest[0])
+			default:
+				c.Add(Kind{})
+			}
+		}
+		return c
+	}
+	nights := func(at time.Time, _ string) time.Time { // 21:00 to 9:00
+		if h := at.Hour(); h >= 9 && h < 21 {
+			return time.Time{}
+		}
+		return at.Add(3 * time.Hour).Truncate(24 * time.Hour).Add(9 * time.Hour)
+	}
+	evening := now.Add(11 * time.Hour)
 	for name, c := range map[string]struct {
-		pace Pace
-		plan Plan
-		want time.Duration
+		pace  Pace
+		crowd *Crowd
+		want  time.Duration
+		says  string
 	}{
-		"the rate":      {Pace{PerSecond: 80}, Plan{Planned: 8000}, 100 * time.Second},
-		"a day's limit": {Pace{PerSecond: 80, PeoplePerDay: 1000, Free: 200}, Plan{Planned: 3000, Begins: 2300}, 72 * time.Hour},
-		"enough left":   {Pace{PerSecond: 80, PeoplePerDay: 1000, Free: 1000}, Plan{Planned: 1000, Begins: 1000}, 13 * time.Second},
-		"night now":     {Pace{PerSecond: 10}, Plan{Planned: 20, Night: 10, NightEnds: now.Add(3 * time.Hour)}, 3*time.Hour + time.Second},
-		"nights":        {Pace{PerSecond: 1, Night: 12 * time.Hour}, Plan{Planned: 100_000}, 100_000*time.Second + 24*time.Hour},
-		"the first":     {Pace{PerSecond: 1, Wait: time.Hour}, Plan{Planned: 10}, time.Hour + 10*time.Second},
+		"the rate":        {Pace{PerSecond: 80}, crowd(8000, 0), 100 * time.Second, "80 messages a second"},
+		"the plan":        {Pace{PerSecond: 80, Plan: 4.5, Burst: 30}, crowd(480, 0), 100 * time.Second, "4.5 messages a second"},
+		"a day's limit":   {Pace{PerSecond: 80, PeoplePerDay: 1000, Campaigns: 900, Out: 175}, crowd(3000, 2300), 48*time.Hour + 15*time.Second, "1000 new people a day, of whom campaigns begin with 900 (900 left now)"},
+		"others' people":  {Pace{PerSecond: 80, PeoplePerDay: 1000, Campaigns: 900, Out: 175, Reached: []Reached{{now.Add(-time.Hour), 700, false}}}, crowd(400, 400), 23*time.Hour + 3*time.Second, "300 left now"},
+		"enough left":     {Pace{PerSecond: 80, PeoplePerDay: 2000, Campaigns: 1800}, crowd(1000, 1000), 13 * time.Second, ""},
+		"who is withheld": {Pace{PerSecond: 10}, crowd(20, 0, Kind{After: now.Add(3 * time.Hour)}), 3*time.Hour + 2*time.Second, ""},
+		"nights":          {Pace{PerSecond: 1, Quiet: nights}, crowd(100_000, 0, Kind{Zones: "UTC"}), 100_000*time.Second + 24*time.Hour, "quiet hours"},
+		"the first":       {Pace{PerSecond: 1, First: 10, Wait: time.Hour}, crowd(100, 0), time.Hour + 100*time.Second, "after the first ones"},
 	} {
-		if got, why := c.pace.Finish(&c.plan, now); got.Sub(now) != c.want || len(why) == 0 {
+		got, why := c.pace.Finish(c.crowd, now)
+		if d := got.Sub(now) - c.want; d < -c.want/100 || d > c.want/100+time.Second || !strings.Contains(strings.Join(why, "; "), c.says) {
 			t.Errorf("%s: after %v, want %v: %q", name, got.Sub(now), c.want, why)
 		}
+	}
+	if got, _ := (Pace{PerSecond: 1, Quiet: nights}).Finish(crowd(7200, 0, Kind{Zones: "UTC"}), evening); 14*time.Hour-got.Sub(evening) > 2*time.Second || got.Sub(evening) > 14*time.Hour {
+		t.Errorf("an hour before the night, what takes two is done after %v, want 14 h", got.Sub(evening))
+	}
+	if _, why := (Pace{PerSecond: 1e-9}).Finish(crowd(1_000, 0), now); len(why) == 0 {
+		t.Error("what never ends has no bounds")
 	}
 }

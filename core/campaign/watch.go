@@ -1,9 +1,6 @@
 package campaign
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Counts are how many rows are in which state.
 type Counts map[RowState]int
@@ -119,50 +116,4 @@ func or[T int | float64](v, otherwise T) T {
 		return otherwise
 	}
 	return v
-}
-
-// Pace is what bounds how fast a campaign goes.
-type Pace struct {
-	// PerSecond is the number's rate, or the tenant's plan if that is less.
-	PerSecond float64
-	// PeoplePerDay bounds with how many people the business may begin within a day, 0 is
-	// no bound; Free are left of them now.
-	PeoplePerDay, Free int
-	// Wait is that of the rows that go first.
-	Wait time.Duration
-	// Night is how long quiet hours last each day; 0 is not at all.
-	Night time.Duration
-}
-
-// Finish returns when a plan that begins now would be done, and what bounds it, in words.
-func (p Pace) Finish(plan *Plan, now time.Time) (time.Time, []string) {
-	var bounds []string
-	took := time.Duration(float64(plan.Planned) / max(p.PerSecond, 0.001) * float64(time.Second))
-	bounds = append(bounds, fmt.Sprintf("%v messages a second", p.PerSecond))
-	if p.Night > 0 && p.Night < 24*time.Hour {
-		awake := 24*time.Hour - p.Night
-		if nights := int(took / awake); nights > 0 {
-			took += time.Duration(nights) * p.Night
-			bounds = append(bounds, fmt.Sprintf("quiet hours, %d nights", nights))
-		}
-	}
-	at := now.Add(took)
-	if p.PeoplePerDay > 0 && plan.Begins > p.Free {
-		days := (plan.Begins - p.Free + p.PeoplePerDay - 1) / p.PeoplePerDay
-		if by := now.Add(time.Duration(days) * 24 * time.Hour); by.After(at) {
-			at = by
-		}
-		bounds = append(bounds, fmt.Sprintf("%d new people a day (%d left now)", p.PeoplePerDay, p.Free))
-	}
-	if plan.Night > 0 {
-		if by := plan.NightEnds.Add(time.Duration(float64(plan.Night) / max(p.PerSecond, 0.001) * float64(time.Second))); by.After(at) {
-			at = by
-		}
-		bounds = append(bounds, fmt.Sprintf("for %d it is night until %s", plan.Night, plan.NightEnds.UTC().Format(time.RFC3339)))
-	}
-	if p.Wait > 0 {
-		at = at.Add(p.Wait)
-		bounds = append(bounds, fmt.Sprintf("%v after the first ones", p.Wait))
-	}
-	return at.UTC().Add(time.Second - 1).Truncate(time.Second), bounds
 }

@@ -29,6 +29,9 @@ type Person struct{ Tenant, Key string }
 // Spare is the part of the people that campaigns leave to others: one of so many.
 const Spare = 10
 
+// ForCampaigns is with how many of so many people campaigns may begin.
+func ForCampaigns(most int) int { return most - most/Spare }
+
 // late is how late one that waited may ask again without losing its turn.
 const late = time.Minute
 
@@ -100,6 +103,32 @@ func (p *People) Count(now time.Time, tenant string) (all, own int, next time.Ti
 	return p.byAge.Len(), p.sharer(tenant).count, next
 }
 
+// Has reports whether a person was let through within the window.
+func (p *People) Has(now time.Time, who Person) bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(now)
+	return p.byKey[who] != nil
+}
+
+// Each calls f for those who were let through within the window, the longest ago first,
+// with when that was, and whether by a campaign.
+func (p *People) Each(now time.Time, f func(at time.Time, campaign bool)) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(now)
+	for e := p.byAge.Front(); e != nil; e = e.Next() {
+		one := e.Value.(reached)
+		f(one.last, one.campaign)
+	}
+}
+
 // forget drops those whose window is over. The caller holds mu.
 func (p *People) forget(now time.Time) {
 	for e := p.byAge.Front(); e != nil; e = p.byAge.Front() {
@@ -158,7 +187,7 @@ func (p *People) Take(now time.Time, who Person, campaign bool) (wait time.Durat
 		campaign = campaign && known.Value.(reached).campaign
 		p.remove(known)
 	case p.most <= 0:
-	case p.byAge.Len() >= p.most, campaign && p.campaigns >= p.most-p.most/Spare, p.yields(now, s):
+	case p.byAge.Len() >= p.most, campaign && p.campaigns >= ForCampaigns(p.most), p.yields(now, s):
 		if s.ticket == nil {
 			s.ticket = p.byAge.Front()
 		}
