@@ -131,9 +131,14 @@ func (t *target) find(path string) (string, error) {
 	if !info.IsDir() {
 		return path, nil
 	}
-	names := []string{"script.ts", "script.js"}
+	var names []string
 	if t.tenant.Script != "" {
-		names = append([]string{filepath.Base(t.tenant.Script)}, names...)
+		names = append(names, filepath.Base(t.tenant.Script))
+	}
+	for _, name := range []string{"script.ts", "script.js"} {
+		if len(names) == 0 || name != names[0] {
+			names = append(names, name)
+		}
 	}
 	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(path, name)); err == nil {

@@ -156,16 +156,26 @@ func (b *bundler) setup(build api.PluginBuild) {
 // authors is what the author calls a file that the bundler names.
 func authors(name string) string { return strings.TrimPrefix(name, local+":") }
 
-// buildErrors joins the first few messages.
+// buildErrors joins the first few messages. What is the matter in several places alike,
+// as with a table that all of them read, is said once, and of no place.
 func buildErrors(messages []api.Message) error {
+	places := map[string]int{}
+	for _, m := range messages {
+		places[m.Text]++
+	}
 	var all []error
-	for i, m := range messages {
-		if i == 3 {
-			all = append(all, fmt.Errorf("and %d more", len(messages)-i))
+	said := map[string]bool{}
+	for _, m := range messages {
+		if said[m.Text] {
+			continue
+		}
+		if len(all) == 3 {
+			all = append(all, fmt.Errorf("and %d more", len(places)-len(said)))
 			break
 		}
+		said[m.Text] = true
 		where := ""
-		if l := m.Location; l != nil {
+		if l := m.Location; l != nil && places[m.Text] == 1 {
 			where = fmt.Sprintf("%s:%d:%d: ", authors(l.File), l.Line, l.Column+1)
 		}
 		all = append(all, errors.New(where+strings.ReplaceAll(m.Text, `"`+local+":", `"`)))

@@ -154,6 +154,8 @@ func folders() map[string]folder {
 		// Tables of phrases.
 		"phrases in great number":  {want: "load: more than 20000 phrases", files: importing("p.csv", rows("name,phrases", 1000, func(int) string { return "n," + strings.Repeat("ab;", 25) }))},
 		"phrases that are long":    {want: "load: p\\.csv:2: .* at most 2000 bytes", files: importing("p.csv", "name,phrases\nn,"+strings.Repeat("word ", 1000)+"\n")},
+		"phrases with a comma":     {want: "load: p\\.csv:2: there are 3 cells, and 2 in the first line", files: importing("p.csv", "name,phrases\nn,a,b\n")},
+		"phrases with a quote":     {want: "load: p\\.csv:2: .*double quote", files: importing("p.csv", "name,phrases\nn,a \"b\n")},
 		"phrases of gaps":          {want: "ok", files: importing("p.csv", "name,phrases\nn,"+strings.Repeat("a … ", 60)+"b\n")},
 		"phrases of choices":       {want: "ok or load: too long", files: importing("p.csv", "name,phrases\nn,"+strings.Repeat("(a|b|a b) ", 50)+"c\n")},
 		"phrases of what may miss": {want: "ok or load: too long", files: importing("p.csv", "name,phrases\nn,"+strings.Repeat("[a] ", 100)+"c\n")},
@@ -305,5 +307,20 @@ func TestReadSource_HasBoundsAndLeadsNowhere(t *testing.T) {
 	}
 	if n := len(folders()); n < 60 {
 		t.Errorf("%d folders: %v", n, maps.Keys(folders()))
+	}
+}
+
+// What is wrong with one table keeps all tables of phrases from being read: it is said once.
+func TestEngine_SaysOnceWhatAllImportsFailBy(t *testing.T) {
+	e := start(t, script.Options{Workers: 1})
+	_, err := e.Load(t.Context(), "acme", script.Source{Name: "script.js",
+		Code:  []byte("import a from './a.csv';\nimport b from './b.csv';\nimport c from './none.json';\nexport function onMessage(e) { return [a(e), b(e), c] && tag('x') }"),
+		Files: map[string][]byte{"a.csv": []byte("name,phrases\nn,hello\n"), "b.csv": []byte("name,phrases\nn,a,b\n")}})
+	if err == nil {
+		t.Fatal("it is loaded")
+	}
+	got := err.Error()
+	if strings.Count(got, "there are 3 cells") != 1 || strings.Contains(got, "script.js:1") || !strings.Contains(got, "script.js:3:") {
+		t.Errorf("got %s", got)
 	}
 }

@@ -84,7 +84,7 @@ func readRows(name string, data []byte) (rows []map[string]string, kind string, 
 			return rows, kind, nil
 		}
 		if err != nil {
-			return nil, "", fmt.Errorf("%s: %w", name, err)
+			return nil, "", fmt.Errorf("%s:%w", name, rowError(err, len(record), len(header)))
 		}
 		line, _ := r.FieldPos(0)
 		row := map[string]string{"line": fmt.Sprintf("%s:%d", name, line)}
@@ -93,6 +93,18 @@ func readRows(name string, data []byte) (rows []map[string]string, kind string, 
 		}
 		rows = append(rows, row)
 	}
+}
+
+// rowError says in the words of a spreadsheet what is wrong with a line of a table.
+func rowError(err error, cells, columns int) error {
+	at, ok := errors.AsType[*csv.ParseError](err)
+	switch {
+	case !ok:
+		return fmt.Errorf(" %w", err)
+	case errors.Is(err, csv.ErrFieldCount):
+		return fmt.Errorf("%d: there are %d cells, and %d in the first line: a text with a comma or semicolon stands in double quotes", at.StartLine, cells, columns)
+	}
+	return fmt.Errorf("%d: %w: a text with a double quote stands in double quotes, and the quote is written twice", at.StartLine, at.Err)
 }
 
 // book returns the phrases of the script, with the lists of all its files.
