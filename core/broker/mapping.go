@@ -150,7 +150,7 @@ func (v *ContactView) Known() *mapping.Known {
 	return k
 }
 
-// tellSent tells the CRMs of a message that WhatsApp took. Nobody holds the contact
+// tellSent tells the CRMs and the subscriptions of a message that WhatsApp took. Nobody holds the contact
 // then: what both sides may change waits for the next event.
 func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 	if !t.maps || e.Contact == nil || e.Contact.ID == "" {
@@ -172,6 +172,7 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 		own := withFields(e, l.mapping.To(k, nil, nil).Properties)
 		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: mustJSON(own), Value: own})
 	}
+	t.toSubscribers(s, e, nil)
 }
 
 // takeMapped takes over what the lane's CRM told of properties that its mapping

@@ -372,3 +372,19 @@ func TestMapping_FailsNoMessage(t *testing.T) {
 		}
 	})
 }
+
+// Subscriptions are told of what was sent, whether or not a CRM has a mapping.
+func TestMapping_LeavesSubscriptionsWhatTheyAreToldOf(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.noSync = true
+		b.mapping(texts("City"), false, core.MapRule{Field: "city", Property: "City"})
+		b.start()
+		s := b.subscribe(SubscriptionRequest{Kinds: []core.Kind{core.KindMessageSent}})
+		id := b.order("k1", ana, "hello")
+		settled(time.Second)
+		page, err := b.Mailbox(t.Context(), "acme", s.ID, "", 10)
+		if err != nil || len(page.Events) != 1 || !strings.Contains(string(page.Events[0]), id+"#1") {
+			t.Errorf("the mailbox has %s, %v", page.Events, err)
+		}
+	})
+}

@@ -239,6 +239,11 @@ func (t *tenant) toLanes(s *store.Settlement, u *turn, e *core.Event, data []byt
 		}
 		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: data, Value: e})
 	}
+	t.toSubscribers(s, e, data)
+}
+
+// toSubscribers adds the event to every subscription that wants it. data may be nil.
+func (t *tenant) toSubscribers(s *store.Settlement, e *core.Event, data []byte) {
 	for _, sub := range t.subscribersOf(e) {
 		if data == nil {
 			data = mustJSON(e)
