@@ -173,7 +173,7 @@ func (c call) do(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
 func TestServer_KnowsAProxyThatSaysNothing(t *testing.T) {
 	local := New(options(&bridge{}, "127.0.0.1:8080")).Handler()
 	for path, want := range map[string]int{"/metrics": 401, "/api/v1/status": 401, "/events": 401, "/healthz": 200} {
-		r := httptest.NewRequest("GET", path, nil)
+		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor = "127.0.0.1:8080", "HTTP/1.0", 1, 0
 		w := httptest.NewRecorder()
 		local.ServeHTTP(w, r)
