@@ -211,7 +211,8 @@ func (p *person) take(k contact.Key, c claim, e *core.Event) bool {
 	if at.Before(i.First) {
 		i.First, changed = at, true
 	}
-	if k != c.was && (at.Sub(i.Last) >= lastGrain || at.After(i.Last) && i.Value != p.current(k)) {
+	// Whom we are asked to write to is not seen there, and may never be.
+	if e.Kind != core.KindMessageSend && k != c.was && (at.Sub(i.Last) >= lastGrain || at.After(i.Last) && i.Value != p.current(k)) {
 		i.Last, changed = at, true
 	}
 	if k == c.phone && c.firm && (i.Claimed.IsZero() || at.Sub(i.Claimed) >= lastGrain) {

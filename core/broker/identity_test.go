@@ -294,6 +294,27 @@ func TestMerge_JoinsConversationsUnderWay(t *testing.T) {
 	})
 }
 
+// Who has two numbers is shown with the one that they were last seen with, and not with the
+// one that somebody asked for and that was refused, of which no CRM hears.
+func TestIdentity_ARefusedSendChangesNobodysNumber(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{})
+		b.start()
+		now := time.Now()
+		b.webhooks(who{"886912345678", "TW.1", ""}.wrote("1", now.Add(-30*24*time.Hour), "from the old number"),
+			who{"886987654321", "TW.1", ""}.wrote("2", now, "from the new one"))
+		b.wantPeople("bsuid:TW.1 phone:+886912345678 phone:+886987654321")
+		settled(time.Hour)
+		b.order("k1", "+886912345678", "outside the window", func(r *SendRequest) {
+			r.Message.Type, r.Message.Text, r.Message.Template = core.TypeTemplate, "", &core.Template{Name: "nobody_has_it", Language: "en"}
+		})
+		settled(time.Minute)
+		if p := b.people()[0]; p.Phone != "+886987654321" || len(b.said()) != 0 {
+			t.Errorf("the person has %s, and got %q", p.Phone, b.said())
+		}
+	})
+}
+
 // What was queued for a contact that went is decided as the survivor's.
 func TestMerge_LeadsQueuedEventsToTheSurvivor(t *testing.T) {
 	run(t, func(b *bridge) {
