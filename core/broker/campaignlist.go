@@ -161,7 +161,7 @@ func (t *tenant) list(ctx context.Context, c *campaignRecord, rows []*campaign.R
 				*r = campaign.Row{N: r.N, State: r.State, Reason: campaign.Duplicate, Bad: "the same person as row " + strconv.Itoa(n)}
 			default:
 				taken[r.Contact] = r.N
-				s.Put = append(s.Put, store.Put{Key: rowOfKey(t.ID, r.Contact, c.Name), Value: []byte(strconv.Itoa(r.N))})
+				s.Put = append(s.Put, putRowOf(t.ID, r.Contact, c.Name, r.N))
 			}
 		}
 		if r.Bad != "" {

@@ -349,7 +349,7 @@ func (t *tenant) hasRow(ctx context.Context, c *campaignRecord, r *campaign.Row,
 		return campaign.Duplicate, "the same person as row " + strconv.Itoa(n), nil
 	}
 	taken[id] = r.N
-	s.Put = append(s.Put, store.Put{Key: k, Value: []byte(strconv.Itoa(r.N))})
+	s.Put = append(s.Put, putRowOf(t.ID, id, c.Name, r.N))
 	return "", "", nil
 }
 

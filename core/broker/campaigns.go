@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ const (
 	CampaignBatch = 100
 	maxCampaigns  = 2000
 	keepRows      = 180 * 24 * time.Hour // after a row's latest step
+	keepRowOf     = 3 * keepRows         // whose it is, after it was listed: longer than any row
 	planHolds     = 7 * 24 * time.Hour   // a plan that is older is made again
 	byBridge      = "the bridge"
 )
@@ -167,6 +169,12 @@ func (c *campaignRecord) put() store.Put {
 
 func putRow(tenant, name string, r *campaign.Row) store.Put {
 	return store.Put{Key: rowKey(tenant, name, r.N), Value: mustJSON(r), Expires: time.Now().Add(keepRows)}
+}
+
+// putRowOf notes which row of a campaign is a contact's: one only, and to be found when the
+// person is erased.
+func putRowOf(tenant, contact, name string, n int) store.Put {
+	return store.Put{Key: rowOfKey(tenant, contact, name), Value: []byte(strconv.Itoa(n)), Expires: time.Now().Add(keepRowOf)}
 }
 
 // took shows changed campaigns, once they are stored.
