@@ -17,12 +17,17 @@ import (
 // once more two minutes after. It calls f when the bridge has waited for a second, and at
 // each of the bridge's steps.
 func again(t *testing.T, at func(b *bridge, id, step string), f func(b *bridge, id string)) {
+	againThen(t, func(*bridge, string) core.Result { return core.Result{Ref: "wamid.out.2"} }, at, f)
+}
+
+// againThen is again with what becomes of the second call.
+func againThen(t *testing.T, second func(b *bridge, id string) core.Result, at func(b *bridge, id, step string), f func(b *bridge, id string)) {
 	run(t, func(b *bridge) {
 		b.noSync = true
 		calls := atomic.Int64{}
 		b.wa.do = func(d core.Delivery) core.Result {
-			if n := calls.Add(1); n > 1 {
-				return core.Result{Ref: fmt.Sprintf("wamid.out.%d", n)}
+			if calls.Add(1) > 1 {
+				return second(b, d.Event.ID)
 			}
 			return unknown(d)
 		}
@@ -187,15 +192,14 @@ func TestAgain_AStatusThatTheProcessBeforeTookStopsTheSecondCall(t *testing.T) {
 // counted. When that call fails, the first counts.
 func TestAgain_AStatusDuringTheSecondCall(t *testing.T) {
 	for _, answer := range []core.Code{"", core.CodeUnavailable, core.CodeInvalid, core.CodeUnknownOutcome} {
-		again(t, nil, func(b *bridge, id string) {
-			b.wa.do = func(core.Delivery) core.Result {
-				b.accept(statusOf(id, "wamid.out.1", core.StatusDelivered))
-				<-time.After(time.Second)
-				if answer != "" {
-					return core.Result{Err: &core.Error{Code: answer, Message: "no"}}
-				}
-				return core.Result{Ref: "wamid.out.2"}
+		againThen(t, func(b *bridge, id string) core.Result {
+			b.accept(statusOf(id, "wamid.out.1", core.StatusDelivered))
+			<-time.After(time.Second)
+			if answer != "" {
+				return core.Result{Err: &core.Error{Code: answer, Message: "no"}}
 			}
+			return core.Result{Ref: "wamid.out.2"}
+		}, nil, func(b *bridge, _ string) {
 			settled(time.Hour)
 			if n := len(b.wa.taken()); n != 2 {
 				t.Errorf("%s: called %d times", answer, n)
