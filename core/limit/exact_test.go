@@ -1,6 +1,7 @@
 package limit_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,10 +97,11 @@ func TestReady_ComesEarlyAndHearsOfARate(t *testing.T) {
 		if at := ready(160*time.Millisecond, 2); at != 40*time.Millisecond {
 			t.Errorf("the third, which takes 160 ms, after %v, want 40 ms", at)
 		}
-		left := 5
+		var left atomic.Int64
+		left.Store(5)
 		again := make(chan struct{}, 1)
-		time.AfterFunc(70*time.Millisecond, func() { left = 1; again <- struct{}{} })
-		if err := l.Ready(t.Context(), 0, func() int { return left }, again); err != nil || time.Since(began) != 110*time.Millisecond {
+		time.AfterFunc(70*time.Millisecond, func() { left.Store(1); again <- struct{}{} })
+		if err := l.Ready(t.Context(), 0, func() int { return int(left.Load()) }, again); err != nil || time.Since(began) != 110*time.Millisecond {
 			t.Errorf("when less is prepared than was, it is ready after %v (%v), want at once", time.Since(began), err)
 		}
 		l.SetRate(time.Now(), 0.001, 1)
