@@ -54,6 +54,7 @@ type Message struct {
 	// is an answer or for 25 s.
 	Typing bool `json:"typing,omitempty"`
 
+	// Media is the message's file; with a template, by its Hash, the file of its header.
 	Media    *Media          `json:"media,omitempty"`
 	Location *Location       `json:"location,omitempty"`
 	Reaction *Reaction       `json:"reaction,omitempty"`

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -95,6 +96,41 @@ func (t *Template) Expand() error {
 		t.Components, err = json.Marshal(made)
 	}
 	return err
+}
+
+// TemplateComponents is what a template message holds, with the file that it is sent with
+// (Media) as its header.
+func (m *Message) TemplateComponents() json.RawMessage {
+	if m.Media == nil || m.Template == nil {
+		return m.Template.components()
+	}
+	file := &TemplateFile{ID: cmp.Or(m.Media.ID, m.Media.Hash)} // the hash until it is at WhatsApp
+	p := templateParameter{Type: "document"}
+	switch kind, _, _ := strings.Cut(m.Media.MIMEType, "/"); kind {
+	case "image":
+		p.Type, p.Image = kind, file
+	case "video":
+		p.Type, p.Video = kind, file
+	default:
+		p.Document, file.Filename = file, m.Media.Filename
+	}
+	header, err := json.Marshal(templateComponent{Type: "header", Parameters: []templateParameter{p}})
+	var others []json.RawMessage
+	if err != nil || len(m.Template.Components) > 0 && json.Unmarshal(m.Template.Components, &others) != nil {
+		return m.Template.Components
+	}
+	all, err := json.Marshal(slices.Insert(others, 0, json.RawMessage(header)))
+	if err != nil {
+		return m.Template.Components
+	}
+	return all
+}
+
+func (t *Template) components() json.RawMessage {
+	if t == nil {
+		return nil
+	}
+	return t.Components
 }
 
 // The Cloud API's words.

@@ -25,12 +25,13 @@ func sendCommand() *cli.Command {
 			"Examples:\n   wabridge send --to +15550100123 --text \"Your order is on its way.\"\n" +
 			"   wabridge send --to +15550100123 --template hello_world --language en_US --key order-17 --wait 10s\n" +
 			"   wabridge send --to +15550100123 --text \"Hello, Maria here.\" --author human --by maria\n" +
-			"   wabridge send --to +15550100123 --media invoice.pdf --caption \"Your invoice\"",
+			"   wabridge send --to +15550100123 --media invoice.pdf --caption \"Your invoice\"\n" +
+			"   wabridge send --to +15550100123 --template invoice --param Ana --media invoice.pdf",
 		Flags: []cli.Flag{
 			configFlag, setFlag, urlFlag, jsonFlag,
 			&cli.StringFlag{Name: "to", Required: true, Usage: "the `ADDRESS`: +<country><number>, or a BSUID such as US.13491208655302741918"},
 			&cli.StringFlag{Name: "text", Usage: "the `TEXT`; people get it within 24 hours after they last wrote"},
-			&cli.StringFlag{Name: "media", Usage: "a `FILE`: a picture, a document, audio, a video or a sticker, by its type"},
+			&cli.StringFlag{Name: "media", Usage: "a `FILE`: a picture, a document, audio, a video or a sticker, by its type; with --template the file of its header"},
 			&cli.StringFlag{Name: "caption", Usage: "the `TEXT` below the file"},
 			&cli.StringFlag{Name: "filename", Usage: "the `NAME` that the file is shown by; its own when not given"},
 			&cli.StringFlag{Name: "template", Usage: "the `NAME` of an approved template"},
@@ -139,12 +140,17 @@ func messageOf(c *cli.Context) (core.Message, error) {
 			given++
 		}
 	}
+	if template != "" && file != "" {
+		given-- // the file is the template's header
+	}
 	switch {
 	case given != 1:
-		return m, misused("send: want either --text, --template or --media")
+		return m, misused("send: want one of --text, --template and --media, or a --template with --media for its header")
 	case file == "" && (c.String("caption") != "" || c.String("filename") != ""):
 		return m, misused("send: --caption and --filename go with --media")
-	case file != "":
+	case template != "" && c.String("caption") != "":
+		return m, misused("send: a template's file has no --caption")
+	case file != "" && template == "":
 		m.Text = c.String("caption")
 		return m, nil
 	case text != "":
@@ -174,7 +180,10 @@ func putFile(c *cli.Context, cl *client, path string, m *core.Message) error {
 	if err != nil {
 		return err
 	}
-	m.Type, m.Media = whatsapp.FileMessage(f.Type), &core.Media{Hash: f.Hash, Filename: name}
+	m.Media = &core.Media{Hash: f.Hash, Filename: name}
+	if m.Template == nil {
+		m.Type = whatsapp.FileMessage(f.Type)
+	}
 	return nil
 }
 

@@ -245,7 +245,7 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	}
 	if m.Template != nil && m.Text == "" {
 		if d := t.definition(send.Number, m.Template); d != nil { // so that the CRMs have what was read
-			m.Text = d.Text(m.Template.Components)
+			m.Text = d.Text(m.TemplateComponents())
 		}
 	}
 	e := &core.Event{

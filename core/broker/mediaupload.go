@@ -110,11 +110,20 @@ func (t *tenant) ownFile(ctx context.Context, m *core.Message) (*core.Media, *co
 	if f == nil {
 		return nil, noFile(m.Media.Hash)
 	}
-	if err := whatsapp.CheckFile(m.Type, f.Type, f.Looks, f.Size); err != nil {
+	as := m.Type
+	if as == core.TypeTemplate {
+		as = "" // its header takes what Validate says
+	}
+	if err := whatsapp.CheckFile(as, f.Type, f.Looks, f.Size); err != nil {
 		return nil, core.AsError(err)
 	}
 	out := *m.Media
 	out.MIMEType, out.Size, out.Filename = f.Type, f.Size, or(out.Filename, f.Filename)
+	with := *m
+	with.Media = &out
+	if err := whatsapp.Validate(&with); err != nil { // of a template's header it depends on the type
+		return nil, core.AsError(err)
+	}
 	return &out, nil
 }
 
@@ -210,6 +219,13 @@ func (l *lane) endUpload(hash string) {
 func (l *lane) upload(ctx context.Context, d store.Delivery) {
 	began := time.Now()
 	e := eventOf(d)
+	at := uploadedKey(l.t.ID, e.Message.Media.Hash, l.number())
+	if values, err := l.b.o.Store.Get(ctx, at); err == nil {
+		if there, ok := decode[uploaded](values[0]); ok && began.Before(there.Until) { // by another send, meanwhile
+			_, _ = l.b.settle(ctx, store.Settlement{Nak: []store.Nak{{Delivery: d, Due: began}}})
+			return
+		}
+	}
 	up, asked, err := l.put(ctx, e)
 	if ctx.Err() != nil {
 		return // the next process uploads it
@@ -228,7 +244,7 @@ func (l *lane) upload(ctx context.Context, d store.Delivery) {
 	now := time.Now()
 	up.Until = now.Add(uploadGood)
 	_, _ = l.b.settle(ctx, store.Settlement{
-		Put: []store.Put{{Key: uploadedKey(l.t.ID, e.Message.Media.Hash, l.number()), Value: mustJSON(up), Expires: up.Until}},
+		Put: []store.Put{{Key: at, Value: mustJSON(up), Expires: up.Until}},
 		Nak: []store.Nak{{Delivery: d, Due: now}},
 	}) // else the lease brings it back
 	l.b.m.media.WithLabelValues(l.t.ID, "uploaded").Inc()

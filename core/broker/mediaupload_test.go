@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/consent"
 	"github.com/wabridge/wabridge/core/media"
 	"github.com/wabridge/wabridge/core/script"
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
@@ -20,7 +22,11 @@ import (
 // withUploader is a bridge that keeps files, before the sim.
 func withUploader(b *bridge) *graph {
 	b.noSync = true
+	before := b.change
 	b.change = func(o *Options) {
+		if before != nil {
+			before(o)
+		}
 		o.Media = &MediaOptions{Files: media.NewFiles(filepath.Join(b.dir, "media")), Links: media.NewLinks(testKey, func() string { return "https://bridge.example" })}
 	}
 	g := withGraph(b, whatsappsim.Options{})
@@ -218,6 +224,40 @@ func TestUpload_SentFilesAreThePersonsLikeThoseThatTheySend(t *testing.T) {
 		}
 		if _, err := b.sendFile("flyer", "+34600111999", both, core.TypeDocument); err != nil {
 			t.Errorf("the flyer: %v", err)
+		}
+	})
+}
+
+// A file that is put here may be the header of a template: it is uploaded once, as any other.
+func TestUpload_IsATemplatesHeader(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.withPolicy(Policy{Templates: []Template{{Name: "hello_world", Category: consent.CategoryUtility}}})
+		g := withUploader(b)
+		hash := b.keep("parcel.png", png(5000))
+		send := func(key, hash string, header string) error {
+			_, err := b.Send(context.Background(), SendRequest{Tenant: "acme", Key: key, Message: core.Message{
+				To: to(ana), Type: core.TypeTemplate, Media: &core.Media{Hash: hash},
+				Template: &core.Template{Name: "hello_world", Language: "en_US", Components: json.RawMessage(header)},
+			}})
+			return err
+		}
+		for i := range 3 {
+			if err := send(fmt.Sprint("k", i), hash, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settled(time.Minute)
+		if n := len(g.sim.Ledger().Sends); n != 3 || g.sim.Uploads() != 1 {
+			t.Errorf("%d sends, %d uploads; dead %+v", n, g.sim.Uploads(), b.dead())
+		}
+		for want, err := range map[string]error{
+			"no file with the hash": send("none", strings.Repeat("0", 64), ""),
+			"header is given":       send("both", hash, `[{"type":"header","parameters":[{"type":"image","image":{"id":"7"}}]}]`),
+			"in its header":         send("sound", b.keep("a.mp3", append([]byte("ID3\x03\x00"), make([]byte, 5000)...)), ""),
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
 		}
 	})
 }

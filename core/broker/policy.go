@@ -156,21 +156,20 @@ func (t *tenant) refusesPlain(u *turn, p *send) string {
 	case m.To == (core.Address{}) && !p.asked:
 		return "the contact has no address"
 	}
-	if err := t.misfit(u.e.Number, m); err != nil {
-		return err.Error()
-	}
-	if p.asked {
-		return "" // was checked when it was accepted
-	}
-	if err := whatsapp.Validate(m); err != nil {
-		return err.Error()
-	}
-	if namesFile(m) {
-		file, err := t.ownFile(context.Background(), m)
-		if err != nil {
+	if !p.asked { // else it was checked when it was accepted
+		if err := whatsapp.Validate(m); err != nil {
 			return err.Error()
 		}
-		m.Media = file
+		if namesFile(m) {
+			file, err := t.ownFile(context.Background(), m)
+			if err != nil {
+				return err.Error()
+			}
+			m.Media = file
+		}
+	}
+	if err := t.misfit(u.e.Number, m); err != nil {
+		return err.Error()
 	}
 	return ""
 }

@@ -254,7 +254,7 @@ func (t *tenant) misfit(number string, m *core.Message) error {
 		return nil
 	}
 	if d := t.definition(number, m.Template); d != nil {
-		return d.Check(m.Template.Components)
+		return d.Check(m.TemplateComponents())
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func newRequest(m *core.Message, opaque string) *request {
 		r.Interactive = m.Interactive
 	case core.TypeTemplate:
 		t := m.Template
-		r.Template = &template{t.Name, language{t.Language}, t.Components}
+		r.Template = &template{t.Name, language{t.Language}, m.TemplateComponents()}
 	}
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/wabridge/wabridge/core"
@@ -89,7 +90,7 @@ func check(m *core.Message) *core.Error {
 	case core.TypeInteractive:
 		return checkInteractive(m.Interactive)
 	case core.TypeTemplate:
-		return checkTemplate(m.Template)
+		return firstOf(checkTemplate(m.Template), checkHeaderFile(m))
 	}
 	return wrongf("type %q cannot be sent", m.Type)
 }
@@ -164,6 +165,31 @@ func checkTemplate(t *core.Template) *core.Error {
 		}
 	}
 	return firstOf(atMost("template.name", t.Name, maxName), atMost("template.language", t.Language, 15))
+}
+
+// checkHeaderFile checks the file that a template is sent with: what is at WhatsApp or in the
+// web already is named in the header.
+func checkHeaderFile(m *core.Message) *core.Error {
+	switch {
+	case m.Media == nil || m.Template == nil:
+		return nil
+	case m.Media.Hash == "" || m.Media.Link != "":
+		return wrongf("media of a template is the hash of a file that was put here; an id or a link goes into template.header")
+	}
+	if as := FileMessage(m.Media.MIMEType); m.Media.MIMEType != "" && as != core.TypeImage && as != core.TypeVideo && as != core.TypeDocument {
+		return wrongf("no template has a file of type %.80q in its header", m.Media.MIMEType)
+	}
+	var components []struct {
+		Type string `json:"type"`
+	}
+	if len(m.Template.Components) > 0 && json.Unmarshal(m.Template.Components, &components) == nil {
+		for _, c := range components {
+			if strings.EqualFold(c.Type, "header") {
+				return wrongf("the template's header is given, and a file for it in media, too")
+			}
+		}
+	}
+	return nil
 }
 
 func needs(what string, p *part) *core.Error {
