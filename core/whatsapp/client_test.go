@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,7 @@ type rig struct {
 	net      *memnet.Net
 	client   *whatsapp.Client
 	sink     *whatsapp.Sink
+	mu       sync.Mutex      // guards what follows while clients are at work
 	requests []*http.Request // as the client made them
 	bodies   [][]byte
 	log      bytes.Buffer
@@ -66,16 +68,20 @@ func (r *rig) newClient(transport http.RoundTripper) *whatsapp.Client {
 	r.t.Helper()
 	client, err := whatsapp.NewClient(whatsapp.ClientOptions{
 		BaseURL: "http://graph.example/", Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
-			r.requests = append(r.requests, req)
 			r.checkHeaders(req)
+			var body []byte
 			if req.Body != nil {
-				body, err := io.ReadAll(req.Body)
-				if err != nil {
+				var err error
+				if body, err = io.ReadAll(req.Body); err != nil {
 					return nil, err
 				}
-				r.bodies = append(r.bodies, body)
 				req.Body = io.NopCloser(bytes.NewReader(body))
 			}
+			r.mu.Lock()
+			if r.requests = append(r.requests, req); req.Body != nil {
+				r.bodies = append(r.bodies, body)
+			}
+			r.mu.Unlock()
 			return transport.RoundTrip(req)
 		}), OpaqueKey: opaqueKey, Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: r.reg,
 	})
