@@ -85,7 +85,7 @@ func TestBudget_OfADayOutlivesARestart(t *testing.T) {
 						told = true
 					})
 					if !told { // the others' answers come when what the first one says is known
-						time.Sleep(time.Second)
+						<-time.After(time.Second)
 					}
 				}, day)
 				b.start()
