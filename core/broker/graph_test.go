@@ -76,8 +76,8 @@ func withGraph(b *bridge, o whatsappsim.Options) *graph {
 				if off.Load() {
 					return nil, errors.New("the process is gone")
 				}
-				if do := g.uploads; do != nil && strings.HasSuffix(r.URL.Path, "/media") {
-					if err := do(); err != nil {
+				if strings.HasSuffix(r.URL.Path, "/media") && g.uploads != nil {
+					if err := g.uploads(); err != nil {
 						return nil, err
 					}
 				}
