@@ -190,16 +190,18 @@ func (h *hubspotCRM) agents(w *world, tn *tenant, long time.Duration) {
 		w.t.Errorf("%s: the bridge never took what an agent wrote", tn.id)
 	}
 	h.SetWebhook("900", "http://"+w.address+"/webhooks/crm/"+tn.id+"/hubspot")
-	for n := range 2 + *conversations/4 {
+	answers, told := 2+*conversations/4, map[string]bool{}
+	for n := range answers {
 		var from []hubspotsim.InboxMessage
 		for len(from) == 0 {
-			<-time.After(long / 10)
+			<-time.After(long / time.Duration(max(10, answers)))
 			for i, m := range h.InboxMessages() {
 				switch {
 				case m.Direction == "INCOMING" && strings.HasPrefix(m.Senders[0].Identifier.Value, "+1415555"):
 					// Of those who have two numbers, what is written to one makes that the first.
 					from = append(from, m)
-				case m.Agent == "" && i%5 == 0:
+				case m.Agent == "" && i%5 == 0 && !told[m.ID]:
+					told[m.ID] = true
 					tell(m.ID)
 				}
 			}
