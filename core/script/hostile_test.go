@@ -73,8 +73,10 @@ const (
 	// spare is how much later than its limit a script may be stopped, at most.
 	spare = 250 * time.Millisecond
 	// beside is how much memory a worker has at most beside its heap: the program
-	// itself, and what the runtime keeps.
-	beside = 96 << 20
+	// itself (about 22 MiB of its file), what it had mapped when it was bounded, the
+	// first step of its heap apart (up to 55), what the runtime may map to keep
+	// account (16), and what the kernel counts late for each thread.
+	beside = 112 << 20
 )
 
 // All of these must fail by themselves, soon, within their memory, and harm
