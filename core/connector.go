@@ -182,6 +182,8 @@ type ConnectorInfo struct {
 	Receives bool `json:"receives,omitempty"`
 	// Describes says that the connector is a [Describer]; filled in likewise.
 	Describes bool `json:"describes,omitempty"`
+	// Segments says that the connector is a [Segmenter]; filled in likewise.
+	Segments bool `json:"segments,omitempty"`
 }
 
 // Account is one tenant's account at a CRM, as the owner configured it.
