@@ -96,7 +96,11 @@ func (d *Definition) Check(components json.RawMessage) error {
 			return d.wrong("its components are not the Cloud API's array of component objects: %v", plainly(err))
 		}
 	}
-	if why := checkParts(d.Components, all, d.Named()); why != "" {
+	most := maxBodyAlone
+	if len(d.Components) > 1 {
+		most = maxBody
+	}
+	if why := checkParts(d.Components, all, d.Named(), most); why != "" {
 		return d.wrong("%s", why)
 	}
 	return nil
@@ -111,8 +115,9 @@ func (d *Definition) wrong(format string, args ...any) error {
 // plainly takes the decoder's own words off an error.
 func plainly(err error) string { return strings.TrimPrefix(err.Error(), "json: ") }
 
-// checkParts says what is wrong with the components of a message, or of a card.
-func checkParts(defined []Component, all []given, named bool) string {
+// checkParts says what is wrong with the components of a message, or of a card, whose body
+// may have so many characters at most.
+func checkParts(defined []Component, all []given, named bool, most int) string {
 	by := map[string]*given{}
 	pressed := map[int]*given{}
 	for i := range all {
@@ -144,10 +149,6 @@ func checkParts(defined []Component, all []given, named bool) string {
 	}
 	if why := checkHeader(find(defined, Header), by[Header], named); why != "" {
 		return why
-	}
-	most := maxBodyAlone
-	if len(defined) > 1 {
-		most = maxBody
 	}
 	if why := checkBody(find(defined, Body), by[Body], named, most); why != "" {
 		return why
@@ -337,30 +338,6 @@ func checkButton(i int, b *Button, g *given) string {
 		}
 	}
 	return "" // newer buttons: Meta judges
-}
-
-func checkCards(defined *Component, g *given, named bool) string {
-	if defined == nil {
-		return ""
-	}
-	var cards []givenCard
-	if g != nil {
-		cards = g.Cards
-	}
-	if len(cards) != len(defined.Cards) {
-		return fmt.Sprintf("its carousel has %s, and the template wants %d", count(len(cards), "card"), len(defined.Cards))
-	}
-	seen := map[looseInt]bool{}
-	for _, c := range cards {
-		if c.Index < 0 || int(c.Index) >= len(defined.Cards) || seen[c.Index] {
-			return fmt.Sprintf("card_index %d is not one of 0 to %d, each once", c.Index, len(defined.Cards)-1)
-		}
-		seen[c.Index] = true
-		if why := checkParts(defined.Cards[c.Index].Components, c.Components, named); why != "" {
-			return fmt.Sprintf("card %d: %s", c.Index, why)
-		}
-	}
-	return ""
 }
 
 // Text is what a person reads of a message with this template: header, body and

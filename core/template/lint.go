@@ -21,8 +21,6 @@ const (
 	maxURLs      = 2
 	maxPhones    = 1
 	maxCopyCodes = 1
-	minCards     = 2
-	maxCards     = 10
 )
 
 // Problem is one thing for which WhatsApp does not take a definition.
@@ -103,12 +101,7 @@ func (l *linter) components(where string, components []Component) {
 		case Buttons:
 			l.buttons(where, c.Buttons)
 		case Carousel:
-			if n := len(c.Cards); n < minCards || n > maxCards {
-				l.add("", "the carousel has %d cards, and may have %d to %d", n, minCards, maxCards)
-			}
-			for j := range c.Cards {
-				l.components(fmt.Sprintf("card %d: ", j), c.Cards[j].Components)
-			}
+			l.cards(c.Cards)
 		}
 	}
 }
@@ -143,9 +136,9 @@ func (l *linter) header(where string, c *Component) {
 		if c.Example == nil || len(c.Example.HeaderHandle) == 0 {
 			l.add("upload a sample by the Resumable Upload API, and give its handle as the header's example", "%s is %s without a sample", what, strings.ToLower(format))
 		}
-	case Location:
+	case Location, product:
 	default:
-		l.add("text, image, video, document or location", "%s has the format %.20q", what, c.Format)
+		l.add("text, image, video, document, location or product", "%s has the format %.20q", what, c.Format)
 	}
 }
 

@@ -2,6 +2,7 @@ package template
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -141,6 +142,82 @@ func TestLint_SaysWhatMetaDoesNotTake(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s\n got %+v\nwant one with %q", test.draft, problems, test.want)
+		}
+	}
+}
+
+// shop is a draft with two cards of a kind.
+func shop(header, buttons string) string {
+	card := fmt.Sprintf(`{"components":[{"type":"HEADER",%s},{"type":"BUTTONS","buttons":[%s]}]}`, header, buttons)
+	return `{"name":"shop","language":"es","category":"marketing","components":[{"type":"BODY","text":"See"},{"type":"CAROUSEL","cards":[` + card + "," + card + `]}]}`
+}
+
+func TestLint_SaysWhatMetaDoesNotTakeOfCards(t *testing.T) {
+	const image, products = `"format":"IMAGE","example":{"header_handle":["4::aW"]}`, `"format":"PRODUCT"`
+	const more, see, view = `{"type":"QUICK_REPLY","text":"More"}`, `{"type":"URL","text":"See","url":"https://e.com"}`, `{"type":"SPM","text":"View"}`
+	says := func(lines string) string { return image + `},{"type":"BODY","text":"` + lines + `"` }
+	last := func(in, old, fresh string) string {
+		i := strings.LastIndex(in, old)
+		return in[:i] + fresh + in[i+len(old):]
+	}
+	for _, test := range []struct{ draft, want string }{
+		{shop(image, more+","+see), ""},
+		{shop(products, view), ""},
+		{shop(products, see), ""},
+		{shop(says(strings.Repeat("a", 160)), more), ""},
+		{shop(says(strings.Repeat("a", 161)), more), "card 0: the body has 161 characters, more than 160"},
+		{shop(says(`1\n2\n3`), more), ""},
+		{shop(says(`1\n2\n3\n4`), more), "card 0: the body has 3 line breaks: perhaps"},
+		{strings.Replace(shop(image, more), "marketing", "utility", 1), "only marketing templates"},
+		{shop(`"format":"TEXT","text":"a"`, more), `card 0: its header is of the format "TEXT"`},
+		{last(shop(image, more), `{"type":"HEADER",`+image+"},", ""), "card 1: it has no header"},
+		{shop(image+`},{"type":"FOOTER","text":"f"`, more), `of the type footer, and may have none`},
+		{shop(products+`},{"type":"BODY","text":"b"`, view), `of the type body, and may have none`},
+		{shop(image, more+","+more+","+see), "card 0: it has 3 buttons, and may have 2"},
+		{shop(image, `{"type":"FLOW","text":"Go"}`), `card 0: button 0 is of the type "FLOW"`},
+		{shop(products, more), `card 0: button 0 is of the type "QUICK_REPLY"`},
+		{shop(products, view+","+see), "card 0: it has 2 buttons, and may have 1"},
+		{shop(image, `{"type":"QUICK_REPLY","text":"`+strings.Repeat("a", 26)+`"}`), "26 characters, more than 25"},
+		{last(shop(image, more), more, see), "card 1: it has header image, url button, and the first card header image, quick_reply button"},
+		{last(shop(image, more), "IMAGE", "VIDEO"), "card 1: it has header video"},
+		{last(shop(image, more), `},{"type":"BUTTONS"`, `},{"type":"BODY","text":"b"},{"type":"BUTTONS"`), "card 1: it has header image, body, quick_reply button"},
+	} {
+		problems := Lint(draft(t, test.draft))
+		found := test.want == "" && len(problems) == 0
+		for _, p := range problems {
+			found = found || test.want != "" && strings.Contains(p.Text, test.want)
+		}
+		if !found {
+			t.Errorf("%s\n got %+v\nwant one with %q", test.draft, problems, test.want)
+		}
+	}
+}
+
+func TestCheck_LooksAtCards(t *testing.T) {
+	card := func(i int) string {
+		return fmt.Sprintf(`{"card_index":%d,"components":[{"type":"header","parameters":[{"type":"product","product":{"product_retailer_id":"x","catalog_id":"7"}}]}]}`, i)
+	}
+	send := func(cards ...string) string {
+		return `[{"type":"carousel","cards":[` + strings.Join(cards, ",") + `]}]`
+	}
+	says := func(text string) string {
+		card := `{"card_index":%d,"components":[{"type":"body","parameters":[{"type":"text","text":"` + text + `"}]}]}`
+		return send(fmt.Sprintf(card, 0), fmt.Sprintf(card, 1))
+	}
+	products := shop(`"format":"PRODUCT"`, `{"type":"SPM","text":"View"}`)
+	const texts = `{"name":"c","language":"es","category":"marketing","components":[{"type":"BODY","text":"See"},{"type":"CAROUSEL","cards":[
+		{"components":[{"type":"BODY","text":"One {{1}} here"}]},{"components":[{"type":"BODY","text":"One {{1}} here"}]}]}]}`
+	for _, test := range []struct{ draft, components, want string }{
+		{products, send(card(0), card(1)), ""},
+		{products, send(card(0), card(1), card(2)), ""}, // as many as there are to show
+		{products, send(card(0)), "1 card, and may have 2 to 10"},
+		{products, send(card(0), card(2)), "card_index 2"},
+		{texts, says(strings.Repeat("a", 151)), ""},
+		{texts, says(strings.Repeat("a", 152)), "card 0: its body would have 161 characters, more than 160"},
+	} {
+		err := draft(t, test.draft).Check(json.RawMessage(test.components))
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", test.components, err, test.want)
 		}
 	}
 }

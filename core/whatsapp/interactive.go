@@ -3,6 +3,7 @@ package whatsapp
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -222,6 +223,9 @@ func checkProducts(i *interactive) *core.Error {
 	return nil
 }
 
+// checkCarousel looks at cards that are sent without a template.
+//
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/interactive-media-carousel-messages
 func checkCarousel(i *interactive) *core.Error {
 	if i.Header != nil || i.Footer != nil {
 		return wrongf("a carousel has no header and no footer of its own")
@@ -251,6 +255,9 @@ func checkCarousel(i *interactive) *core.Error {
 		}
 		if err := firstOf(checkHeader(what+".header", c.Header), atMostPart(what+".body", c.Body, maxCardBody), checkQuickReplies(what, c.Action.Buttons)); err != nil {
 			return err
+		}
+		if c.Body != nil && strings.Count(c.Body.Text, "\n") > maxCardLines {
+			return wrongf("%s.body.text has more than %d line breaks", what, maxCardLines)
 		}
 		if p := c.Action.Parameters; len(c.Action.Buttons) == 0 && (p.DisplayText == "" || !isWebAddress(p.URL)) {
 			return wrongf("%s.action must have quick replies, or parameters with a display_text and a url", what)

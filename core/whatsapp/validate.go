@@ -36,6 +36,7 @@ const (
 	minCards       = 2
 	maxCards       = 10
 	maxCardBody    = 160
+	maxCardLines   = 2 // line breaks
 )
 
 // Validate reports what of a message that is to be sent Meta would refuse, with

@@ -162,6 +162,8 @@ func TestValidate_KnowsTheLimits(t *testing.T) {
 		{"one card", inter(carousel(1, "image")), "2 to 10, not 1"},
 		{"eleven cards", inter(carousel(11, "image")), "2 to 10, not 11"},
 		{"cards of two kinds", interactive(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[{"card_index":0,"type":"cta_url","header":{"type":"image","image":{"id":"1"}},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}},{"card_index":1,"type":"cta_url","header":{"type":"video","video":{"id":"1"}},"action":{"name":"cta_url","parameters":{"display_text":"See","url":"https://a.example"}}}]}}`), "another type than the first"},
+		{"a card of three lines", inter(cardText("1\\n2\\n3")), ""},
+		{"a card of four lines", inter(cardText("1\\n2\\n3\\n4")), "cards[0].body.text has more than 2 line breaks"},
 		{"cards out of order", interactive(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[{"card_index":1},{"card_index":0}]}}`), "card_index must be 0"},
 		{"what comes next", interactive(`{"type":"hologram","depth":3}`), ""},
 		{"interactive without type", interactive(`{}`), "interactive is not"},
@@ -225,6 +227,11 @@ func quickReplies(cards ...string) json.RawMessage {
 		cards[i] = fmt.Sprintf(`{"card_index":%d,"type":"cta_url","header":{"type":"image","image":{"id":"1"}},"action":{"buttons":[%s]}}`, i, buttons)
 	}
 	return json.RawMessage(`{"type":"carousel","body":{"text":"?"},"action":{"cards":[` + strings.Join(cards, ",") + `]}}`)
+}
+
+// cardText is a carousel whose cards say something.
+func cardText(text string) json.RawMessage {
+	return json.RawMessage(strings.ReplaceAll(string(carousel(2, "image")), `"text":"b"`, `"text":"`+text+`"`))
 }
 
 func carousel(n int, kind string) json.RawMessage {

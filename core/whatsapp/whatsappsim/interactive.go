@@ -276,6 +276,9 @@ func checkCards(i *interactive) *graphError {
 			if err := atMost(at+"['body']['text']", c.Body.Text, 160); err != nil {
 				return err
 			}
+			if strings.Count(c.Body.Text, "\n") > 2 {
+				return wrongValue("%s['body']['text'] can have at most 2 line breaks", at)
+			}
 		}
 	}
 	return nil

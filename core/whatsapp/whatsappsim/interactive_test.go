@@ -62,6 +62,7 @@ func TestSim_RefusesInteractiveMessagesThatMetaRefuses(t *testing.T) {
 		{"one card", action("carousel", "", cards(card(0, image))), 131009, "Min allowed: 2"},
 		{"cards out of order", action("carousel", "", cards(card(1, image), card(0, image))), 131009, "card_index"},
 		{"cards of two kinds", action("carousel", "", cards(card(0, image), card(1, video))), 131009, "other cards"},
+		{"a card of four lines", action("carousel", "", cards(card(0, image), strings.Replace(card(1, image), `"text":"c"`, `"text":"1\n2\n3\n4"`, 1))), 131009, "2 line breaks"},
 		{"card without header", action("carousel", "", cards(card(0, "null"), card(1, image))), 100, "header"},
 		{"cards with a footer", action("carousel", `,"footer":{"text":"f"}`, cards(card(0, image), card(1, image))), 100, "footer"},
 		{"cards with quick replies", action("carousel", "", cards(answers(0, more), answers(1, more))), 0, ""},

@@ -19,6 +19,7 @@ type part struct {
 	Cards   []struct {
 		Components []json.RawMessage `json:"components"`
 	} `json:"cards"`
+	cards   [][]part // what these are, once they are found good
 	Example struct {
 		HeaderText   []string       `json:"header_text"`
 		HeaderNamed  []namedExample `json:"header_text_named_params"`
@@ -131,18 +132,7 @@ func checkPartsOf(parts []part, b *templateBody) *graphError {
 		case "BUTTONS":
 			err = checkButtonsOf(p.Buttons)
 		case "CAROUSEL":
-			if n := len(p.Cards); n < 2 || n > 10 {
-				return invalid("A carousel has 2 to 10 cards")
-			}
-			for _, c := range p.Cards {
-				of, refusal := readParts(c.Components)
-				if refusal != nil {
-					return refusal
-				}
-				if err = checkPartsOf(of, b); err != nil {
-					return err
-				}
-			}
+			err = p.checkCardsOf(b)
 		case "LIMITED_TIME_OFFER", "ORDER_STATUS", "CALL_PERMISSION_REQUEST":
 		default:
 			return invalid("Param components['type'] must be one of {BODY, BUTTONS, CAROUSEL, FOOTER, HEADER, LIMITED_TIME_OFFER} - got %q.", p.Type)
@@ -172,9 +162,9 @@ func (p *part) checkHeader(b *templateBody) *graphError {
 		if len(p.Example.HeaderHandle) == 0 {
 			return wrong("The message header needs a sample of its media.")
 		}
-	case "LOCATION":
+	case "LOCATION", "PRODUCT":
 	default:
-		return invalid("Param components['format'] must be one of {DOCUMENT, IMAGE, LOCATION, TEXT, VIDEO} - got %q.", p.Format)
+		return invalid("Param components['format'] must be one of {DOCUMENT, IMAGE, LOCATION, PRODUCT, TEXT, VIDEO} - got %q.", p.Format)
 	}
 	return nil
 }
@@ -248,7 +238,7 @@ func checkButtonsOf(buttons []partButton) *graphError {
 			if x.Phone == "" || len(x.Phone) > 20 {
 				return invalid("Param phone_number of a button is required, at most 20 characters long.")
 			}
-		case "COPY_CODE", "FLOW", "OTP", "CATALOG", "MPM", "VOICE_CALL", "REQUEST_CONTACT_INFO":
+		case "COPY_CODE", "FLOW", "OTP", "CATALOG", "MPM", "VOICE_CALL", "REQUEST_CONTACT_INFO", "SPM":
 		default:
 			return invalid("Param type of a button is unknown - got %q.", x.Type)
 		}

@@ -227,6 +227,84 @@ func TestTemplates_SendsAreCheckedAgainstThem(t *testing.T) {
 	})
 }
 
+// shop is a good template with cards of a kind, of which a test replaces what it is about.
+func shop(header, buttons string) string {
+	card := fmt.Sprintf(`{"components":[{"type":"HEADER",%s},{"type":"BUTTONS","buttons":[%s]}]}`, header, buttons)
+	return `{"name":"shop","language":"en_US","category":"MARKETING","components":[{"type":"BODY","text":"See"},{"type":"CAROUSEL","cards":[` + card + "," + card + `]}]}`
+}
+
+const (
+	ofImage   = `"format":"IMAGE","example":{"header_handle":["4::aW"]}`
+	ofProduct = `"format":"PRODUCT"`
+	more      = `{"type":"QUICK_REPLY","text":"More"}`
+	see       = `{"type":"URL","text":"See","url":"https://e.com"}`
+	view      = `{"type":"SPM","text":"View"}`
+)
+
+func TestTemplates_CardsAreRefusedAsMetaRefusesThem(t *testing.T) {
+	says := func(lines string) string { return ofImage + `},{"type":"BODY","text":"` + lines + `"` }
+	last := func(in, old, fresh string) string {
+		i := strings.LastIndex(in, old)
+		return in[:i] + fresh + in[i+len(old):]
+	}
+	for name, test := range map[string]struct {
+		body string
+		code int
+	}{
+		"images":                    {shop(ofImage, more+","+see), 0},
+		"products":                  {shop(ofProduct, view), 0},
+		"texts":                     {shop(says(strings.Repeat("a", 160)), more), 0},
+		"texts that are too long":   {shop(says(strings.Repeat("a", 161)), more), 100},
+		"documents":                 {shop(`"format":"DOCUMENT","example":{"header_handle":["4::aW"]}`, more), 100},
+		"three buttons":             {shop(ofImage, more+","+more+","+see), 100},
+		"a button of another kind":  {shop(ofImage, `{"type":"FLOW","text":"Go","flow_id":"1"}`), 100},
+		"products to reply to":      {shop(ofProduct, more), 100},
+		"products with two buttons": {shop(ofProduct, view+","+see), 100},
+		"a footer":                  {shop(ofImage+`},{"type":"FOOTER","text":"f"`, more), 100},
+		"cards that differ":         {last(shop(ofImage, more), more, see), 100},
+		"a video among images":      {last(shop(ofImage, more), "IMAGE", "VIDEO"), 100},
+		"a text on one":             {last(shop(ofImage, more), `},{"type":"BUTTONS"`, `},{"type":"BODY","text":"b"},{"type":"BUTTONS"`), 100},
+		"no marketing":              {strings.Replace(shop(ofImage, more), "MARKETING", "UTILITY", 1), 100},
+	} {
+		s := whatsappsim.New(whatsappsim.Options{})
+		if a := read(t, ask(s, http.MethodPost, templatesPath, test.body)); a.Error.Code != test.code {
+			t.Errorf("%s: %+v, want %d", name, a.Error, test.code)
+		}
+	}
+}
+
+func TestTemplates_SendsOfCardsAreCheckedAgainstThem(t *testing.T) {
+	card := func(i int, header string) string {
+		return fmt.Sprintf(`{"card_index":%d,"components":[{"type":"header","parameters":[%s]}]}`, i, header)
+	}
+	const image, item = `{"type":"image","image":{"id":"1"}}`, `{"type":"product","product":{"product_retailer_id":"x","catalog_id":"7"}}`
+	synctest.Test(t, func(t *testing.T) {
+		for _, test := range []struct {
+			name, body string
+			cards      []string
+			code       int
+		}{
+			{"as many", shop(ofImage, more), []string{card(0, image), card(1, image)}, 0},
+			{"one more", shop(ofImage, more), []string{card(0, image), card(1, image), card(2, image)}, 132012},
+			{"one of another kind", shop(ofImage, more), []string{card(0, image), card(1, item)}, 132012},
+			{"the same twice", shop(ofImage, more), []string{card(0, image), card(0, image)}, 131009},
+			{"more products", shop(ofProduct, view), []string{card(0, item), card(1, item), card(2, item)}, 0},
+			{"one product", shop(ofProduct, view), []string{card(0, item)}, 132012},
+		} {
+			s := whatsappsim.New(whatsappsim.Options{})
+			if w := ask(s, http.MethodPost, templatesPath, test.body); w.Code != 200 {
+				t.Fatal(w.Body)
+			}
+			time.Sleep(time.Second)
+			a := read(t, send(s, `{"messaging_product":"whatsapp","to":"+34600111222","type":"template","template":{"name":"shop","language":{"code":"en_US"},"components":[`+
+				`{"type":"carousel","cards":[`+strings.Join(test.cards, ",")+`]}]}}`))
+			if a.Error.Code != test.code {
+				t.Errorf("%s: %+v, want %d", test.name, a.Error, test.code)
+			}
+		}
+	})
+}
+
 func TestTemplates_AreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := whatsappsim.New(whatsappsim.Options{ManagementPerHour: 110, MaxTemplates: 1000})

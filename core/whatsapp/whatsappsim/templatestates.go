@@ -227,7 +227,10 @@ func wrongCount(what string, got, want int) *graphError {
 }
 
 // checkSend checks a send against the template's definition.
-func (t *storedTemplate) checkSend(sent []sentPart) *graphError {
+func (t *storedTemplate) checkSend(sent []sentPart) *graphError { return t.checkParts(t.parts, sent) }
+
+// checkParts checks the components of a send, or of a card.
+func (t *storedTemplate) checkParts(parts []part, sent []sentPart) *graphError {
 	of := func(kind string) []sentParameter {
 		for _, c := range sent {
 			if strings.EqualFold(c.Type, kind) {
@@ -236,9 +239,13 @@ func (t *storedTemplate) checkSend(sent []sentPart) *graphError {
 		}
 		return nil
 	}
-	for i := range t.parts {
-		p := &t.parts[i]
+	for i := range parts {
+		p := &parts[i]
 		switch p.Type {
+		case "CAROUSEL":
+			if err := t.checkCards(p, sent); err != nil {
+				return err
+			}
 		case "HEADER":
 			if p.Format != "TEXT" {
 				if got := of("header"); len(got) != 1 || !strings.EqualFold(got[0].Type, p.Format) {
