@@ -110,19 +110,12 @@ func (l *lane) onceMore(ctx context.Context, e *core.Event) bool {
 
 // callOff takes a send that was to be made once more out of its queue, since its status
 // says that it was made. It reports false when somebody has it in hand just now, who then
-// settles it. in becomes what is known of it then.
+// settles it: the status looks again. in becomes what is known of it then.
 func (t *tenant) callOff(ctx context.Context, u *turn, in *intent) bool {
 	t.overheard.settling.Lock()
 	defer t.overheard.settling.Unlock()
-	values, err := t.b.o.Store.Get(ctx, intentKey(t.ID, u.sent.hash))
-	if err != nil {
-		return false
-	}
-	if now, ok := decode[intent](values[0]); ok && now.State != intentAgain { // since the turn began
-		*in = *now
-		return true
-	}
-	queues := []store.QueueID{queueOf(t.ID, numberQueue(in.Number)), queueOf(t.ID, queueTimers), t.queue}
+	// In the order in which it may move on.
+	queues := []store.QueueID{queueOf(t.ID, queueTimers), t.queue, queueOf(t.ID, numberQueue(in.Number))}
 	for _, n := range t.Numbers {
 		if n.ID != in.Number { // a fallback may have taken it over
 			queues = append(queues, queueOf(t.ID, numberQueue(n.ID)))
@@ -157,5 +150,13 @@ func (t *tenant) callOff(ctx context.Context, u *turn, in *intent) bool {
 		*in = done
 		return true
 	}
-	return true // it ended otherwise
+	// It ended, since the turn began or otherwise (somebody took it away).
+	values, err := t.b.o.Store.Get(ctx, intentKey(t.ID, u.sent.hash))
+	if err != nil {
+		return false
+	}
+	if now, ok := decode[intent](values[0]); ok {
+		*in = *now
+	}
+	return true
 }

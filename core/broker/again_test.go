@@ -194,7 +194,7 @@ func TestAgain_AStatusDuringTheSecondCall(t *testing.T) {
 	for _, answer := range []core.Code{"", core.CodeUnavailable, core.CodeInvalid, core.CodeUnknownOutcome} {
 		againThen(t, func(b *bridge, id string) core.Result {
 			b.accept(statusOf(id, "wamid.out.1", core.StatusDelivered))
-			<-time.After(1010 * time.Millisecond) // the status looks every 25 ms whether there is an answer: not in that moment
+			<-time.After(time.Second)
 			if answer != "" {
 				return core.Result{Err: &core.Error{Code: answer, Message: "no"}}
 			}

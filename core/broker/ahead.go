@@ -94,7 +94,7 @@ func (l *lane) unmark(ctx context.Context, ds []store.Delivery) {
 	}
 	if _, err := l.b.settle(ctx, s); err == nil {
 		for _, d := range ds {
-			l.end(d.ID)
+			l.end(d)
 		}
 	}
 	l.ahead.less(len(ds))

@@ -45,6 +45,8 @@ type intent struct {
 	Template string    `json:"template,omitempty"`
 	Instead  bool      `json:"instead,omitempty"`
 	At       time.Time `json:"at"`
+
+	lease uint64 // of the attempt that was begun
 }
 
 // delivered is what deciding remembers of a message's statuses.

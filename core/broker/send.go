@@ -107,7 +107,7 @@ func (l *lane) mark(ctx context.Context, ds []store.Delivery, s store.Settlement
 	l.b.failpoint("send-before-mark")
 	if _, err := l.b.settle(ctx, s); err != nil {
 		for _, d := range ready {
-			l.end(d.ID)
+			l.end(d)
 		}
 		for _, nak := range s.Nak {
 			ready = append(ready, nak.Delivery)
@@ -126,14 +126,19 @@ func (l *lane) begin(d store.Delivery, e *core.Event, at time.Time) {
 	defer l.mu.Unlock()
 	l.started[whatsapp.IntentHash(d.ID)] = &intent{
 		ID: d.ID, Conversation: e.Conversation, Number: e.Number, State: intentStarted, Attempt: d.Attempt, At: at, Campaign: e.Campaign,
+		lease: d.Lease,
 	}
 }
 
-// end forgets a send that was settled: what came of it is in the store.
-func (l *lane) end(id string) {
+// end forgets a send that was settled: what came of it is in the store. Its next
+// attempt may have begun by then.
+func (l *lane) end(d store.Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.started, whatsapp.IntentHash(id))
+	hash := whatsapp.IntentHash(d.ID)
+	if in := l.started[hash]; in != nil && in.lease <= d.Lease {
+		delete(l.started, hash)
+	}
 }
 
 // begun returns what is known of a send that was begun and not settled.
@@ -258,7 +263,7 @@ func (l *lane) settleSend(ctx context.Context, d store.Delivery, r core.Result, 
 	if _, err := l.b.settle(ctx, s); err != nil {
 		return // marked: after the lease it is taken for unknown
 	}
-	l.end(d.ID)
+	l.end(d)
 	if stopped {
 		l.t.depth.Add(1)
 	}
@@ -364,7 +369,7 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 	if _, err := l.b.settle(ctx, s); err != nil {
 		return // still marked: after the lease it is held again
 	}
-	l.end(d.ID)
+	l.end(d)
 	if wamid != "" {
 		l.count(e, now)
 	}

@@ -20,8 +20,8 @@ var (
 	// of the settlement happened. Only settlements with Ingest get it.
 	ErrFull = errors.New("store: full")
 	// ErrStale: a delivery in the settlement is no longer the caller's: its
-	// lease ran out, or it was settled already. Nothing of the settlement
-	// happened.
+	// lease ran out, or it was settled already; or one to drop is somebody's, or
+	// gone. Nothing of the settlement happened.
 	ErrStale = errors.New("store: delivery is no longer leased")
 	// ErrClosed: the store was closed, or gave up after a commit failed with an
 	// unknown outcome. The process must exit; opening again recovers.
@@ -183,8 +183,8 @@ type Settlement struct {
 	Replay  []string
 	Resolve []string
 	// Drop takes items out of their queues that nobody has, and that nobody will
-	// get any more: by Queue and Seq, as Peek lists them. One that is handed out
-	// is ErrStale, one that is gone already is nothing.
+	// get any more: by Queue and Seq, as Peek lists them. One that is handed out, or
+	// gone already, is ErrStale.
 	Drop []Delivery
 }
 

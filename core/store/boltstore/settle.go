@@ -190,7 +190,7 @@ func (s *Store) claim(st *store.Settlement) (work, error) {
 func (s *Store) claimUnleased(w *work, d *store.Delivery) error {
 	q := s.queues[d.Queue]
 	if q == nil || q.items[d.Seq] == nil {
-		return nil
+		return store.ErrStale
 	}
 	it := q.items[d.Seq]
 	if it.lease != 0 || it.settling {

@@ -94,6 +94,10 @@ var forgetCases = []testCase{
 			b.Errorf("dropping what somebody has: %v", err)
 		}
 		b.settle(store.Settlement{Drop: []store.Delivery{at["second"], at["alone"], at["later"]}})
+		again := store.Settlement{Drop: []store.Delivery{at["alone"]}, Add: []store.Item{{Queue: q, ID: "instead", Data: []byte("instead")}}}
+		if _, err := b.Settle(ctx, again); !errors.Is(err, store.ErrStale) {
+			b.Errorf("dropping what is gone, to add something instead: %v", err)
+		}
 		rest := func() []string {
 			ids := []string{}
 			ds, err := b.Peek(ctx, q, 0, 10)
