@@ -169,6 +169,14 @@ func (e evil) Describe(context.Context, *connectorpb.DescribeRequest) (*connecto
 	return nil, status.Error(codes.Unimplemented, "evil has no Describe")
 }
 
+func (e evil) Segments(context.Context, *connectorpb.SegmentsRequest) (*connectorpb.SegmentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "evil has no Segments")
+}
+
+func (e evil) Members(context.Context, *connectorpb.MembersRequest) (*connectorpb.MembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "evil has no Members")
+}
+
 func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*connectorpb.DeliverResponse, error) {
 	res := new(connectorpb.DeliverResponse)
 	for _, d := range req.Deliveries {

@@ -34,17 +34,25 @@ func (h *Host) poll(ctx context.Context, account core.Account, cursor json.RawMe
 		return core.Polled{}, err
 	}
 	polled := core.Polled{Cursor: res.GetCursor(), More: res.GetMore(), Watching: res.GetWatching()}
-	switch {
-	case len(polled.Cursor) > maxCursor || len(polled.Cursor) > 0 && !json.Valid(polled.Cursor):
-		return core.Polled{}, h.odd("poll", fmt.Sprintf("its cursor is no JSON value of at most %d KiB", maxCursor>>10))
-	case polled.More && len(polled.Cursor) == 0:
-		return core.Polled{}, h.odd("poll", "there is more, but no cursor to go on from")
+	why := oddCursor(polled.Cursor, polled.More)
+	if why != "" {
+		return core.Polled{}, h.odd("poll", why)
 	}
-	var why string
 	if polled.Events, why = eventsFromWire(res.GetEvents()); why != "" {
 		return core.Polled{}, h.odd("poll", why)
 	}
 	return polled, nil
+}
+
+// oddCursor says what is wrong with where a plugin would go on.
+func oddCursor(cursor json.RawMessage, more bool) string {
+	switch {
+	case len(cursor) > maxCursor || len(cursor) > 0 && !json.Valid(cursor):
+		return fmt.Sprintf("its cursor is no JSON value of at most %d KiB", maxCursor>>10)
+	case more && len(cursor) == 0:
+		return "there is more, but no cursor to go on from"
+	}
+	return ""
 }
 
 // eventsFromWire reads what a plugin told of, or says what is wrong with it.

@@ -177,10 +177,16 @@ func TestHost_SaysWhatAPluginCannotDo(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("actor")})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if info, err := h.Info(ctx); err != nil || info.Polls || info.Authorizes || info.Receives {
+	if info, err := h.Info(ctx); err != nil || info.Polls || info.Authorizes || info.Receives || info.Segments {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if _, err := h.Poll(ctx, nil); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "does not have this call") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := h.Segments(ctx, ""); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "does not have this call") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := h.Members(ctx, "7", nil); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "does not have this call") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := h.Webhook(ctx, core.WebhookRequest{}); core.CodeOf(err) != core.CodeInternal {

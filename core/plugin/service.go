@@ -35,6 +35,7 @@ func (s *service) Info(context.Context, *connectorpb.InfoRequest) (res *connecto
 	_, info.Polls = s.connector.(core.Poller)
 	_, info.Receives = s.connector.(core.Receiver)
 	_, info.Describes = s.connector.(core.Describer)
+	_, info.Segments = s.connector.(core.Segmenter)
 	return infoToWire(info), nil
 }
 
@@ -89,7 +90,7 @@ func (s *service) Poll(ctx context.Context, req *connectorpb.PollRequest) (res *
 	if err != nil {
 		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
-	events, err := eventsToWire(polled.Events)
+	events, err := eachAsJSON(polled.Events)
 	if err != nil {
 		return &connectorpb.PollResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
@@ -118,7 +119,7 @@ func (s *service) Webhook(ctx context.Context, req *connectorpb.WebhookRequest) 
 	if err != nil {
 		return &connectorpb.WebhookResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
-	events, err := eventsToWire(answer.Events)
+	events, err := eachAsJSON(answer.Events)
 	if err != nil {
 		return &connectorpb.WebhookResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}

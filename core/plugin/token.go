@@ -216,11 +216,11 @@ func (h *Host) authorize(ctx context.Context, account core.Account) (*core.Token
 	return token, nil
 }
 
-// odd is the error of a plugin that does not keep to the contract.
+// odd is the error of a plugin that does not keep to the contract. Why may quote it.
 func (h *Host) odd(call, why string) *core.Error {
 	return &core.Error{
 		Code: core.CodeInternal, Op: "plugin " + call, Source: core.SourcePlugin,
-		Message: "plugin " + h.o.Name + ": " + why, Hint: "this is for the plugin's author to mend",
+		Message: "plugin " + h.o.Name + ": " + h.redact.words(why), Hint: "this is for the plugin's author to mend",
 	}
 }
 

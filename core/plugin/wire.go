@@ -15,7 +15,8 @@ import (
 func infoToWire(i core.ConnectorInfo) *connectorpb.InfoResponse {
 	w := &connectorpb.InfoResponse{
 		Name: i.Name, Version: clean(i.Version, 100), MaxBatch: int32(i.MaxBatch), Idempotency: string(i.Idempotency),
-		CallsPerSecond: i.CallsPerSecond, SearchDelayMs: i.SearchDelay.Milliseconds(), Secrets: i.Secrets, Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives, Describes: i.Describes,
+		CallsPerSecond: i.CallsPerSecond, SearchDelayMs: i.SearchDelay.Milliseconds(), Secrets: i.Secrets,
+		Authorizes: i.Authorizes, Polls: i.Polls, Receives: i.Receives, Describes: i.Describes, Segments: i.Segments,
 	}
 	for _, k := range i.Kinds {
 		w.Kinds = append(w.Kinds, string(k))
@@ -31,7 +32,7 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 		Name: w.GetName(), Version: clean(w.GetVersion(), 100), MaxBatch: int(w.GetMaxBatch()),
 		Idempotency: core.Idempotency(w.GetIdempotency()), CallsPerSecond: w.GetCallsPerSecond(),
 		SearchDelay: time.Duration(min(max(w.GetSearchDelayMs(), 0), 3_600_000)) * time.Millisecond, Secrets: w.GetSecrets(),
-		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(), Receives: w.GetReceives(), Describes: w.GetDescribes(),
+		Authorizes: w.GetAuthorizes(), Polls: w.GetPolls(), Receives: w.GetReceives(), Describes: w.GetDescribes(), Segments: w.GetSegments(),
 	}
 	for _, k := range w.GetKinds() {
 		i.Kinds = append(i.Kinds, core.Kind(k))
@@ -103,10 +104,11 @@ func tokenFromWire(w *connectorpb.Token) *core.Token {
 	return t
 }
 
-func eventsToWire(events []core.Event) ([][]byte, error) {
-	out := make([][]byte, len(events))
-	for i := range events {
-		data, err := json.Marshal(&events[i])
+// eachAsJSON writes what travels as a list of JSON texts: events, segments, members.
+func eachAsJSON[T any](values []T) ([][]byte, error) {
+	out := make([][]byte, len(values))
+	for i := range values {
+		data, err := json.Marshal(&values[i])
 		if err != nil {
 			return nil, err
 		}

@@ -126,6 +126,8 @@ type InfoResponse struct {
 	Budgets []*Budget `protobuf:"bytes,14,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	// After what time the CRM's search sees what was made, for "search"; 0: 30 s.
 	SearchDelayMs int64 `protobuf:"varint,15,opt,name=search_delay_ms,json=searchDelayMs,proto3" json:"search_delay_ms,omitempty"`
+	// The connector has Segments and Members.
+	Segments      bool `protobuf:"varint,16,opt,name=segments,proto3" json:"segments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +251,13 @@ func (x *InfoResponse) GetSearchDelayMs() int64 {
 		return x.SearchDelayMs
 	}
 	return 0
+}
+
+func (x *InfoResponse) GetSegments() bool {
+	if x != nil {
+		return x.Segments
+	}
+	return false
 }
 
 // Budget is a window: so many calls of a kind in some time. Several of one name are
@@ -1183,6 +1192,268 @@ func (x *DescribeResponse) GetError() *Error {
 	return nil
 }
 
+type SegmentsRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// A part of the names, in whatever case, or the ID of one; empty: all are wanted.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentsRequest) Reset() {
+	*x = SegmentsRequest{}
+	mi := &file_connector_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentsRequest) ProtoMessage() {}
+
+func (x *SegmentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentsRequest.ProtoReflect.Descriptor instead.
+func (*SegmentsRequest) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SegmentsRequest) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *SegmentsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type SegmentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000, each the JSON of core.Segment, each ID once.
+	Segments [][]byte `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	// Absent when all went well; the rest then counts for nothing.
+	Error *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// What it cost; counts also with an error.
+	Meter         *Meter `protobuf:"bytes,14,opt,name=meter,proto3" json:"meter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentsResponse) Reset() {
+	*x = SegmentsResponse{}
+	mi := &file_connector_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentsResponse) ProtoMessage() {}
+
+func (x *SegmentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentsResponse.ProtoReflect.Descriptor instead.
+func (*SegmentsResponse) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SegmentsResponse) GetSegments() [][]byte {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+func (x *SegmentsResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *SegmentsResponse) GetMeter() *Meter {
+	if x != nil {
+		return x.Meter
+	}
+	return nil
+}
+
+type MembersRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// The segment's ID, as Segments told it.
+	Segment string `protobuf:"bytes,2,opt,name=segment,proto3" json:"segment,omitempty"`
+	// Where to begin: what the page before said, empty at first. The same cursor may come
+	// again.
+	Cursor        []byte `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersRequest) Reset() {
+	*x = MembersRequest{}
+	mi := &file_connector_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersRequest) ProtoMessage() {}
+
+func (x *MembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
+func (*MembersRequest) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MembersRequest) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *MembersRequest) GetSegment() string {
+	if x != nil {
+		return x.Segment
+	}
+	return ""
+}
+
+func (x *MembersRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+type MembersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 500, each the JSON of core.Member.
+	Members [][]byte `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// Where the next page begins: a JSON value of at most 64 KiB, another than that of
+	// the request.
+	Cursor []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// There is a next page.
+	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// invalid: there is no such segment (any more). Absent when all went well; the rest
+	// then counts for nothing.
+	Error *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// What it cost; counts also with an error.
+	Meter         *Meter `protobuf:"bytes,14,opt,name=meter,proto3" json:"meter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersResponse) Reset() {
+	*x = MembersResponse{}
+	mi := &file_connector_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersResponse) ProtoMessage() {}
+
+func (x *MembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
+func (*MembersResponse) Descriptor() ([]byte, []int) {
+	return file_connector_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *MembersResponse) GetMembers() [][]byte {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *MembersResponse) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *MembersResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *MembersResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *MembersResponse) GetMeter() *Meter {
+	if x != nil {
+		return x.Meter
+	}
+	return nil
+}
+
 type DeliverRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -1194,7 +1465,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_connector_proto_msgTypes[17]
+	mi := &file_connector_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1477,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[17]
+	mi := &file_connector_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1490,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{17}
+	return file_connector_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeliverRequest) GetAccount() *Account {
@@ -1255,7 +1526,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_connector_proto_msgTypes[18]
+	mi := &file_connector_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1538,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[18]
+	mi := &file_connector_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1551,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{18}
+	return file_connector_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Delivery) GetId() string {
@@ -1331,7 +1602,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_connector_proto_msgTypes[19]
+	mi := &file_connector_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1614,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[19]
+	mi := &file_connector_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1627,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{19}
+	return file_connector_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeliverResponse) GetResults() []*Result {
@@ -1394,7 +1665,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_connector_proto_msgTypes[20]
+	mi := &file_connector_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1677,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[20]
+	mi := &file_connector_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1690,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{20}
+	return file_connector_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Result) GetId() string {
@@ -1483,7 +1754,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_connector_proto_msgTypes[21]
+	mi := &file_connector_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1766,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_proto_msgTypes[21]
+	mi := &file_connector_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1779,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_connector_proto_rawDescGZIP(), []int{21}
+	return file_connector_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Error) GetCode() string {
@@ -1572,7 +1843,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x12wabridge.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\xa3\x03\n" +
+	"\vInfoRequest\"\xbf\x03\n" +
 	"\fInfoResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -1589,7 +1860,8 @@ const file_connector_proto_rawDesc = "" +
 	" \x01(\bR\breceives\x12\x1c\n" +
 	"\tdescribes\x18\v \x01(\bR\tdescribes\x124\n" +
 	"\abudgets\x18\x0e \x03(\v2\x1a.wabridge.plugin.v1.BudgetR\abudgets\x12&\n" +
-	"\x0fsearch_delay_ms\x18\x0f \x01(\x03R\rsearchDelayMs\"I\n" +
+	"\x0fsearch_delay_ms\x18\x0f \x01(\x03R\rsearchDelayMs\x12\x1a\n" +
+	"\bsegments\x18\x10 \x01(\bR\bsegments\"I\n" +
 	"\x06Budget\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x03R\x05calls\x12\x15\n" +
@@ -1668,7 +1940,24 @@ const file_connector_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\"[\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\fR\x06schema\x12/\n" +
-	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\x85\x01\n" +
+	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\"\\\n" +
+	"\x0fSegmentsRequest\x125\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x90\x01\n" +
+	"\x10SegmentsResponse\x12\x1a\n" +
+	"\bsegments\x18\x01 \x03(\fR\bsegments\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12/\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"y\n" +
+	"\x0eMembersRequest\x125\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x18\n" +
+	"\asegment\x18\x02 \x01(\tR\asegment\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\fR\x06cursor\"\xb9\x01\n" +
+	"\x0fMembersResponse\x12\x18\n" +
+	"\amembers\x18\x01 \x03(\fR\amembers\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12/\n" +
+	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12/\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\x85\x01\n" +
 	"\x0eDeliverRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
@@ -1701,7 +1990,7 @@ const file_connector_proto_rawDesc = "" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n" +
 	"\x06vendor\x18\x06 \x01(\tR\x06vendor\x12$\n" +
 	"\x0eretry_after_ms\x18\a \x01(\x03R\fretryAfterMs\x12\x14\n" +
-	"\x05scope\x18\b \x01(\tR\x05scope2\xc8\x04\n" +
+	"\x05scope\x18\b \x01(\tR\x05scope2\xf3\x05\n" +
 	"\tConnector\x12I\n" +
 	"\x04Info\x12\x1f.wabridge.plugin.v1.InfoRequest\x1a .wabridge.plugin.v1.InfoResponse\x12L\n" +
 	"\x05Check\x12 .wabridge.plugin.v1.CheckRequest\x1a!.wabridge.plugin.v1.CheckResponse\x12R\n" +
@@ -1709,7 +1998,9 @@ const file_connector_proto_rawDesc = "" +
 	"\tAuthorize\x12$.wabridge.plugin.v1.AuthorizeRequest\x1a%.wabridge.plugin.v1.AuthorizeResponse\x12I\n" +
 	"\x04Poll\x12\x1f.wabridge.plugin.v1.PollRequest\x1a .wabridge.plugin.v1.PollResponse\x12R\n" +
 	"\aWebhook\x12\".wabridge.plugin.v1.WebhookRequest\x1a#.wabridge.plugin.v1.WebhookResponse\x12U\n" +
-	"\bDescribe\x12#.wabridge.plugin.v1.DescribeRequest\x1a$.wabridge.plugin.v1.DescribeResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
+	"\bDescribe\x12#.wabridge.plugin.v1.DescribeRequest\x1a$.wabridge.plugin.v1.DescribeResponse\x12U\n" +
+	"\bSegments\x12#.wabridge.plugin.v1.SegmentsRequest\x1a$.wabridge.plugin.v1.SegmentsResponse\x12R\n" +
+	"\aMembers\x12\".wabridge.plugin.v1.MembersRequest\x1a#.wabridge.plugin.v1.MembersResponseB?Z=github.com/wabridge/wabridge/core/plugin/internal/connectorpbb\x06proto3"
 
 var (
 	file_connector_proto_rawDescOnce sync.Once
@@ -1723,7 +2014,7 @@ func file_connector_proto_rawDescGZIP() []byte {
 	return file_connector_proto_rawDescData
 }
 
-var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_connector_proto_goTypes = []any{
 	(*InfoRequest)(nil),       // 0: wabridge.plugin.v1.InfoRequest
 	(*InfoResponse)(nil),      // 1: wabridge.plugin.v1.InfoResponse
@@ -1742,63 +2033,77 @@ var file_connector_proto_goTypes = []any{
 	(*WebhookResponse)(nil),   // 14: wabridge.plugin.v1.WebhookResponse
 	(*DescribeRequest)(nil),   // 15: wabridge.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),  // 16: wabridge.plugin.v1.DescribeResponse
-	(*DeliverRequest)(nil),    // 17: wabridge.plugin.v1.DeliverRequest
-	(*Delivery)(nil),          // 18: wabridge.plugin.v1.Delivery
-	(*DeliverResponse)(nil),   // 19: wabridge.plugin.v1.DeliverResponse
-	(*Result)(nil),            // 20: wabridge.plugin.v1.Result
-	(*Error)(nil),             // 21: wabridge.plugin.v1.Error
-	nil,                       // 22: wabridge.plugin.v1.Meter.SpentEntry
-	nil,                       // 23: wabridge.plugin.v1.Meter.LeftEntry
-	nil,                       // 24: wabridge.plugin.v1.Account.SecretsEntry
-	nil,                       // 25: wabridge.plugin.v1.Token.SecretsEntry
-	nil,                       // 26: wabridge.plugin.v1.Token.ValuesEntry
+	(*SegmentsRequest)(nil),   // 17: wabridge.plugin.v1.SegmentsRequest
+	(*SegmentsResponse)(nil),  // 18: wabridge.plugin.v1.SegmentsResponse
+	(*MembersRequest)(nil),    // 19: wabridge.plugin.v1.MembersRequest
+	(*MembersResponse)(nil),   // 20: wabridge.plugin.v1.MembersResponse
+	(*DeliverRequest)(nil),    // 21: wabridge.plugin.v1.DeliverRequest
+	(*Delivery)(nil),          // 22: wabridge.plugin.v1.Delivery
+	(*DeliverResponse)(nil),   // 23: wabridge.plugin.v1.DeliverResponse
+	(*Result)(nil),            // 24: wabridge.plugin.v1.Result
+	(*Error)(nil),             // 25: wabridge.plugin.v1.Error
+	nil,                       // 26: wabridge.plugin.v1.Meter.SpentEntry
+	nil,                       // 27: wabridge.plugin.v1.Meter.LeftEntry
+	nil,                       // 28: wabridge.plugin.v1.Account.SecretsEntry
+	nil,                       // 29: wabridge.plugin.v1.Token.SecretsEntry
+	nil,                       // 30: wabridge.plugin.v1.Token.ValuesEntry
 }
 var file_connector_proto_depIdxs = []int32{
 	2,  // 0: wabridge.plugin.v1.InfoResponse.budgets:type_name -> wabridge.plugin.v1.Budget
-	22, // 1: wabridge.plugin.v1.Meter.spent:type_name -> wabridge.plugin.v1.Meter.SpentEntry
-	23, // 2: wabridge.plugin.v1.Meter.left:type_name -> wabridge.plugin.v1.Meter.LeftEntry
-	24, // 3: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
+	26, // 1: wabridge.plugin.v1.Meter.spent:type_name -> wabridge.plugin.v1.Meter.SpentEntry
+	27, // 2: wabridge.plugin.v1.Meter.left:type_name -> wabridge.plugin.v1.Meter.LeftEntry
+	28, // 3: wabridge.plugin.v1.Account.secrets:type_name -> wabridge.plugin.v1.Account.SecretsEntry
 	5,  // 4: wabridge.plugin.v1.Account.token:type_name -> wabridge.plugin.v1.Token
-	25, // 5: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
-	26, // 6: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
+	29, // 5: wabridge.plugin.v1.Token.secrets:type_name -> wabridge.plugin.v1.Token.SecretsEntry
+	30, // 6: wabridge.plugin.v1.Token.values:type_name -> wabridge.plugin.v1.Token.ValuesEntry
 	4,  // 7: wabridge.plugin.v1.CheckRequest.account:type_name -> wabridge.plugin.v1.Account
-	21, // 8: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
+	25, // 8: wabridge.plugin.v1.CheckResponse.error:type_name -> wabridge.plugin.v1.Error
 	4,  // 9: wabridge.plugin.v1.AuthorizeRequest.account:type_name -> wabridge.plugin.v1.Account
 	5,  // 10: wabridge.plugin.v1.AuthorizeResponse.token:type_name -> wabridge.plugin.v1.Token
-	21, // 11: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
+	25, // 11: wabridge.plugin.v1.AuthorizeResponse.error:type_name -> wabridge.plugin.v1.Error
 	4,  // 12: wabridge.plugin.v1.PollRequest.account:type_name -> wabridge.plugin.v1.Account
-	21, // 13: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
+	25, // 13: wabridge.plugin.v1.PollResponse.error:type_name -> wabridge.plugin.v1.Error
 	3,  // 14: wabridge.plugin.v1.PollResponse.meter:type_name -> wabridge.plugin.v1.Meter
 	4,  // 15: wabridge.plugin.v1.WebhookRequest.account:type_name -> wabridge.plugin.v1.Account
 	13, // 16: wabridge.plugin.v1.WebhookRequest.header:type_name -> wabridge.plugin.v1.Header
-	21, // 17: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
+	25, // 17: wabridge.plugin.v1.WebhookResponse.error:type_name -> wabridge.plugin.v1.Error
 	3,  // 18: wabridge.plugin.v1.WebhookResponse.meter:type_name -> wabridge.plugin.v1.Meter
 	4,  // 19: wabridge.plugin.v1.DescribeRequest.account:type_name -> wabridge.plugin.v1.Account
-	21, // 20: wabridge.plugin.v1.DescribeResponse.error:type_name -> wabridge.plugin.v1.Error
-	4,  // 21: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
-	18, // 22: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
-	20, // 23: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
-	3,  // 24: wabridge.plugin.v1.DeliverResponse.meter:type_name -> wabridge.plugin.v1.Meter
-	21, // 25: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
-	0,  // 26: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
-	6,  // 27: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
-	17, // 28: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
-	8,  // 29: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
-	10, // 30: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
-	12, // 31: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
-	15, // 32: wabridge.plugin.v1.Connector.Describe:input_type -> wabridge.plugin.v1.DescribeRequest
-	1,  // 33: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
-	7,  // 34: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
-	19, // 35: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
-	9,  // 36: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
-	11, // 37: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
-	14, // 38: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
-	16, // 39: wabridge.plugin.v1.Connector.Describe:output_type -> wabridge.plugin.v1.DescribeResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	25, // 20: wabridge.plugin.v1.DescribeResponse.error:type_name -> wabridge.plugin.v1.Error
+	4,  // 21: wabridge.plugin.v1.SegmentsRequest.account:type_name -> wabridge.plugin.v1.Account
+	25, // 22: wabridge.plugin.v1.SegmentsResponse.error:type_name -> wabridge.plugin.v1.Error
+	3,  // 23: wabridge.plugin.v1.SegmentsResponse.meter:type_name -> wabridge.plugin.v1.Meter
+	4,  // 24: wabridge.plugin.v1.MembersRequest.account:type_name -> wabridge.plugin.v1.Account
+	25, // 25: wabridge.plugin.v1.MembersResponse.error:type_name -> wabridge.plugin.v1.Error
+	3,  // 26: wabridge.plugin.v1.MembersResponse.meter:type_name -> wabridge.plugin.v1.Meter
+	4,  // 27: wabridge.plugin.v1.DeliverRequest.account:type_name -> wabridge.plugin.v1.Account
+	22, // 28: wabridge.plugin.v1.DeliverRequest.deliveries:type_name -> wabridge.plugin.v1.Delivery
+	24, // 29: wabridge.plugin.v1.DeliverResponse.results:type_name -> wabridge.plugin.v1.Result
+	3,  // 30: wabridge.plugin.v1.DeliverResponse.meter:type_name -> wabridge.plugin.v1.Meter
+	25, // 31: wabridge.plugin.v1.Result.error:type_name -> wabridge.plugin.v1.Error
+	0,  // 32: wabridge.plugin.v1.Connector.Info:input_type -> wabridge.plugin.v1.InfoRequest
+	6,  // 33: wabridge.plugin.v1.Connector.Check:input_type -> wabridge.plugin.v1.CheckRequest
+	21, // 34: wabridge.plugin.v1.Connector.Deliver:input_type -> wabridge.plugin.v1.DeliverRequest
+	8,  // 35: wabridge.plugin.v1.Connector.Authorize:input_type -> wabridge.plugin.v1.AuthorizeRequest
+	10, // 36: wabridge.plugin.v1.Connector.Poll:input_type -> wabridge.plugin.v1.PollRequest
+	12, // 37: wabridge.plugin.v1.Connector.Webhook:input_type -> wabridge.plugin.v1.WebhookRequest
+	15, // 38: wabridge.plugin.v1.Connector.Describe:input_type -> wabridge.plugin.v1.DescribeRequest
+	17, // 39: wabridge.plugin.v1.Connector.Segments:input_type -> wabridge.plugin.v1.SegmentsRequest
+	19, // 40: wabridge.plugin.v1.Connector.Members:input_type -> wabridge.plugin.v1.MembersRequest
+	1,  // 41: wabridge.plugin.v1.Connector.Info:output_type -> wabridge.plugin.v1.InfoResponse
+	7,  // 42: wabridge.plugin.v1.Connector.Check:output_type -> wabridge.plugin.v1.CheckResponse
+	23, // 43: wabridge.plugin.v1.Connector.Deliver:output_type -> wabridge.plugin.v1.DeliverResponse
+	9,  // 44: wabridge.plugin.v1.Connector.Authorize:output_type -> wabridge.plugin.v1.AuthorizeResponse
+	11, // 45: wabridge.plugin.v1.Connector.Poll:output_type -> wabridge.plugin.v1.PollResponse
+	14, // 46: wabridge.plugin.v1.Connector.Webhook:output_type -> wabridge.plugin.v1.WebhookResponse
+	16, // 47: wabridge.plugin.v1.Connector.Describe:output_type -> wabridge.plugin.v1.DescribeResponse
+	18, // 48: wabridge.plugin.v1.Connector.Segments:output_type -> wabridge.plugin.v1.SegmentsResponse
+	20, // 49: wabridge.plugin.v1.Connector.Members:output_type -> wabridge.plugin.v1.MembersResponse
+	41, // [41:50] is the sub-list for method output_type
+	32, // [32:41] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }
@@ -1812,7 +2117,7 @@ func file_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_proto_rawDesc), len(file_connector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

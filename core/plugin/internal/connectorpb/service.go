@@ -24,6 +24,8 @@ const (
 	MethodPoll      = "/" + Service + "/Poll"
 	MethodWebhook   = "/" + Service + "/Webhook"
 	MethodDescribe  = "/" + Service + "/Describe"
+	MethodSegments  = "/" + Service + "/Segments"
+	MethodMembers   = "/" + Service + "/Members"
 )
 
 // Server is what a plugin serves.
@@ -35,6 +37,8 @@ type Server interface {
 	Poll(context.Context, *PollRequest) (*PollResponse, error)
 	Webhook(context.Context, *WebhookRequest) (*WebhookResponse, error)
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
+	Segments(context.Context, *SegmentsRequest) (*SegmentsResponse, error)
+	Members(context.Context, *MembersRequest) (*MembersResponse, error)
 }
 
 // Register adds s to a gRPC server.
@@ -50,6 +54,8 @@ func Register(r grpc.ServiceRegistrar, s Server) {
 			unary("Poll", Server.Poll),
 			unary("Webhook", Server.Webhook),
 			unary("Describe", Server.Describe),
+			unary("Segments", Server.Segments),
+			unary("Members", Server.Members),
 		},
 		Metadata: "connector.proto",
 	}, s)
@@ -111,6 +117,16 @@ func (c Client) Webhook(ctx context.Context, req *WebhookRequest) (*WebhookRespo
 // Describe calls [Server].Describe.
 func (c Client) Describe(ctx context.Context, req *DescribeRequest) (*DescribeResponse, error) {
 	return invoke[DescribeResponse](ctx, c.Conn, MethodDescribe, req)
+}
+
+// Segments calls [Server].Segments.
+func (c Client) Segments(ctx context.Context, req *SegmentsRequest) (*SegmentsResponse, error) {
+	return invoke[SegmentsResponse](ctx, c.Conn, MethodSegments, req)
+}
+
+// Members calls [Server].Members.
+func (c Client) Members(ctx context.Context, req *MembersRequest) (*MembersResponse, error) {
+	return invoke[MembersResponse](ctx, c.Conn, MethodMembers, req)
 }
 
 func invoke[Res any](ctx context.Context, conn grpc.ClientConnInterface, method string, req any) (*Res, error) {
