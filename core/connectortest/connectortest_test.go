@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	connectortest.ServeIfChild(map[string]core.Connector{"notebook": notebook{}, "diary": diary{}})
+	connectortest.ServeIfChild(map[string]core.Connector{"notebook": notebook{}, "diary": diary{}, "listing": &listing{}})
 	os.Exit(m.Run())
 }
 

@@ -44,6 +44,9 @@ var rules = []rule{
 	{"poll/properties", "Poll leaves out properties of the lane's mapping that the CRM does not have", pollProperties},
 	{"webhook/forged", "a request that the CRM did not sign is unauthenticated and tells of nothing", webhookForged},
 	{"describe/sound", "Describe names properties once each, with types that exist, and suggests rules that can be", describeSound},
+	{"segments/sound", "Segments have IDs of their own and names, and are found by a part of the name in any case, or by the ID", segmentsSound},
+	{"segments/members", "Members of a segment come in pages that end, each once, and the same when a page is asked for again", segmentsMembers},
+	{"segments/unknown", "Members of a segment that does not exist are invalid", segmentsUnknown},
 	{"errors/codes", "every error has a code of the closed set and one line of text", errorsCodes},
 	{"errors/private", "no secret and no phone number is in any result or error", errorsPrivate},
 }

@@ -331,7 +331,10 @@ func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 	if !ok {
 		t.Error("Suite failed a good connector")
 	}
-	want := []string{"check/settings", "check/secrets", "deliver/again", "deliver/merged", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound"}
+	want := []string{
+		"check/settings", "check/secrets", "deliver/again", "deliver/merged", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound",
+		"segments/sound", "segments/members", "segments/unknown",
+	}
 	if diff := cmp.Diff(want, skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
 	}

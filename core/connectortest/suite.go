@@ -121,8 +121,9 @@ type session struct {
 	Target
 	poller   core.Poller   // nil for connectors that are none
 	receiver core.Receiver // likewise
-	// describer is nil, likewise.
+	// describer and segmenter are nil, likewise.
 	describer core.Describer
+	segmenter core.Segmenter
 	signedIn  *signedIn // likewise
 	id        string    // makes the events' ids new in each run
 
@@ -145,6 +146,9 @@ func newSession(target Target) *session {
 	}
 	if d, ok := target.Connector.(core.Describer); ok && (info.Describes || !remote) {
 		s.describer = d
+	}
+	if g, ok := target.Connector.(core.Segmenter); ok && (info.Segments || !remote) {
+		s.segmenter = g
 	}
 	if a, ok := target.Connector.(core.Authorizer); ok && (info.Authorizes || !remote) {
 		s.signedIn = &signedIn{Authorizer: a, tokens: map[string]*core.Token{}, learn: func(secrets map[string]core.Secret) {
