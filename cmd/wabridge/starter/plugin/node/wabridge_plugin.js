@@ -104,6 +104,9 @@ class Connector {
   //   async poll(account, cursor) -> { events, cursor, more }
   //   async webhook(account, { method, url, headers, body }) -> { events, status, contentType, body }
   //   async describe(account) -> what core.Schema is as JSON
+  // Both or none, for the segments that campaigns are sent to:
+  //   async segments(account, name) -> [{ id, name, kind, size }]
+  //   async members(account, segment, cursor) -> { members: [{ contact_ref, contact: { name, phone, bsuid } }], cursor, more }
 }
 
 // failureOf makes a Failure of whatever was thrown. The text of an error can hold
@@ -194,12 +197,14 @@ function addServices(server, connector, calls) {
       return { error: wireError(failureOf(connector, name, error)) };
     }
   };
-  const json = (events) => (events || []).map((e) => Buffer.from(JSON.stringify(e)));
+  const json = (values) => (values || []).map((v) => Buffer.from(JSON.stringify(v)));
+  const cursor = (r) => (r.cursor.length ? JSON.parse(r.cursor) : null);
   const methods = {
     Info: async () => ({
       name: connector.name, version: connector.version, max_batch: connector.maxBatch, idempotency: connector.idempotency,
       kinds: connector.kinds, calls_per_second: connector.callsPerSecond, secrets: connector.secrets,
       authorizes: !!connector.authorize, polls: !!connector.poll, receives: !!connector.webhook, describes: !!connector.describe,
+      segments: !!(connector.segments && connector.members),
     }),
     Check: asked('check', () => ({})),
     Deliver: async (call) => {
@@ -214,11 +219,13 @@ function addServices(server, connector, calls) {
       return { results: [...results].map(([id, r]) => (r instanceof Failure ? { id, error: wireError(r) } : { id, ref: String(r || '').slice(0, 512) })) };
     },
     Authorize: asked('authorize', (t) => ({ token: { secrets: t.secrets, values: t.values, expires_ms: Math.round((t.expires || 0) * 1000) } })),
-    Poll: asked('poll', (p) => ({ events: json(p.events), cursor: Buffer.from(JSON.stringify(p.cursor ?? null)), more: !!p.more }),
-      (r) => (r.cursor.length ? JSON.parse(r.cursor) : null)),
+    Poll: asked('poll', (p) => ({ events: json(p.events), cursor: Buffer.from(JSON.stringify(p.cursor ?? null)), more: !!p.more }), cursor),
     Webhook: asked('webhook', (w) => ({ events: json(w.events), status: w.status || 0, content_type: w.contentType || '', body: Buffer.from(w.body || '') }),
       (r) => ({ method: r.method, url: r.url, headers: r.header.map((h) => [h.name, h.value]), body: r.body })),
     Describe: asked('describe', (schema) => ({ schema: Buffer.from(JSON.stringify(schema)) })),
+    Segments: asked('segments', (found) => ({ segments: json(found) }), (r) => r.name),
+    Members: asked('members', (p) => ({ members: json(p.members), cursor: Buffer.from(JSON.stringify(p.cursor ?? null)), more: !!p.more }),
+      (r) => r.segment, cursor),
   };
   const gated = Object.fromEntries(Object.entries(methods).map(([name, method]) => [name, (call, done) => {
     if (calls.closed) return done({ code: grpc.status.ABORTED, message: 'the plugin is stopping' });

@@ -124,6 +124,9 @@ class Connector:
     poll = None  # (account, cursor) -> (events, cursor, more)
     webhook = None  # (account, request) -> (events, status, content_type, body)
     describe = None  # (account) -> what core.Schema is as JSON
+    # Both or none, for the segments that campaigns are sent to.
+    segments = None  # (account, name) -> [{"id": "", "name": "", "kind": "", "size": 0}]
+    members = None  # (account, segment, cursor) -> ([{"contact_ref": "", "contact": {"name": "", "phone": "", "bsuid": ""}}], cursor, more)
 
     def _bug(self, where, error):
         # The text of an error can hold anything, secrets too: only its kind and
@@ -257,7 +260,7 @@ class _Service(grpc.GenericRpcHandler):
         self.connector, self.wire = connector, _messages()
         self.lock, self.calls, self.closed = threading.Condition(), 0, False
         self.handlers = {"/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(lambda request, context: b"\x08\x01")}
-        for name in ("Info", "Check", "Deliver", "Authorize", "Poll", "Webhook", "Describe"):
+        for name in ("Info", "Check", "Deliver", "Authorize", "Poll", "Webhook", "Describe", "Segments", "Members"):
             request, response = self.wire[name + "Request"], self.wire[name + "Response"]
             self.handlers["/wabridge.plugin.v1.Connector/" + name] = grpc.unary_unary_rpc_method_handler(
                 self._gated(getattr(self, "_" + name.lower())), request.FromString, response.SerializeToString)
@@ -291,7 +294,7 @@ class _Service(grpc.GenericRpcHandler):
             name=c.name, version=c.version, max_batch=c.max_batch, idempotency=c.idempotency, kinds=c.kinds,
             calls_per_second=c.calls_per_second, secrets=c.secrets,
             authorizes=c.authorize is not None, polls=c.poll is not None, receives=c.webhook is not None,
-            describes=c.describe is not None)
+            describes=c.describe is not None, segments=c.segments is not None and c.members is not None)
 
     def _check(self, request, context):
         return self._asked("check", request, context, self.connector.check, lambda _: self.wire["CheckResponse"]())
@@ -320,6 +323,18 @@ class _Service(grpc.GenericRpcHandler):
         def answer(schema):
             return self.wire["DescribeResponse"](schema=json.dumps(schema).encode())
         return self._asked("describe", request, context, self.connector.describe, answer)
+
+    def _segments(self, request, context):
+        def answer(found):
+            return self.wire["SegmentsResponse"](segments=[json.dumps(s).encode() for s in found])
+        return self._asked("segments", request, context, self.connector.segments, answer, request.name)
+
+    def _members(self, request, context):
+        def answer(told):
+            members, cursor, more = told
+            return self.wire["MembersResponse"](members=[json.dumps(m).encode() for m in members], cursor=json.dumps(cursor).encode(), more=more)
+        cursor = json.loads(request.cursor) if request.cursor else None
+        return self._asked("members", request, context, self.connector.members, answer, request.segment, cursor)
 
     def _asked(self, name, request, context, method, answer, *more):
         if method is None:
