@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +20,8 @@ import (
 //
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
 
-const (
-	// codeTemplateDisabled is WhatsApp's error for a template that it has disabled for good.
-	codeTemplateDisabled = "132016"
-	// newsOf is for how long a status says how a number is now, where its code does not.
-	newsOf = time.Minute
-)
+// newsOf is for how long a status says how a number is now, where its code does not.
+const newsOf = time.Minute
 
 // failedWith does what follows from the reasons of a failed status, beside that the message
 // ends; in is what is known of the send, nil when it is none of ours.
@@ -91,40 +86,6 @@ func (t *tenant) goesAfterwards(ctx context.Context, u *turn, in *intent) {
 	u.afterwards(func(stored bool) {
 		if stored {
 			t.depth.Add(1)
-		}
-	})
-}
-
-// templateFailed takes note that WhatsApp did not deliver a message because of its template:
-// it holds the template's other messages, or refuses them, and is asked how the template is.
-func (t *tenant) templateFailed(u *turn, in *intent, code string) {
-	name, language, _ := strings.Cut(in.Template, "/")
-	r := &t.templates
-	key := r.keyOf(&core.Event{Kind: core.KindMessageSend, Number: in.Number, Message: &core.Message{Template: &core.Template{Name: name, Language: language}}})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	was := r.told[key]
-	if was == nil {
-		was = &knownTemplate{TemplateChange: core.TemplateChange{Name: name, Language: language, Account: r.accounts[in.Number]}}
-	}
-	next := was
-	switch {
-	case code == codeTemplatePaused && u.step.Time.Before(u.e.Time.Add(mostHold)) && was.Since.Before(u.e.Time):
-		held := *was
-		held.HeldUntil = u.e.Time.Add(mostHold).UTC()
-		next = &held
-		u.note(fmt.Sprintf("WhatsApp does not send with the template %s (%s) now: its messages are put off, until %s at the latest", name, language, held.HeldUntil.Format(time.RFC3339)))
-	case code == codeTemplateDisabled && was.Since.Before(u.e.Time):
-		next = was.with(&core.TemplateChange{Name: name, Language: language, Status: "DISABLED", Account: was.Account}, u.e.Time, "webhook")
-		u.note("WhatsApp has disabled the template " + name + " (" + language + "): it sends nothing with it any more")
-	}
-	if next != was && (r.told[key] != nil || len(r.told) < maxTemplates) {
-		r.told[key], r.touched[key] = next, true
-		u.s.Put = append(u.s.Put, store.Put{Key: store.Key{Tenant: t.ID, Bucket: bucketTemplates, Key: key}, Value: mustJSON(next)})
-	}
-	u.afterwards(func(stored bool) {
-		if stored {
-			r.kick(r.accounts[in.Number], name)
 		}
 	})
 }

@@ -19,6 +19,7 @@ const (
 	LimitPlan       = "plan"       // a tenant's messages a minute
 	LimitMarketing  = "marketing"  // WhatsApp keeps marketing from a person
 	LimitAlarm      = "alarm"      // WhatsApp does not let the number send it: see the alarms
+	LimitTemplate   = "template"   // WhatsApp does not send with its template now
 	LimitPause      = "pause"      // WhatsApp asked the number to wait, or cannot be reached
 )
 

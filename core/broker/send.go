@@ -60,7 +60,7 @@ func (l *lane) runSends(ctx context.Context, calls *sync.WaitGroup) {
 func (l *lane) sendBatch(ctx context.Context, ds []store.Delivery, n int, calls *sync.WaitGroup) {
 	began := time.Now()
 	var s store.Settlement
-	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.withUploads(ctx, l.unbarred(ctx, ds), calls), &s)), s, calls)
+	ready := l.mark(ctx, l.stillAllowed(ctx, l.paced(ctx, l.withUploads(ctx, l.heldByTemplate(ctx, l.unbarred(ctx, ds)), calls), &s)), s, calls)
 	l.gate.leave(n - len(ready))
 	if len(ready) == 0 {
 		return

@@ -17,7 +17,7 @@ import (
 
 // TemplateStep is one state that a template was in.
 type TemplateStep struct {
-	// At is when WhatsApp said so, From how the bridge knows: "webhook" or "sync".
+	// At is when WhatsApp said so, From how the bridge knows: "webhook", "sync" or the "answer" to a send.
 	At       time.Time `json:"at"`
 	From     string    `json:"from"`
 	Status   string    `json:"status,omitempty"`

@@ -52,8 +52,9 @@ type knownTemplate struct {
 	// Since is when the status became what it is.
 	Since time.Time `json:"since,omitzero"`
 	// HeldUntil is when its sends go again that wait because WhatsApp dropped one of them,
-	// unless it says something else of the template before.
+	// unless it says something else of the template before; HeldSince is when it began to.
 	HeldUntil time.Time `json:"held_until,omitzero"`
+	HeldSince time.Time `json:"held_since,omitzero"`
 	// Definition is what the template says; nil when WhatsApp was not asked.
 	Definition *template.Definition `json:"definition,omitempty"`
 	// Synced is when WhatsApp last listed it.
@@ -181,7 +182,7 @@ func (k *knownTemplate) with(c *core.TemplateChange, at time.Time, from string) 
 		next.Since = at.UTC()
 	}
 	if next.Status != k.Status || c.Status != "" && from == "webhook" && !at.Before(k.HeldUntil.Add(-mostHold)) {
-		next.HeldUntil = time.Time{}
+		next.HeldUntil, next.HeldSince = time.Time{}, time.Time{}
 	}
 	if next.Status == k.Status && next.Category == k.Category && next.Quality == k.Quality && next.Reason == k.Reason && next.Next == k.Next {
 		return &next
@@ -300,6 +301,27 @@ func (k *knownTemplate) onHold(now time.Time) string {
 	return ""
 }
 
+// lookAt is when a send that waits since a time is looked at again.
+func (k *knownTemplate) lookAt(since, now, deadline time.Time) time.Time {
+	at := now.Add(min(max(now.Sub(since)/4, leastHold), mostHold))
+	if now.Before(k.HeldUntil) {
+		at = k.HeldUntil
+	}
+	if at.After(deadline) {
+		at = deadline
+	}
+	return at.UTC()
+}
+
+// held says what holds the sends of a template, if anything does.
+func (k *knownTemplate) held(tpl *core.Template, now time.Time) string {
+	state := k.onHold(now)
+	if state == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s the template %s (%s)%s", state, tpl.Name, tpl.Language, forReason(k.Reason))
+}
+
 // holds says until when a send is put off because its template may not be sent now,
 // or, once it has waited for as long as a dead letter would, why it is refused.
 func (t *tenant) holds(u *turn, m *core.Message) (until time.Time, why string) {
@@ -307,23 +329,22 @@ func (t *tenant) holds(u *turn, m *core.Message) (until time.Time, why string) {
 		return time.Time{}, ""
 	}
 	k := t.templates.of(u.e.Number, m.Template)
-	state := k.onHold(u.step.Time)
-	if state == "" {
+	held := k.held(m.Template, u.step.Time)
+	if held == "" {
 		return time.Time{}, ""
 	}
 	now, since := u.step.Time, u.step.Time
 	if u.e.Kind == core.KindMessageSend {
 		since = u.e.Time
 	}
-	held := fmt.Sprintf("%s the template %s (%s)%s", state, m.Template.Name, m.Template.Language, forReason(k.Reason))
 	deadline := since.Add(t.DeadAfter)
 	if !now.Before(deadline) {
 		return time.Time{}, fmt.Sprintf("%s, and had not enabled it again after %s (dead_letter_deadline)", held, t.DeadAfter)
 	}
-	until = now.Add(min(max(now.Sub(since)/4, leastHold), mostHold))
-	if until.After(deadline) {
-		until = deadline
+	until = k.lookAt(since, now, deadline)
+	if u.e.Kind == core.KindMessageSend { // the step is this message's own
+		u.step.Until, u.step.Limit = until, LimitTemplate
 	}
-	u.note(held + ": put off until " + until.UTC().Format(time.RFC3339))
+	u.note(held + ": put off until " + until.Format(time.RFC3339))
 	return until, ""
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -475,30 +474,4 @@ func (r *templates) keyOf(e *core.Event) string {
 		key = templateKey("", m.Name, m.Language)
 	}
 	return key
-}
-
-// codeTemplatePaused is WhatsApp's answer to a send whose template is paused, or that
-// it drops because it paces the template.
-const codeTemplatePaused = "132015"
-
-// templateRefused takes note of an answer about a template: what is known of it may be
-// out of date. It reports whether the send is only put off.
-func (l *lane) templateRefused(s *store.Settlement, d store.Delivery, e *core.Event, err *core.Error, now time.Time, step *Step) bool {
-	if err == nil || !strings.HasPrefix(err.Vendor, "1320") || e.Message == nil || e.Message.Template == nil {
-		return false
-	}
-	l.t.templates.kick(l.t.templates.accounts[e.Number], e.Message.Template.Name)
-	deadline := e.Time.Add(l.t.DeadAfter)
-	if code, _, _ := strings.Cut(err.Vendor, "/"); code != codeTemplatePaused || !now.Before(deadline) {
-		return false
-	}
-	until := now.Add(min(max(now.Sub(e.Time)/4, leastHold), mostHold))
-	if until.After(deadline) {
-		until = deadline
-	}
-	step.Step = "retry"
-	step.Notes = append(step.Notes, "WhatsApp does not send with the template now: put off until "+until.UTC().Format(time.RFC3339))
-	s.Ack = append(s.Ack, d)
-	l.t.later(s, e, until)
-	return true
 }
