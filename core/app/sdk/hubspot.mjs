@@ -172,6 +172,25 @@ test('communications, companies, tickets and their associations', async () => {
   assert.equal((await objects.basicApi.getById('tickets', ticket.id, ['subject'])).properties.subject, 'Help');
 });
 
+test('lists and who is in them', async () => {
+  const { listsApi, membershipsApi } = client.crm.lists;
+  const { list } = await listsApi.create({ name: 'SDK people', objectTypeId: '0-1', processingType: 'MANUAL' });
+  assert.deepEqual([list.name, list.processingStatus, list.objectTypeId], ['SDK people', 'COMPLETE', '0-1']);
+  assert.ok(list.createdAt instanceof Date);
+  const added = await membershipsApi.add(list.listId, [ana.id, '999999']);
+  assert.deepEqual([added.recordsIdsAdded, added.recordIdsMissing], [[ana.id], ['999999']]);
+  const found = await listsApi.doSearch({ query: 'sdk', additionalProperties: ['hs_list_size'], offset: 0, count: 500, listIds: [], processingTypes: [], objectTypeId: '0-1' });
+  assert.deepEqual([found.total, found.hasMore, found.lists[0].listId, found.lists[0].additionalProperties.hs_list_size], [1, false, list.listId, '1']);
+  assert.equal((await listsApi.getById(list.listId)).list.size, 1);
+  for (const page of [await membershipsApi.getPage(list.listId, undefined, undefined, 250), await membershipsApi.getPageOrderedByAddedToListDate(list.listId)]) {
+    assert.deepEqual([page.total, page.results[0].recordId], [1, ana.id]);
+    assert.ok(page.results[0].membershipTimestamp instanceof Date);
+  }
+  await refused(400, membershipsApi.getPage(list.listId, undefined, undefined, 251));
+  await listsApi.remove(list.listId);
+  await refused(404, membershipsApi.getPage(list.listId));
+});
+
 test('an app signs in by its refresh token', async () => {
   const { tokensApi, accessTokensApi } = new hubspot.Client({ basePath: url }).oauth;
   const ask = (more) => {

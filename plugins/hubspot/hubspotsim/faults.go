@@ -153,7 +153,7 @@ func (l *limits) admit(s *Sim, c *call) bool {
 		per    time.Duration
 	}
 	rules := []rule{{"DAILY", s.opts.Daily, 24 * time.Hour}}
-	if strings.HasSuffix(c.r.URL.Path, "/search") {
+	if path := c.r.URL.Path; strings.HasSuffix(path, "/search") && strings.Contains(path, "/objects/") { // that of lists is like any other
 		rules = append(rules, rule{"SEARCH_SECONDLY", s.opts.SearchSecondly, time.Second})
 	} else {
 		rules = append(rules, rule{"TEN_SECONDLY_ROLLING", s.opts.TenSecondly, 10 * time.Second}, rule{"SECONDLY", s.opts.Secondly, time.Second})

@@ -60,6 +60,7 @@ func (s *state) merge(t *table, into, from *record) *record {
 	s.archive(t, into)
 	s.archive(t, from)
 	made := s.create(t, values, time.Now())
+	s.mergeMembers(made.id, into.id, from.id)
 	made.writes = into.writes + from.writes
 	if made.created = into.created; from.created.Before(made.created) {
 		made.created = from.created

@@ -108,13 +108,14 @@ func (s *Sim) objects(c *call) {
 }
 
 // badJSON answers to a body that does not fit: numbers as property values, mostly.
-func (c *call) badJSON(err error) {
+func (c *call) badJSON(err error) { c.invalid(jsonProblem(err)) }
+
+func jsonProblem(err error) string {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		c.invalid(fmt.Sprintf("Invalid input JSON on line 1, column %d: Cannot deserialize value of type `java.lang.%s` from %s value (field %s)",
-			t.Offset, t.Type, t.Value, t.Field))
-		return
+		return fmt.Sprintf("Invalid input JSON on line 1, column %d: Cannot deserialize value of type `java.lang.%s` from %s value (field %s)",
+			t.Offset, t.Type, t.Value, t.Field)
 	}
-	c.invalid("Invalid input JSON on line 1: " + err.Error())
+	return "Invalid input JSON on line 1: " + err.Error()
 }
 
 // batchSize checks the number of inputs of a batch, and that no id is there twice;

@@ -1,5 +1,5 @@
 // Package hubspotsim imitates the part of HubSpot's API that a connector uses:
-// objects (contacts, communications, companies), properties, associations and
+// objects (contacts, communications, companies), properties, associations, lists and
 // search, in the dated path family (/crm/objects/2026-09/…) and the older one
 // (/crm/v3/objects/…), and the inbox with its custom channels. It refuses what HubSpot refuses, in HubSpot's words, and can
 // misbehave on demand (see [Fault]).
@@ -237,7 +237,7 @@ func (s *Sim) route(c *call) {
 	if s.conversations(c, parts) {
 		return
 	}
-	if len(parts) < 4 || parts[0] != "crm" {
+	if len(parts) < 3 || parts[0] != "crm" || len(parts) < 4 && !slices.Contains(parts, "lists") {
 		c.notFound()
 		return
 	}
@@ -245,7 +245,7 @@ func (s *Sim) route(c *call) {
 	switch {
 	case slices.Contains(versions, parts[2]):
 		area, c.version = parts[1], parts[2]
-	case parts[1] == "v3" && (parts[2] == "objects" || parts[2] == "properties"),
+	case parts[1] == "v3" && (parts[2] == "objects" || parts[2] == "properties" || parts[2] == "lists"),
 		parts[1] == "v4" && parts[2] == "associations",
 		parts[1] == "v4" && parts[2] == "objects" && len(parts) > 6 && parts[5] == "associations":
 		area, c.version = parts[2], parts[1]
@@ -262,6 +262,8 @@ func (s *Sim) route(c *call) {
 		s.properties(c)
 	case "associations":
 		s.associations(c)
+	case "lists":
+		s.listPaths(c)
 	default:
 		c.notFound()
 	}

@@ -20,6 +20,9 @@ type state struct {
 	tables map[string]*table
 	seq    int64
 	by     string // who writes, unless it is the API
+
+	segments []*segment // in order of creation
+	listIDs  int
 }
 
 // table is the records of one object.
