@@ -35,8 +35,8 @@ func (x *session) call(ctx context.Context, op, method, path string, body []byte
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "base_url"}
 	var r *refusal
 	budget := budgetAPI
-	if strings.HasSuffix(path, "/search") {
-		budget = budgetSearch // which does not count to the other
+	if strings.HasSuffix(path, "/contacts/search") {
+		budget = budgetSearch // which does not count to the other; the search of lists does
 	}
 	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.BaseURL + path, Header: header, Body: body, Budget: budget}, func(resp *http.Response, body []byte) *core.Error {
 		if n, err := strconv.Atoi(resp.Header.Get("X-HubSpot-RateLimit-Daily-Remaining")); err == nil {

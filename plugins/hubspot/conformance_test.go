@@ -68,6 +68,16 @@ func TestConnector_Conforms(t *testing.T) {
 			},
 		}
 		sim.AddChannel(inboxChannel(""))
+		var people []string
+		for i := range 201 { // two pages
+			id, err := sim.Edit("contacts", "", map[string]string{"firstname": "Member", "phone": fmt.Sprintf("+3469900%04d", i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			people = append(people, id)
+		}
+		sim.AddList(hubspotsim.List{Name: "Customers of Genève"}, people...)
+		sim.AddList(hubspotsim.List{Name: "Nobody yet", ProcessingType: "DYNAMIC"})
 		t.Run(fmt.Sprintf("%s in process", name), func(t *testing.T) { connectortest.Run(t, target) })
 		t.Run(fmt.Sprintf("%s as a plugin", name), func(t *testing.T) {
 			target.Connector = connectortest.Plugin(t, "hubspot")

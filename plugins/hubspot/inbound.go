@@ -215,12 +215,8 @@ func (x *session) changes(ctx context.Context, ids []string) (events []core.Even
 			inputs[i] = map[string]string{"id": id}
 		}
 		watched := x.watched()
-		names := append(slices.Clone(watched), "mobilephone")
-		for _, name := range []string{x.PhoneProperty, x.BSUIDProperty, x.ContactKey} {
-			if name != "" {
-				names = append(names, name)
-			}
-		}
+		names := append(x.addresses(), x.ContactKey)
+		names = append(names, watched...)
 		slices.Sort(names)
 		body, err := json.Marshal(map[string]any{"inputs": inputs, "properties": slices.Compact(names), "propertiesWithHistory": watched})
 		if err != nil {
@@ -242,9 +238,19 @@ func (x *session) changes(ctx context.Context, ids []string) (events []core.Even
 	return events, nil
 }
 
+// addresses are the properties by which the bridge knows somebody.
+func (x *session) addresses() []string {
+	return slices.DeleteFunc([]string{x.PhoneProperty, "mobilephone", x.BSUIDProperty}, func(name string) bool { return name == "" })
+}
+
+// who is somebody by these.
+func (x *session) who(p *pulled) core.Contact {
+	return core.Contact{Phone: cmp.Or(p.text(x.PhoneProperty), p.text("mobilephone")), BSUID: p.text(x.BSUIDProperty)}
+}
+
 // told makes events of a contact; none when it cannot be anybody on WhatsApp.
 func (x *session) told(p *pulled) (events []core.Event) {
-	who := core.Contact{Phone: cmp.Or(p.text(x.PhoneProperty), p.text("mobilephone")), BSUID: p.text(x.BSUIDProperty)}
+	who := x.who(p)
 	if who.Phone == "" && who.BSUID == "" {
 		return nil
 	}
