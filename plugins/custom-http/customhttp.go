@@ -43,6 +43,9 @@
 // eventSettings. A row without an id of its own is one by its contents, so that
 // what is told again counts once.
 //
+// settings.segments asks which lists of contacts there are and who is in one, for
+// campaigns. Nothing is asked about a segment that does not exist.
+//
 // # Twice
 //
 // The settings must say what the API does with the same event twice. With "key"

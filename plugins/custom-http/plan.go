@@ -45,6 +45,7 @@ type plan struct {
 	operations  map[core.Kind]*operation // "*" included
 	pulls       []*pull
 	webhook     *webhook
+	segments    *segments
 
 	client *http.Client
 }
@@ -63,6 +64,7 @@ type operation struct {
 	batch    *batch
 	response response
 	errors   []rule
+	answer   int // bytes of an answer that are read; maxAnswer when 0
 }
 
 // named is a template with a name.
@@ -174,8 +176,8 @@ func (c *planner) plan() *plan {
 		}
 		p.operations[core.Kind(kind)] = c.operation(where, kind, c.Operations[kind])
 	}
-	p.pulls, p.webhook = c.pulls(), c.webhook()
-	if len(c.Operations) == 0 && len(p.pulls) == 0 && p.webhook == nil {
+	p.pulls, p.webhook, p.segments = c.pulls(), c.webhook(), c.segments()
+	if len(c.Operations) == 0 && len(p.pulls) == 0 && p.webhook == nil && p.segments == nil {
 		c.addf("settings.operations", `missing: say what to do, for "message.received" or for all kinds as "*"`)
 	}
 	return p

@@ -157,7 +157,7 @@ func TestPoll_GoesOnAtTheSamePageAfterAFault(t *testing.T) {
 	}
 	for _, fault := range []string{customhttpsim.FaultCut, customhttpsim.FaultLost} {
 		b.sim.Inject(customhttpsim.Fault{Kind: fault})
-		if got, err := poll(first.Cursor); err == nil || core.CodeOf(err) == core.CodeUnknownOutcome || got.Cursor != nil {
+		if got, err := poll(first.Cursor); err == nil || core.CodeOf(err) != core.CodeUnavailable || got.Cursor != nil {
 			t.Errorf("%s: got %+v, %v", fault, got, err)
 		}
 		b.sim.Heal()
@@ -207,6 +207,16 @@ func TestExample_TwoWayTellsOfRowsAndCalls(t *testing.T) {
 	}
 	if events, _ := b.round(t, nil); len(events) != 120 {
 		t.Errorf("%d changes were told, want 120", len(events))
+	}
+	b.sim.SetList(customhttpsim.List{ID: "8", Name: "Firms", Type: "companies"})
+	b.sim.SetList(customhttpsim.List{ID: "7", Name: "VIP", Type: "contacts", Members: people(250)})
+	for _, looked := range []string{"", "vi", "7"} {
+		if found, err := b.connector.Segments(t.Context(), b.account, looked); err != nil || len(found) != 1 || found[0] != (core.Segment{ID: "7", Name: "VIP", Kind: "contacts", Size: 250}) {
+			t.Errorf("%q: %+v, %v", looked, found, err)
+		}
+	}
+	if all, pages := b.everyone(t, "7", nil); len(all) != 250 || pages != 3 || !cmp.Equal(all[249], core.Member{ContactRef: "c249", Contact: core.Contact{Name: "Ada 249", Phone: "+15550100249"}}) {
+		t.Errorf("%d members on %d pages, the last is %+v", len(all), pages, all[len(all)-1])
 	}
 	body, at := `{"items":[{"type":"outbox","id":"7","phone":"+15550100001","text":"hello","owner":"mia"},{"type":"other"}]}`, fmt.Sprint(time.Now().Unix())
 	got, err := b.connector.Webhook(t.Context(), b.account, posted(body, "X-Timestamp", at, "X-Signature", "sha256="+signed(at+"."+body)))

@@ -57,6 +57,39 @@ func Render(settings json.RawMessage, event *core.Event) (Request, error) {
 	return r, nil
 }
 
+// RenderSegments returns the request that the settings make for the first page of the
+// segments that a name is looked for in, as [Render] does. Its Method is empty when all
+// segments are fixed.
+func RenderSegments(settings json.RawMessage, name string) (Request, error) {
+	return renderPage(settings, map[string]any{"name": name}, func(q *segments) *listing {
+		if q.list == nil {
+			return nil
+		}
+		return &q.list.listing
+	})
+}
+
+// RenderMembers returns the request that the settings make for the first members of a
+// segment, as [Render] does.
+func RenderMembers(settings json.RawMessage, segment string) (Request, error) {
+	return renderPage(settings, ofSegment(segment), func(q *segments) *listing { return &q.members.listing })
+}
+
+func renderPage(settings json.RawMessage, data map[string]any, of func(*segments) *listing) (Request, error) {
+	p, err := compile(settings)
+	if err != nil {
+		return Request{}, err
+	}
+	if p.segments == nil || of(p.segments) == nil {
+		return Request{}, nil
+	}
+	r, err := p.askFor(of(p.segments), data, pageAt{}, credentialsOf(&p.auth, func(string) string { return masked }))
+	if err != nil {
+		return Request{}, err
+	}
+	return r, nil
+}
+
 // credentials are what shows the API who asks.
 type credentials struct{ header, query parameter }
 

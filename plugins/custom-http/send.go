@@ -2,6 +2,7 @@ package customhttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -103,6 +104,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	broken bool // it ended too early
 
 	parsed  bool
 	value   any
@@ -161,7 +163,8 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 	a := &answer{status: resp.StatusCode, header: resp.Header}
 	// An answer that breaks off is judged by what came: JSON that is not whole
 	// proves nothing, and where the status is proof, it came.
-	a.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	a.body, err = io.ReadAll(io.LimitReader(resp.Body, int64(cmp.Or(op.answer, maxAnswer))))
+	a.broken = err != nil
 	return a, nil
 }
 

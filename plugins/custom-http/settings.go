@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,6 +45,8 @@ type settings struct {
 	// bridge with.
 	Pull    []pullSettings   `json:"pull"`
 	Webhook *webhookSettings `json:"webhook"`
+	// Segments are its lists of contacts, for campaigns.
+	Segments *segmentsSettings `json:"segments"`
 }
 
 type authSettings struct {
@@ -229,13 +232,16 @@ func parseSettings(raw json.RawMessage, p *problems) *settings {
 	if err := json.Unmarshal(raw, s); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && wrong.Field != "" {
-			p.addf("settings."+wrong.Field, "want %s, not %s", wordFor(wrong.Type), wrong.Value)
+			p.addf("settings."+embedded.ReplaceAllString(wrong.Field, ""), "want %s, not %s", wordFor(wrong.Type), wrong.Value)
 		} else {
 			p.addf("settings", "%v", err)
 		}
 	}
 	return s
 }
+
+// embedded is the name of a type in the path to a setting, which nobody has written.
+var embedded = regexp.MustCompile(`\b[a-z]+Settings\.`)
 
 // wordFor is what people call a type.
 func wordFor(t reflect.Type) string {

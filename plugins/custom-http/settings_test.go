@@ -243,18 +243,23 @@ func TestConnector_ReachesPrivateAddressesOnlyByName(t *testing.T) {
 	}
 }
 
-// TestReadme_ShowsSettingsThatWork takes the README's own example.
+// TestReadme_ShowsSettingsThatWork takes the README's own examples, the least first: the
+// others go on from it.
 func TestReadme_ShowsSettingsThatWork(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, _ := strings.Cut(string(text), "```toml\n")
-	block, _, ok := strings.Cut(after, "```")
-	if !ok {
-		t.Fatal("there is no example")
+	examples := strings.Split(string(text), "```toml\n")[1:]
+	if len(examples) != 2 {
+		t.Fatalf("there are %d examples", len(examples))
 	}
-	if err := check(toJSON(t, lane(t, []byte(block))), secrets()); err != nil {
-		t.Error(err)
+	whole := ""
+	for _, example := range examples {
+		block, _, _ := strings.Cut(example, "```")
+		whole += block
+		if err := check(toJSON(t, lane(t, []byte(whole))), secrets()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -11,6 +11,10 @@
 //	DELETE /v1/contacts/{external_id} erases a contact and its messages; 404 when it has neither
 //	POST  /v1/contacts/merge          {"from","into"}: one contact of two, with the messages of both; 404 when there is nothing of the first
 //	GET   /v1/changes                 what people at the CRM changed: updated_after, limit, and page, offset or cursor
+//	GET   /v1/lists                   lists of contacts: search, and pages as of /v1/changes
+//	GET   /v1/lists/{id}              one of them
+//	GET   /v1/lists/{id}/members      who is on it, by pages
+//	GET   /v1/members?list=           who is on it, all at once; nobody when there is no such list
 //	POST  /v1/notes                   makes a note, each time
 //	POST  /v1/events                  takes any event with an id, and drops it when it has it
 //	POST  /v1/events/bulk             {"events":[…]}, all or nothing
@@ -28,6 +32,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +70,7 @@ type Sim struct {
 	ledger   []*Record
 	keys     map[string]replay
 	entries  []Entry // in the order of their changes
+	lists    []List
 	requests []Request
 	stats    Stats
 	inFlight int
@@ -224,18 +230,22 @@ var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
 	"GET /v1/me": func(*Sim, *call, string) (int, any, *refusal) {
 		return http.StatusOK, map[string]any{"ok": true, "account": "demo"}, nil
 	},
-	"POST /v1/messages":        (*Sim).createMessage,
-	"PUT /v1/messages/{id}":    (*Sim).putMessage,
-	"PATCH /v1/messages/{id}":  (*Sim).patchMessage,
-	"POST /v1/messages/bulk":   (*Sim).bulkMessages,
-	"PUT /v1/contacts/{id}":    (*Sim).putContact,
-	"DELETE /v1/contacts/{id}": (*Sim).eraseContact,
-	"POST /v1/contacts/merge":  (*Sim).mergeContacts,
-	"GET /v1/changes":          (*Sim).changes,
-	"POST /v1/notes":           (*Sim).createNote,
-	"POST /v1/rpc":             (*Sim).rpc,
-	"POST /v1/events":          (*Sim).takeEvent,
-	"POST /v1/events/bulk":     (*Sim).takeEvents,
+	"POST /v1/messages":          (*Sim).createMessage,
+	"PUT /v1/messages/{id}":      (*Sim).putMessage,
+	"PATCH /v1/messages/{id}":    (*Sim).patchMessage,
+	"POST /v1/messages/bulk":     (*Sim).bulkMessages,
+	"PUT /v1/contacts/{id}":      (*Sim).putContact,
+	"DELETE /v1/contacts/{id}":   (*Sim).eraseContact,
+	"POST /v1/contacts/merge":    (*Sim).mergeContacts,
+	"GET /v1/changes":            (*Sim).changes,
+	"GET /v1/lists":              (*Sim).getLists,
+	"GET /v1/lists/{id}":         (*Sim).getList,
+	"GET /v1/lists/{id}/members": (*Sim).getMembers,
+	"GET /v1/members":            (*Sim).everybody,
+	"POST /v1/notes":             (*Sim).createNote,
+	"POST /v1/rpc":               (*Sim).rpc,
+	"POST /v1/events":            (*Sim).takeEvent,
+	"POST /v1/events/bulk":       (*Sim).takeEvents,
 }
 
 // routeOf returns the endpoint, and the id in the path.
@@ -244,10 +254,17 @@ func routeOf(r *http.Request) (route, id string) {
 	if _, ok := routes[route]; ok {
 		return route, ""
 	}
-	for _, object := range []string{"messages", "contacts"} {
+	for _, object := range []string{"messages", "contacts", "lists"} {
 		// By the escaped path: an id may contain a slash.
-		if id, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/"+object+"/"); ok && id != "" && !strings.Contains(id, "/") {
-			return r.Method + " /v1/" + object + "/{id}", strings.TrimPrefix(r.URL.Path, "/v1/"+object+"/")
+		rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/"+object+"/")
+		escaped, below := strings.CutSuffix(rest, "/members")
+		id, err := url.PathUnescape(escaped)
+		switch {
+		case !ok || id == "" || err != nil || strings.Contains(escaped, "/"):
+		case below:
+			return r.Method + " /v1/" + object + "/{id}/members", id
+		default:
+			return r.Method + " /v1/" + object + "/{id}", id
 		}
 	}
 	return route, ""

@@ -262,3 +262,39 @@ func TestSim_ListsWhatChangedStrictly(t *testing.T) {
 		c.want(400, "parameter", "GET", "/v1/changes?"+bad, "")
 	}
 }
+
+func TestSim_ListsListsAndTheirMembersStrictly(t *testing.T) {
+	c := serve(t, customhttpsim.Options{})
+	members := []customhttpsim.Member{{ID: "1", FirstName: "Ada", Phone: "+15550100001"}, {ID: "2"}, {}}
+	for _, l := range []customhttpsim.List{
+		{ID: "7", Name: "Very important", Type: "contacts", Members: members}, {ID: "a/b?c", Name: "Odd", Type: "contacts", Members: members[:1]},
+		{ID: "f", Name: "Firms of importance", Type: "companies"},
+	} {
+		c.sim.SetList(l)
+	}
+	c.want(200, `"total":3`, "GET", "/v1/lists", "")
+	c.want(200, `{"id":"7","name":"Very important","type":"contacts","members":3}`, "GET", "/v1/lists?search=VERY", "")
+	next := c.want(200, `"next_url":"/v1/lists?limit=1\u0026offset=1\u0026search=import"`, "GET", "/v1/lists?search=import&limit=1", "")
+	if !strings.Contains(next, `"total":2`) {
+		t.Error(next)
+	}
+	c.want(200, `{"data":{"id":"a/b?c"`, "GET", "/v1/lists/a%2Fb%3Fc", "")
+	c.want(200, `"total":1`, "GET", "/v1/lists/a%2Fb%3Fc/members", "")
+	c.want(200, `{"data":[{"contact":{"id":"2","first_name":"","last_name":""}},{"contact":null}],"total":3}`, "GET", "/v1/lists/7/members?limit=2&offset=1", "")
+	c.want(404, "no_such_list", "GET", "/v1/lists/8", "")
+	c.want(404, "no_such_list", "GET", "/v1/lists/8/members", "")
+	c.want(404, "no_such_endpoint", "GET", "/v1/lists/a/b", "")
+	c.want(404, "no_such_endpoint", "GET", "/v1/lists/a/b/members", "")
+	c.want(404, "no_such_endpoint", "POST", "/v1/lists", "{}")
+	c.want(404, "no_such_endpoint", "PUT", "/v1/messages/w1/members", "{}")
+	c.want(400, "unknown_parameter", "GET", "/v1/lists?name=x", "")
+	c.want(400, "unknown_parameter", "GET", "/v1/lists/7/members?search=x", "")
+	c.want(200, `"id":"2"`, "GET", "/v1/members?list=7", "")
+	c.want(200, "[]", "GET", "/v1/members?list=8", "")
+	c.want(400, "unknown_parameter", "GET", "/v1/members", "")
+	c.want(400, "unknown_parameter", "GET", "/v1/members?list=7&limit=5", "")
+	c.sim.SetList(customhttpsim.List{ID: "7", Name: "New"})
+	c.want(200, `"name":"New"`, "GET", "/v1/lists/7", "")
+	c.sim.RemoveList("7")
+	c.want(404, "no_such_list", "GET", "/v1/lists/7", "")
+}
