@@ -170,10 +170,16 @@ func (e evil) Describe(context.Context, *connectorpb.DescribeRequest) (*connecto
 }
 
 func (e evil) Segments(context.Context, *connectorpb.SegmentsRequest) (*connectorpb.SegmentsResponse, error) {
+	if e.how == "segments" {
+		return &connectorpb.SegmentsResponse{Segments: [][]byte{[]byte(`{"id":"7","name":"list"}`), []byte(`{`)}}, nil
+	}
 	return nil, status.Error(codes.Unimplemented, "evil has no Segments")
 }
 
 func (e evil) Members(context.Context, *connectorpb.MembersRequest) (*connectorpb.MembersResponse, error) {
+	if e.how == "segments" {
+		return &connectorpb.MembersResponse{Members: [][]byte{[]byte(`{"contact_ref":7}`)}}, nil
+	}
 	return nil, status.Error(codes.Unimplemented, "evil has no Members")
 }
 

@@ -130,11 +130,16 @@ func membersFromWire(wire [][]byte) ([]core.Member, string) {
 		if !isRef(m.ContactRef) {
 			return nil, fmt.Sprintf("member %d has a ContactRef of %d bytes: want a word of 1 to %d", i, len(m.ContactRef), maxRef)
 		}
-		members[i] = core.Member{ContactRef: m.ContactRef, Contact: core.Contact{
-			Name: clean(m.Contact.Name, maxSegmentName), Phone: clean(m.Contact.Phone, maxWord), BSUID: clean(m.Contact.BSUID, maxWord),
-		}}
+		members[i] = memberRead(m)
 	}
 	return members, ""
+}
+
+// memberRead is what of a member is read.
+func memberRead(m core.Member) core.Member {
+	return core.Member{ContactRef: m.ContactRef, Contact: core.Contact{
+		Name: clean(m.Contact.Name, maxSegmentName), Phone: clean(m.Contact.Phone, maxWord), BSUID: clean(m.Contact.BSUID, maxWord),
+	}}
 }
 
 // isRef reports whether s can be what a CRM calls something.
@@ -197,7 +202,11 @@ func (s *service) Members(ctx context.Context, req *connectorpb.MembersRequest) 
 	if err != nil {
 		return &connectorpb.MembersResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}
-	members, err := eachAsJSON(page.Members)
+	read := make([]core.Member, len(page.Members))
+	for i, m := range page.Members { // with all that a CRM knows of them a page might be too large
+		read[i] = memberRead(m)
+	}
+	members, err := eachAsJSON(read)
 	if err != nil {
 		return &connectorpb.MembersResponse{Error: errorToWire(cleanError(asPluginError(err)))}, nil
 	}

@@ -91,6 +91,11 @@ func (p poller) Members(ctx context.Context, a core.Account, segment string, cur
 	case "long texts":
 		long := strings.Repeat("x\n", 10_000)
 		return core.Members{Members: []core.Member{{ContactRef: "7", Contact: core.Contact{Name: long, Phone: long, BSUID: long}}}}, nil
+	case "all that is known":
+		for i := range many {
+			many[i].Contact.Fields = map[string]string{"notes": strings.Repeat("x", maxMessage/core.MaxMembers)}
+		}
+		return core.Members{Members: many[1:]}, nil
 	case "no end":
 		return core.Members{More: true}, nil
 	case "same":
@@ -194,6 +199,9 @@ func TestHost_TellsWhoIsInASegment(t *testing.T) {
 	if got, err := h.Members(ctx, "most", nil); err != nil || len(got.Members) != core.MaxMembers {
 		t.Errorf("the most: %d, %v", len(got.Members), err)
 	}
+	if got, err := h.Members(ctx, "all that is known", nil); err != nil || len(got.Members) != core.MaxMembers || got.Members[0].Contact.Fields != nil {
+		t.Errorf("with all that is known of them: %d, %v", len(got.Members), err)
+	}
 	got, err := h.Members(ctx, "long texts", nil)
 	if c := got.Members[0].Contact; err != nil || len(c.Name) > maxSegmentName || len(c.Phone) > maxWord || len(c.BSUID) > maxWord || strings.Contains(c.Name, "\n") {
 		t.Errorf("long texts: %.80v, %v", got, err)
@@ -227,5 +235,17 @@ func TestHost_AsksForSegmentsOnceMoreWhenATokenWasRefused(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		cancel()
+	}
+}
+
+func TestHost_TakesNoNonsenseForSegments(t *testing.T) {
+	h, _ := run(t, HostOptions{Launch: child("evil", "segments")})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if got, err := h.Segments(ctx, ""); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "segment 1 cannot be read") || len(got) > 0 {
+		t.Errorf("Segments: %v, %v", got, err)
+	}
+	if got, err := h.Members(ctx, "7", nil); core.CodeOf(err) != core.CodeInternal || !strings.Contains(err.Error(), "member 0 cannot be read") || len(got.Members) > 0 {
+		t.Errorf("Members: %v, %v", got, err)
 	}
 }
