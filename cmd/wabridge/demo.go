@@ -44,7 +44,7 @@ func demoCommand() *cli.Command {
 			"behind. Ctrl-C ends it.\n\nExamples:\n   wabridge demo\n   wabridge demo --for 20s --rate 300",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: demoAddress, Usage: "the `ADDRESS` of the page; a free one if that is taken"},
-			&cli.DurationFlag{Name: "for", Usage: "end after so `LONG`"},
+			&cli.DurationFlag{Name: "for", Usage: "end so `LONG` after the first answer"},
 			&cli.IntFlag{Name: "rate", Value: 40, Usage: "messages of customers a `MINUTE`"},
 			jsonFlag,
 		},
@@ -214,7 +214,7 @@ func (d *demo) run(ctx context.Context) error {
 
 	if wait := d.c.Duration("for"); wait > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, wait)
+		ctx, cancel = context.WithTimeout(ctx, wait+startTime)
 		defer cancel()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -233,8 +233,10 @@ func (d *demo) run(ctx context.Context) error {
 	var busy sync.WaitGroup
 	busy.Go(func() { d.traffic.run(ctx) })
 	d.watch(ctx)
+	reason := context.Cause(ctx)
+	cancel(nil)
 	busy.Wait()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if err := reason; err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	d.settle(base)
@@ -295,23 +297,31 @@ func programName() string {
 	return self
 }
 
-// watch shows how it goes until ctx ends.
+// watch shows how it goes until ctx ends, or the demo went on for as long as it should.
 func (d *demo) watch(ctx context.Context) {
 	bar := newProgress(d.c.App.ErrWriter)
 	defer bar.done()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	began, told := time.Now(), d.c.Bool("json")
+	var end <-chan time.Time
+	began, answered := time.Now(), false
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-end:
+			return
 		case <-tick.C:
 		}
-		if sends := d.whatsapp.Ledger().Sends; !told && len(sends) > 0 {
-			told = true
-			bar.done()
-			d.suggest(sends[0].ID)
+		if sends := d.whatsapp.Ledger().Sends; !answered && len(sends) > 0 {
+			answered = true
+			if wait := d.c.Duration("for"); wait > 0 {
+				end = time.After(wait)
+			}
+			if !d.c.Bool("json") {
+				bar.done()
+				d.suggest(sends[0].ID)
+			}
 		}
 		s := d.bridge.Broker().Snapshot()
 		bar.say("%s: %d messages in, %d sent, %d written to CRMs, %d dead letters",
@@ -319,8 +329,12 @@ func (d *demo) watch(ctx context.Context) {
 	}
 }
 
-// settleTime is how long what is under way may take to arrive at the end.
-const settleTime = 5 * time.Second
+const (
+	// startTime is how long it may take until the first answer.
+	startTime = time.Minute
+	// settleTime is how long what is under way may take to arrive at the end.
+	settleTime = 20 * time.Second
+)
 
 // settle waits until nothing waits any more, for a while.
 func (d *demo) settle(ctx context.Context) {
