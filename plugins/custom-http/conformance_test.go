@@ -15,19 +15,19 @@ import (
 
 // declared is the connector with what the owner of a lane says of it.
 type declared struct {
-	core.Connector
+	core.Segmenter
 	idempotency core.Idempotency
 }
 
 func (d declared) Info() core.ConnectorInfo {
-	info := d.Connector.Info()
+	info := d.Segmenter.Info()
 	info.Idempotency = d.idempotency
 	return info
 }
 
 var connectors = map[string]core.Connector{
-	"one-by-one": declared{customhttp.New(), core.IdempotencyKey},
-	"bulk":       declared{customhttp.New(), core.IdempotencyUpsert},
+	"one-by-one": declared{&customhttp.Connector{}, core.IdempotencyKey},
+	"bulk":       declared{&customhttp.Connector{}, core.IdempotencyUpsert},
 	"undeclared": customhttp.New(),
 }
 
@@ -44,11 +44,15 @@ func TestConnector_ConformsWithTheExamples(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			sim := customhttpsim.New(customhttpsim.Options{Token: token, Key: apiKey, Shuffle: true})
+			sim.SetList(customhttpsim.List{ID: "a/b?c", Name: "Très importants", Type: "contacts", Members: people(230)})
+			sim.SetList(customhttpsim.List{ID: "firms", Name: "Très importantes", Type: "companies"})
+			sim.SetList(customhttpsim.List{ID: "7", Name: "New ones", Type: "contacts"})
 			server := httptest.NewServer(sim)
 			t.Cleanup(server.Close)
 			settings := func(change table) json.RawMessage {
 				s := maps.Clone(example(t, file))
 				s["base_url"], s["allowed_hosts"] = server.URL+"/v1", []string{"127.0.0.1"}
+				s["segments"] = example(t, "two-way")["segments"]
 				maps.Copy(s, change)
 				return toJSON(t, s)
 			}
@@ -60,6 +64,7 @@ func TestConnector_ConformsWithTheExamples(t *testing.T) {
 					"timeout":     settings(table{"timeout": 10}),
 					"idempotency": settings(table{"idempotency": nil}),
 					"auth.type":   settings(table{"auth": table{"type": "magic"}}),
+					"segments":    settings(table{"segments": table{}}),
 					"time_out":    settings(table{"time_out": "10s"}),
 				},
 				BadSecrets: map[string]core.Secret{"token": "revoked-token", "api_key": "revoked-key"},

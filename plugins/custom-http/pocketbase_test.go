@@ -252,6 +252,13 @@ func TestPocketBase_TakesWhatTheExampleWrites(t *testing.T) {
 			t.Errorf("told anew: %+v", e)
 		}
 	}
+	s.showsSegments(ctx, host, one.Contact.ID, two.Contact.ID)
+	list := fmt.Sprint(s.all("contacts", "id")["p0000"]["lists"].([]any)[0])
+	s.must(http.MethodPatch, "/collections/contacts/records/"+one.Contact.ID, table{"lists": []string{list}}, nil)
+	done(one) // who writes stays on the list
+	if c := s.all("contacts", "id")[one.Contact.ID]; fmt.Sprint(c["lists"]) != "["+list+"]" {
+		t.Errorf("who wrote is on %v", c["lists"])
+	}
 	done(follow("erase", core.KindContactErased, func(*core.Event) {}))
 	if left := s.all("messages", "wamid"); left[wamid] != nil || len(left) != 2 {
 		t.Errorf("erased, there are %v", left)
@@ -262,6 +269,58 @@ func TestPocketBase_TakesWhatTheExampleWrites(t *testing.T) {
 	for _, e := range []*core.Event{one, status(core.StatusRead)} {
 		if err := deliver(e)[e.ID]; err == nil || err.Code != core.CodeUnauthenticated {
 			t.Errorf("a token that is over: %v", err)
+		}
+	}
+}
+
+// showsSegments puts people on lists at the server, and asks the connector for them.
+func (s *realServer) showsSegments(ctx context.Context, host *plugin.Host, yes, merged string) {
+	s.t.Helper()
+	add := func(collection string, record table) string {
+		var made struct{ ID string }
+		s.must(http.MethodPost, "/collections/"+collection+"/records", record, &made)
+		return made.ID
+	}
+	vip, empty := add("lists", table{"name": "Very important"}), add("lists", table{"name": "Nobody"})
+	const people = 450 // on three pages
+	for i := range people {
+		phone := fmt.Sprintf("+3460%07d", i)
+		if i == 7 {
+			phone = ""
+		}
+		add("contacts", table{"id": fmt.Sprintf("p%04d", i), "name": "Ada", "phone": phone, "lists": []string{vip}})
+	}
+	s.must(http.MethodPatch, "/collections/contacts/records/"+merged, table{"lists": []string{vip}}, nil) // is another's now
+	for name, want := range map[string]int{"": 3, "IMPORTANT": 1, vip: 1, "yes to": 1, "nothing": 0} {
+		if found, err := host.Segments(ctx, name); err != nil || len(found) != want {
+			s.t.Errorf("%q: %+v, %v", name, found, err)
+		}
+	}
+	everyone := func(segment string) (all []core.Member) {
+		s.t.Helper()
+		cursor := json.RawMessage(nil)
+		for more := true; more; {
+			page, err := host.Members(ctx, segment, cursor)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			all, cursor, more = append(all, page.Members...), page.Cursor, page.More
+		}
+		return all
+	}
+	all := everyone(vip)
+	if len(all) != people || all[7].ContactRef != "p0007" || all[7].Contact.Name != "Ada" || all[7].Contact.Phone != "" || all[449].Contact.Phone != "+34600000449" {
+		s.t.Errorf("%d members: %+v", len(all), all[:min(len(all), 10)])
+	}
+	if all := everyone("marketing"); len(all) != 1 || all[0].ContactRef != yes {
+		s.t.Errorf("who said yes: %+v", all)
+	}
+	if all := everyone(empty); len(all) != 0 {
+		s.t.Errorf("an empty list has %d members", len(all))
+	}
+	for _, unknown := range []string{"nosuchlist00001", `x" || id != "`, "a/../b?x"} {
+		if page, err := host.Members(ctx, unknown, nil); core.CodeOf(err) != core.CodeInvalid {
+			s.t.Errorf("%s: %d members, %v", unknown, len(page.Members), err)
 		}
 	}
 }
