@@ -23,6 +23,7 @@ type outcome struct {
 		ID        string `json:"id"`
 		Field     string `json:"api_name"`
 		Path      string `json:"json_path"`
+		Param     string `json:"param_name"`
 		Type      string `json:"expected_data_type"`
 		Length    int    `json:"maximum_length"`
 		Duplicate struct {
@@ -205,6 +206,9 @@ func tooMany(e *core.Error, message string) {
 // scopeFor names the scope that an operation needs.
 func scopeFor(op string) string {
 	for _, s := range []struct{ part, scope string }{
+		{"list views", "ZohoCRM.settings.custom_views.READ"},
+		{"campaign", "ZohoCRM.modules.campaigns.READ"},
+		{"query Campaigns", "ZohoCRM.coql.READ, and ZohoCRM.modules.campaigns.READ"},
 		{"user", "ZohoCRM.users.READ"},
 		{"watch", "ZohoCRM.notifications.ALL"},
 		{"query", "ZohoCRM.coql.READ, and ZohoCRM.modules.ALL"},

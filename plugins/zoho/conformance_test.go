@@ -2,6 +2,7 @@ package zoho_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -33,6 +34,12 @@ func TestConnector_Conforms(t *testing.T) {
 			}
 			return b
 		}
+		ids := make([]string, 250)
+		for i := range ids {
+			ids[i] = sim.AddRecord("Contacts", map[string]any{"Last_Name": "Member", "Phone": fmt.Sprintf("+3460111%04d", i)})
+		}
+		sim.AddView("Contacts", zohosim.View{Name: "Customers of Genève", Members: ids})
+		sim.AddCampaign("Winter Fair", ids...)
 		target := connectortest.Target{
 			Connector: zoho.New(),
 			Account:   core.Account{Tenant: "acme", Lane: "crm", Settings: settings("timeout", "10s"), Secrets: secrets},

@@ -26,6 +26,11 @@
 // see inbound.go. A record's timeline tells which field was changed, when and by
 // whom: see told.go.
 //
+// # Segments
+//
+// Views and Zoho's campaigns are the segments to which campaigns of the bridge may
+// go: see segments.go.
+//
 // # Calls
 //
 // A batch of 100 messages of 100 known people costs two calls: the query, and the

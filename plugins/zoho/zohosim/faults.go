@@ -170,6 +170,17 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 			return
 		}
 		reply(map[string]string{"id": id})
+	case "POST view", "POST campaign":
+		made := s.makeView
+		if what == "campaign" {
+			made = s.makeCampaign
+		}
+		id, err := made(w, r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(map[string]string{"id": id})
 	case "GET ledger":
 		records := s.Records(r.URL.Query().Get("module"))
 		if records == nil {

@@ -118,7 +118,10 @@ func (s *Sim) authenticate(c *call) bool {
 
 // may checks a scope; it has answered when it returns false.
 func (s *Sim) may(c *call, scope string) bool {
-	if len(s.opts.Scopes) == 0 || slices.Contains(s.opts.Scopes, scope) {
+	if len(s.opts.Scopes) == 0 || slices.ContainsFunc(s.opts.Scopes, func(have string) bool {
+		whole, all := strings.CutSuffix(have, "ALL")
+		return have == scope || all && strings.HasPrefix(scope, whole)
+	}) {
 		return true
 	}
 	c.fail(http.StatusUnauthorized, failure("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", nil))
@@ -136,6 +139,8 @@ func scopeOf(module string) string {
 		return ScopeTasks
 	case "Cases":
 		return ScopeCases
+	case campaigns:
+		return ScopeCampaigns
 	}
 	return ScopeCustom
 }
@@ -153,7 +158,8 @@ type limits struct {
 func (s *Sim) admit(c *call) (release func(), ok bool) {
 	rows := strings.Count(string(c.body[:min(len(c.body), 1<<20)]), "},{") + 1
 	write := c.r.Method != http.MethodGet && c.path[0] != "coql" && c.path[0] != "settings"
-	sub := c.path[0] == "coql" || strings.HasSuffix(c.r.URL.Path, "/search") || write && rows > 10
+	asked := c.r.URL.Query()
+	sub := c.path[0] == "coql" || strings.HasSuffix(c.r.URL.Path, "/search") || asked.Has("cvid") || asked.Has("sort_by") || write && rows > 10
 	cost := 1
 	switch {
 	case write:

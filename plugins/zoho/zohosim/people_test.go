@@ -68,7 +68,7 @@ func TestList_ReadsRecordsByID(t *testing.T) {
 		t.Errorf("got %d %s", got.HTTP, got.Body)
 	}
 	want(t, "without fields", a.ask("GET", "Contacts?ids="+one, ""), 400, "REQUIRED_PARAM_MISSING")
-	want(t, "too many fields", a.ask("GET", "Contacts?ids="+one+"&fields=id"+strings.Repeat(",Phone", 50), ""), 400, "REQUIRED_PARAM_MISSING")
+	want(t, "too many fields", a.ask("GET", "Contacts?ids="+one+"&fields=id"+strings.Repeat(",Phone", 50), ""), 400, "LIMIT_EXCEEDED")
 	want(t, "too many ids", a.ask("GET", "Contacts?fields=id&ids="+one+strings.Repeat(","+two, 100), ""), 400, "INVALID_DATA")
 	if got := a.ask("GET", "Contacts?ids=1&fields=id", ""); got.HTTP != 204 {
 		t.Errorf("nobody: %d", got.HTTP)

@@ -278,20 +278,6 @@ func (s *Sim) page(c *call, m *module, match func(*record) bool) {
 	c.answer(http.StatusOK, map[string]any{"data": data, "info": map[string]any{"per_page": size, "page": page, "count": len(data), "more_records": more}})
 }
 
-// list serves the records of a module, all of them or those of ?ids=.
-func (s *Sim) list(c *call) {
-	m := s.module(c, c.path[0])
-	if m == nil {
-		return
-	}
-	ids := strings.Split(c.r.URL.Query().Get("ids"), ",")
-	if len(ids) > maxRows {
-		c.fail(http.StatusBadRequest, failure("INVALID_DATA", "invalid data", map[string]any{"param_name": "ids"}))
-		return
-	}
-	s.page(c, m, func(r *record) bool { return ids[0] == "" || slices.Contains(ids, r.id) })
-}
-
 func (s *Sim) relatedNotes(c *call) {
 	m := s.module(c, "Notes")
 	if m == nil {

@@ -1,7 +1,7 @@
 // Package zohosim imitates the part of Zoho CRM's API (v8) that a connector uses:
 // the token endpoint, upserts with real uniqueness, COQL, search that lags, Notes,
-// Tasks, Cases, tags, fields, modules, timelines, deleted records and notifications. It refuses what Zoho refuses, in Zoho's
-// words, and can misbehave on demand (see [Fault]).
+// Tasks, Cases, tags, fields, modules, timelines, deleted records, notifications, custom
+// views and campaigns. It refuses what Zoho refuses, in Zoho's words, and can misbehave on demand (see [Fault]).
 //
 // A Sim is an [http.Handler] that serves both hosts of a data centre, accounts and
 // API: tests mount it in memory, a demo on a port. Other processes steer it under
@@ -44,6 +44,8 @@ type Options struct {
 	Latency time.Duration
 	// SearchLag is how long search does not see a write. COQL does at once.
 	SearchLag time.Duration
+	// TokenRecords is how many records of a list page tokens lead to; 0 is 100,000.
+	TokenRecords int
 	// Credits are those of a day; 0 is no limit. Concurrency is how many calls may be
 	// at work at once, SubConcurrency how many of them queries, searches and writes
 	// of more than ten rows; 0 is no limit.
@@ -77,6 +79,9 @@ const (
 	ScopeCOQL     = "ZohoCRM.coql.READ"
 	ScopeUsers    = "ZohoCRM.users.READ"
 	ScopeNotify   = "ZohoCRM.notifications.ALL"
+
+	ScopeViews     = "ZohoCRM.settings.custom_views.READ"
+	ScopeCampaigns = "ZohoCRM.modules.campaigns.READ"
 )
 
 // maxBody bounds a request's body.
@@ -106,8 +111,8 @@ type Stats struct {
 	Notified map[int]int `json:"notified"`
 }
 
-// New returns an account with the modules Contacts, Notes, Tasks, Cases and
-// WhatsApp_Messages, all empty.
+// New returns an account with the modules Contacts, Notes, Tasks, Cases, Campaigns
+// and WhatsApp_Messages, all empty, each with a view of all its records.
 func New(o Options) *Sim {
 	if o.TokenLife == 0 {
 		o.TokenLife = time.Hour
@@ -158,6 +163,8 @@ type call struct {
 //	GET    /_sim/stats                    [Stats]
 //	GET    /_sim/ledger?module=Contacts   a [Record] a line, in order of creation
 //	POST   /_sim/edit?module=Contacts     a person edits record ?id=, or makes one
+//	POST   /_sim/view?module=Contacts     makes a [View]
+//	POST   /_sim/campaign?name=Winter     makes a campaign; the body lists its contacts' ids
 //	GET    /_sim/faults                   the [Fault]s in force
 //	POST   /_sim/faults                   adds one, or a list
 //	DELETE /_sim/faults                   ends them all
@@ -236,6 +243,8 @@ func (s *Sim) route(c *call) {
 		s.createFields(c)
 	case what == "GET settings/modules":
 		s.modules(c)
+	case what == "GET settings/custom_views":
+		s.views(c)
 	case what == "GET users":
 		s.users(c)
 	case rest == "actions/watch":
@@ -264,6 +273,8 @@ func (s *Sim) route(c *call) {
 		s.timeline(c)
 	case len(c.path) == 3 && c.path[1] == "actions" && c.r.Method == http.MethodPost:
 		s.tags(c)
+	case len(c.path) == 3 && c.path[0] == campaigns && isID(c.path[1]) && c.r.Method == http.MethodGet:
+		s.related(c)
 	case len(c.path) == 3 && c.path[2] == "Notes" && c.r.Method == http.MethodGet:
 		s.relatedNotes(c)
 	default:

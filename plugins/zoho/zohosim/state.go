@@ -28,6 +28,8 @@ type state struct {
 	mu      sync.Mutex
 	modules map[string]*module
 	ids     int64
+	viewIDs int64
+	tokens  map[string]*token
 	seq     int64
 	watch   watch
 }
@@ -39,6 +41,7 @@ type module struct {
 	records []*record // in order of creation
 	byID    map[string]*record
 	unique  map[string]map[string]*record // field, value in lower case
+	views   map[string]*view
 }
 
 type record struct {
@@ -48,6 +51,7 @@ type record struct {
 	writes            int
 	history           []Write
 	tags              []string
+	members           []string // of a campaign
 	deleted           bool
 	// Who made, changed and deleted it, and all that was done to it, the oldest first.
 	createdBy, modifiedBy, deletedBy Editor
@@ -60,6 +64,7 @@ type record struct {
 
 func (s *state) init(o *Options) {
 	s.opts, s.modules, s.ids = o, map[string]*module{}, 5_500_000_000_000
+	s.viewIDs, s.tokens = 5_400_000_000_000, map[string]*token{}
 	s.watch = watch{channels: map[string]*channel{}, wake: make(chan struct{}, 1)}
 	text := func(name string, length int) Field {
 		return Field{Name: name, Type: "text", Length: length, Custom: true}
@@ -87,6 +92,7 @@ func (s *state) init(o *Options) {
 	s.add("Tasks", tasks)
 	s.add("Cases", cases)
 	s.add("Notes", notes)
+	s.add(campaigns, []Field{{Name: "Campaign_Name", Type: "text", Length: 200, Mandatory: true}, {Name: "Status", Type: "picklist", Length: 120}})
 	if !o.NoMessages {
 		s.add("WhatsApp_Messages", []Field{{Name: "Name", Type: "text", Length: 120, Mandatory: true}, key("WA_Message_ID"),
 			{Name: "Contact", Type: "lookup", Custom: true}, text("Direction", 255), {Name: "Body", Type: "textarea", Length: 32000, Custom: true},
@@ -96,11 +102,12 @@ func (s *state) init(o *Options) {
 }
 
 func (s *state) add(name string, fields []Field) {
-	m := &module{name: name, byName: map[string]*Field{}, byID: map[string]*record{}, unique: map[string]map[string]*record{}}
+	m := &module{name: name, byName: map[string]*Field{}, byID: map[string]*record{}, unique: map[string]map[string]*record{}, views: map[string]*view{}}
 	for _, f := range fields {
 		m.put(f)
 	}
 	s.modules[name] = m
+	s.addView(m, View{Name: "All " + strings.ReplaceAll(name, "_", " "), System: "ALLVIEWS"})
 }
 
 func (m *module) put(f Field) {
