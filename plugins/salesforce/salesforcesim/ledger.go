@@ -83,6 +83,18 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 	case "POST revoke":
 		s.Revoke()
 		reply("revoked")
+	case "POST views":
+		var v View
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&v); err != nil {
+			http.Error(w, "want a view as JSON", http.StatusBadRequest)
+			return
+		}
+		id, err := s.addView(v)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(id)
 	case "POST publish":
 		name := r.URL.Query().Get("event")
 		var fields map[string]any

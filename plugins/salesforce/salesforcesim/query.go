@@ -74,9 +74,12 @@ func (s *Sim) query(text string, binned bool, batch int) (int, any) {
 			return refuse("INVALID_FIELD", wrong)
 		}
 	}
+	if t.name == "Campaign" {
+		s.count(t)
+	}
 	var list []*record
 	for _, r := range t.records {
-		if (binned || r.values["isdeleted"] != true) && q.where.holds(r) {
+		if (binned || r.values["isdeleted"] != true) && q.where.holds(r) && (!q.mine || owner(r) == Integration) {
 			list = append(list, r)
 		}
 	}
@@ -101,7 +104,18 @@ func (s *Sim) query(text string, binned bool, batch int) (int, any) {
 		}
 	}
 	s.serial++
+	if s.opts.QueryPage > 0 {
+		batch = min(batch, s.opts.QueryPage)
+	}
 	return http.StatusOK, s.page(&cursor{id: fmt.Sprintf("01g%012dAAA", s.serial), records: records, batch: batch}, 0)
+}
+
+// owner is whose a record is: its maker's, unless it was given to somebody.
+func owner(r *record) any {
+	if r.values["ownerid"] != nil {
+		return r.values["ownerid"]
+	}
+	return r.values["createdbyid"]
 }
 
 // compare orders two records; nulls are first unless they are told to be last.

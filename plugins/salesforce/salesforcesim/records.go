@@ -18,6 +18,7 @@ type record struct {
 	writes  int
 	created int64
 	history []Write
+	view    *View // of a list view
 }
 
 // rowError is Salesforce's error of a row: its code is statusCode.
@@ -279,6 +280,11 @@ func (s *Sim) add(t *table) *record {
 	t.byID[rec.id] = rec
 	rec.values["id"], rec.values["createddate"], rec.values["isdeleted"] = rec.id, now(), false
 	rec.values["createdbyid"] = s.actor()
+	for name, f := range t.fields {
+		if f.Type == "boolean" && rec.values[name] == nil {
+			rec.values[name] = false
+		}
+	}
 	return rec
 }
 
@@ -320,7 +326,7 @@ func (s *Sim) put(t *table, rec *record, values map[string]any) {
 		}
 	}
 	s.touch(rec)
-	if t.name == "Contact" {
+	if t.name == "Contact" || t.name == "Lead" {
 		first, _ := rec.values["firstname"].(string)
 		last, _ := rec.values["lastname"].(string)
 		rec.values["name"] = strings.TrimSpace(first + " " + last)
@@ -356,6 +362,11 @@ func (s *Sim) check(t *table, rec *record, values map[string]any) *rowError {
 			if other := t.unique[name][strings.ToLower(strings.TrimSpace(text))]; other != nil && other != rec {
 				return &rowError{StatusCode: "DUPLICATE_VALUE", Message: "duplicate value found: " + f.Name + " duplicates value on record with id: " + other.id, Fields: []string{}}
 			}
+		}
+	}
+	if t.name == "CampaignMember" && rec == nil {
+		if wrong := s.enrol(t, values); wrong != nil {
+			return wrong
 		}
 	}
 	if len(missing) > 0 {

@@ -107,10 +107,15 @@ func tables(o Options) map[string]*table {
 		priority, text("Origin", "picklist", 40), lookup("ContactId", "Contact"), lookup("OwnerId", "User", "Group"))
 	task := object("Task", "00T", text("Subject", "combobox", 255), text("Description", "textarea", 32000), text("Status", "picklist", 40), priority,
 		text("ActivityDate", "date", 0), lookup("WhoId", "Contact"), lookup("OwnerId", "User", "Group"))
+	lead := object("Lead", "00Q", system("Name", "string"), required(text("LastName", "string", 80)), text("FirstName", "string", 40), required(text("Company", "string", 255)),
+		text("Phone", "phone", 40), text("MobilePhone", "phone", 40), text("Email", "email", 80), lookup("OwnerId", "User", "Group"))
+	segments(object)
 	if o.Bare {
 		return all
 	}
-	contact.add(key(own("WA_Contact_Id__c")), text(own("WA_BSUID__c"), "string", 255), text(own("WA_Username__c"), "string", 255), text(own("WA_Tags__c"), "string", 255))
+	for _, t := range []*table{contact, lead} {
+		t.add(key(own("WA_Contact_Id__c")), text(own("WA_BSUID__c"), "string", 255), text(own("WA_Username__c"), "string", 255), text(own("WA_Tags__c"), "string", 255))
+	}
 	escalated.add(key(own("WA_Escalation_Id__c")))
 	task.add(key(own("WA_Id__c")), key(own("WA_Escalation_Id__c")), text(own("WA_Direction__c"), "string", 255),
 		text(own("WA_Status__c"), "string", 255), text(own("WA_Error__c"), "string", 255))
@@ -118,6 +123,13 @@ func tables(o Options) map[string]*table {
 		text(own("Direction__c"), "string", 255), text(own("Type__c"), "string", 255), text(own("Time__c"), "datetime", 0),
 		text(own("Status__c"), "string", 255), text(own("Error__c"), "string", 255))
 	return all
+}
+
+// RemoveObject takes an object from the org, as it is for a user who may not see it.
+func (s *Sim) RemoveObject(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tables, strings.ToLower(name))
 }
 
 // AddField adds a field to an object, or replaces it.

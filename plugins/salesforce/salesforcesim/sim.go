@@ -1,6 +1,7 @@
 // Package salesforcesim imitates the part of Salesforce that a connector uses: the
 // token endpoint (JWT bearer, client credentials, refresh token), describe, SOQL
-// queries, composite requests and collections upserted by external ids. It refuses
+// queries, composite requests, collections upserted by external ids, campaigns and list
+// views. It refuses
 // what Salesforce refuses, in Salesforce's words, and can misbehave on demand (see
 // [Fault]).
 //
@@ -50,6 +51,9 @@ type Options struct {
 	// Keepalive is how long one that waits is silent; 0 is Salesforce's 270 s.
 	Deliveries int
 	Keepalive  time.Duration
+	// QueryPage is how many records of a query's answer come at once, where that is less
+	// than what is asked for: Salesforce gives fewer as it likes.
+	QueryPage int
 	// DuplicateRule refuses a new contact whose LastName and MobilePhone another has,
 	// unless the request's header allows it.
 	DuplicateRule bool
@@ -103,6 +107,7 @@ func New(o Options) *Sim {
 	}
 	s := &Sim{opts: o, fault: fault.New[Fault](o.Seed), latency: o.Latency, tokens: map[string]time.Time{}, refresh: map[string]bool{}, tables: tables(o),
 		stats: Stats{Requests: map[string]int{}, Statuses: map[int]int{}, Faults: map[string]int{}}}
+	s.standardViews()
 	for _, t := range o.Tokens {
 		s.tokens[t] = time.Now()
 	}
@@ -157,6 +162,7 @@ type apiError struct {
 //	GET    /_sim/faults                 the [Fault]s in force
 //	POST   /_sim/faults                 adds one, or a list
 //	DELETE /_sim/faults                 ends them all
+//	POST   /_sim/views                  makes the list view that a [View] says
 //	POST   /_sim/latency?d=200ms        sets Options.Latency
 //	POST   /_sim/revoke                 ends all access tokens
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -197,6 +203,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var (
 	dataPath   = regexp.MustCompile(`^/services/data/v([0-9]{2,3})\.0(?:/(.*))?$`)
+	viewsPath  = regexp.MustCompile(`^sobjects/([A-Za-z0-9_]+)/listviews(?:/([A-Za-z0-9]+)(/describe)?)?$`)
 	objectPath = regexp.MustCompile(`^sobjects/([A-Za-z0-9_]+)/describe/?$`)
 	manyPath   = regexp.MustCompile(`^composite/sobjects/([A-Za-z0-9_]+)$`)
 	upsertPath = regexp.MustCompile(`^composite/sobjects/([A-Za-z0-9_]+)/([A-Za-z0-9_]+)$`)
@@ -247,6 +254,8 @@ func (s *Sim) route(c *call) {
 		s.retrieveMany(c, manyPath.FindStringSubmatch(path)[1])
 	case path == "sobjects" && method == http.MethodGet:
 		s.listObjects(c)
+	case viewsPath.MatchString(path):
+		s.listViews(c, viewsPath.FindStringSubmatch(path))
 	case strings.HasPrefix(path, "sobjects/"):
 		s.object(c, strings.Split(strings.TrimPrefix(path, "sobjects/"), "/"))
 	case (path == "query" || path == "queryAll") && method == http.MethodGet:

@@ -287,7 +287,7 @@ func TestControl_SetsFaults(t *testing.T) {
 	if status, body := ask(t, sim, "GET", "/_sim/ledger?object=contact", ""); status != 200 || !strings.Contains(body, `"LastName":"Ana"`) {
 		t.Errorf("got %d %s", status, body)
 	}
-	if status, body := ask(t, sim, "GET", "/_sim/ledger?object=lead", ""); status != 400 || !strings.Contains(body, "WhatsApp_Message__c") {
+	if status, body := ask(t, sim, "GET", "/_sim/ledger?object=opportunity", ""); status != 400 || !strings.Contains(body, "WhatsApp_Message__c") {
 		t.Errorf("got %d %s", status, body)
 	}
 }

@@ -187,6 +187,7 @@ func (s *Sim) remove(t *table, rec *record) {
 		}
 	}
 	delete(t.byID, rec.id)
+	s.withdraw(t, rec)
 	for _, other := range s.tables { // what pointed to it points nowhere
 		for name, f := range other.fields {
 			if f.Type != "reference" {

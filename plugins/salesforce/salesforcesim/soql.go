@@ -8,12 +8,13 @@ import (
 	"unicode"
 )
 
-// soql is a query that was parsed: SELECT fields FROM object WHERE … ORDER BY …
-// LIMIT n OFFSET n, or COUNT() for fields. There is no more of SOQL than this.
+// soql is a query that was parsed: SELECT fields FROM object USING SCOPE … WHERE …
+// ORDER BY … LIMIT n OFFSET n, or COUNT() for fields. There is no more of SOQL than this.
 type soql struct {
 	count  bool
 	fields []string
 	object string
+	mine   bool // the scope is what the user owns
 	where  *condition
 	order  []ordering
 	limit  int
@@ -153,6 +154,11 @@ func parseSOQL(q string) (*soql, error) {
 	if s.object, err = p.name(); err != nil {
 		return nil, err
 	}
+	if p.word("using") {
+		if s.mine, err = p.scope(); err != nil {
+			return nil, err
+		}
+	}
 	if p.word("where") {
 		if s.where, err = p.condition(); err != nil {
 			return nil, err
@@ -183,6 +189,19 @@ func parseSOQL(q string) (*soql, error) {
 		return nil, p.unexpected()
 	}
 	return s, nil
+}
+
+// scope reads what follows USING; mine when only the user's own records are meant.
+func (p *parser) scope() (mine bool, _ error) {
+	switch {
+	case !p.word("scope"):
+		return false, p.unexpected()
+	case p.word("mine"):
+		return true, nil
+	case p.word("everything"):
+		return false, nil
+	}
+	return false, p.unexpected()
 }
 
 // maxOffset is how many records a query may pass over.
