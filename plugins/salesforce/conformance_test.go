@@ -21,6 +21,11 @@ func TestMain(m *testing.M) {
 func TestConnector_Conforms(t *testing.T) {
 	for _, mode := range []string{"object", "task"} {
 		sim := salesforcesim.New(salesforcesim.Options{ClientID: clientID, Username: username, PublicKey: &privateKey(t).PublicKey})
+		campaign := sim.Create("Campaign", map[string]any{"Name": "50% off"})
+		for i := range 3 {
+			member := sim.Create("Contact", map[string]any{"LastName": fmt.Sprint("Member ", i), "Phone": fmt.Sprint("+3461100000", i)})
+			sim.Create("CampaignMember", map[string]any{"CampaignId": campaign, "ContactId": member})
+		}
 		server := httptest.NewServer(sim)
 		t.Cleanup(server.Close)
 		settings := func(name, value string) json.RawMessage {

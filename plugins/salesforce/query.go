@@ -72,8 +72,32 @@ func (x *session) query(ctx context.Context, op, begin string, parts []string, b
 	return all, nil
 }
 
-// composite asks several queries in one request.
+// composite asks several queries in one request, and returns what all find.
 func (x *session) composite(ctx context.Context, op string, queries []string) ([]found, *core.Error) {
+	pages, err := x.pages(ctx, op, queries)
+	if err != nil {
+		return nil, err
+	}
+	var all []found
+	for _, p := range pages {
+		if p.err != nil {
+			return nil, p.err
+		}
+		all = append(all, p.records...)
+	}
+	return all, nil
+}
+
+// page is the answer to a query.
+type page struct {
+	records []found
+	whole   bool // there are no more
+	err     *core.Error
+}
+
+// pages asks several queries, [maxQueries] at most, in one request, and returns the first
+// page of each.
+func (x *session) pages(ctx context.Context, op string, queries []string) ([]page, *core.Error) {
 	type sub struct {
 		Method string `json:"method"`
 		URL    string `json:"url"`
@@ -99,20 +123,22 @@ func (x *session) composite(ctx context.Context, op string, queries []string) ([
 	if len(answer.Responses) != len(queries) {
 		return nil, crm.Failure(core.CodeUnavailable, op, "the answer has another number of parts than the request")
 	}
-	var all []found
-	for _, res := range answer.Responses {
+	pages := make([]page, len(queries))
+	for i, res := range answer.Responses {
 		if res.Status != http.StatusOK {
-			return nil, x.refused(op, &http.Response{StatusCode: res.Status, Header: http.Header{}}, res.Body).Error
+			pages[i].err = x.refused(op, &http.Response{StatusCode: res.Status, Header: http.Header{}}, res.Body).Error
+			continue
 		}
-		var page struct {
+		var list struct {
 			Records []found `json:"records"`
+			Done    bool    `json:"done"`
 		}
-		if err := crm.Decode(res.Body, &page); err != nil {
+		if err := crm.Decode(res.Body, &list); err != nil {
 			return nil, crm.Failure(core.CodeUnavailable, op, "the answer is not what Salesforce sends: %v", err)
 		}
-		all = append(all, page.Records...)
+		pages[i].records, pages[i].whole = list.Records, list.Done
 	}
-	return all, nil
+	return pages, nil
 }
 
 // adopt looks for the records that the org has of people the bridge has not written
