@@ -3,11 +3,11 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
-	"github.com/wabridge/wabridge/core/store"
 )
 
 func awaiting(v core.StatusValue) func(*SendRequest) {
@@ -95,12 +95,79 @@ func TestAwait_IsAskedOfTheTemplateThatGoesInstead(t *testing.T) {
 	})
 }
 
+// When the two contacts turn out to be one person, whatever is said to them goes after what
+// was said before, under the contact that stays: what waits already, and what comes later.
+func TestAwait_OutlivesAMerge(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		run(t, func(b *bridge) {
+			b.noSync = true
+			b.start()
+			b.write("wamid.1", ana, "hello")
+			b.write("wamid.2", berto, "hello")
+			stays := b.whoIs(berto)
+			first := b.order("k1", ana, "the text", awaiting(core.StatusDelivered))
+			settled(time.Second)
+			own := b.order("k2", berto, "to the one who stays", awaiting(core.StatusDelivered))
+			b.order("k3", ana, "the picture")
+			settled(time.Second)
+			b.merge(stays, b.whoIs(ana))
+			b.order("k4", ana, "after the merge")
+			settled(10 * time.Second)
+			b.wantSaid("the text", "to the one who stays")
+			if restart {
+				b.stop()
+				b.start()
+				settled(10 * time.Second)
+				b.wantSaid("the text", "to the one who stays")
+			}
+			b.accept(statusOf(own, b.wamidOf(own), core.StatusDelivered)) // there are two to wait for
+			settled(10 * time.Second)
+			b.wantSaid("the text", "to the one who stays")
+			b.accept(statusOf(first, b.wamidOf(first), core.StatusDelivered))
+			settled(10 * time.Second)
+			if got := b.said()[2:]; len(got) != 2 || !slices.Contains(got, "the picture") || !slices.Contains(got, "after the merge") {
+				t.Errorf("then was said %q", got)
+			}
+			for _, got := range b.crm.taken()[len(b.crm.taken())-2:] {
+				if e := got.event; e.Kind != core.KindMessageSent || e.Contact.ID != stays {
+					t.Errorf("the CRM is told of %s of %s, want one sent to %s", e.Kind, e.Contact.ID, stays)
+				}
+			}
+			if n := len(b.dead()); n != 0 {
+				t.Errorf("%d dead letters", n)
+			}
+		})
+	}
+}
+
+// A message that was on its way when the contacts were merged is waited for by what comes
+// after it.
+func TestAwait_OfWhatWasOnItsWayDuringAMerge(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.noSync = true
+		b.start()
+		b.write("wamid.1", ana, "hello")
+		b.write("wamid.2", berto, "hello")
+		answer := b.wa.do
+		b.wa.do = func(d core.Delivery) core.Result { <-time.After(5 * time.Second); return answer(d) }
+		first := b.order("k1", ana, "the text", awaiting(core.StatusDelivered))
+		settled(time.Second)
+		b.merge(b.whoIs(berto), b.whoIs(ana))
+		settled(10 * time.Second)
+		b.order("k2", ana, "the picture")
+		settled(10 * time.Second)
+		b.wantSaid("the text")
+		b.accept(statusOf(first, b.wamidOf(first), core.StatusDelivered))
+		settled(20 * time.Second)
+		b.wantSaid("the text", "the picture")
+	})
+}
+
 func TestAwait_ForgetsThoseOfWhomNothingWasTold(t *testing.T) {
 	l, now := &lane{t: &tenant{}}, time.Now()
-	l.t.Policy.AwaitFor = time.Minute
 	for i := range 5 * sweepAwaits {
-		e := &core.Event{ID: "e", Conversation: fmt.Sprint("c", i), Message: &core.Message{Await: core.StatusSent}}
-		l.awaits(&store.Settlement{}, e, now.Add(time.Duration(i)*time.Second))
+		at := now.Add(time.Duration(i) * time.Second)
+		l.waitFor(&await{Intent: "e", Want: core.StatusSent, Since: at, Until: at.Add(time.Minute)}, at, fmt.Sprint("c", i))
 	}
 	if n := len(l.awaiting); n > sweepAwaits {
 		t.Errorf("%d are remembered, of which 60 still count", n)

@@ -68,7 +68,7 @@ type lane struct {
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
 	started   map[[16]byte]*intent     // sends that were begun and not settled
 	uploading map[string]bool          // files that are on their way to WhatsApp, by hash
-	awaiting  map[string]await         // what the next message of a conversation waits for
+	awaiting  map[string][]*await      // what the next message of a conversation waits for
 }
 
 func newCRMLane(t *tenant, c Lane) *lane {

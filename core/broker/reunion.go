@@ -237,6 +237,8 @@ func (r *reunion) mergeInto(ctx context.Context, a, b *person, why string) (*per
 	r.talks[a.ID], r.talks[b.ID] = one.Conversations, nil
 	r.dirty[a.ID], r.dirty[b.ID] = true, true
 	r.joinDesk(m, one, a)
+	into, from := a.ID, b.ID
+	r.after = append(r.after, func() { r.t.awaitsOf(into, from) })
 	r.record("merged", fmt.Sprintf("%s is %s: %s", b.ID, a.ID, why), a.ID, b.ID)
 	if err := r.tellMerged(ctx, m, a, one.Conversations); err != nil {
 		return nil, err

@@ -220,7 +220,7 @@ func (l *lane) settleSend(ctx context.Context, d store.Delivery, r core.Result, 
 		held()
 		return
 	case verdictDone:
-		l.done(&s, d, e, in, &step)
+		l.done(ctx, &s, d, e, in, &step)
 		l.t.unlocked(&s, e.Number, d.ID, false, now)
 	case verdictWaits:
 		// Not sent: the mark is taken back, so that nobody takes it for unknown.
@@ -280,11 +280,11 @@ func (l *lane) step(d store.Delivery, e *core.Event, now time.Time) Step {
 	}
 }
 
-func (l *lane) done(s *store.Settlement, d store.Delivery, e *core.Event, in *intent, step *Step) {
+func (l *lane) done(ctx context.Context, s *store.Settlement, d store.Delivery, e *core.Event, in *intent, step *Step) {
 	s.Ack = append(s.Ack, d)
 	in.State = intentSent
 	l.t.sent(s, e, in)
-	l.awaits(s, e, in.At)
+	l.awaits(ctx, s, e, in.At)
 	step.Follows = append(step.Follows, core.FollowID(e.ID, 1))
 }
 
@@ -349,7 +349,7 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 	if wamid != "" {
 		step.Step, step.Ref = "settled", wamid
 		step.Notes = []string{"the answer was lost, but the status says that it was sent"}
-		l.done(&s, d, e, in, &step)
+		l.done(ctx, &s, d, e, in, &step)
 	} else if l.onceMore(ctx, e) {
 		step.Step, step.Error = "retry", why
 		step.Notes = []string{"no status came within " + l.b.o.UnknownWait.String() + ": sent once more (retry_unknown)"}
