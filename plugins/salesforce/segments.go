@@ -291,13 +291,13 @@ func (x *session) viewMembers(ctx context.Context, segment, id, after string) (p
 // memberNames are the fields that say who a member is.
 func (x *session) memberNames() []string { return append(x.identity(), x.fullName()) }
 
-// fullName is the field with the whole name of a contact; on other objects than
-// Salesforce's own, a field of that name may hold a number that counts them.
+// fullName is the field with somebody's whole name. In an object of the org's own, the
+// field of that name may hold a number that counts its records.
 func (x *session) fullName() string {
-	if x.campaignLink() != "" {
-		return "Name"
+	if strings.HasSuffix(strings.ToLower(x.ContactObject), "__c") {
+		return x.NameField
 	}
-	return x.NameField
+	return "Name"
 }
 
 // member makes a member of a contact's record, which is nil when the user may not see it.

@@ -348,3 +348,15 @@ func TestSegments_OfAnObjectOfTheOrgs(t *testing.T) {
 	}
 	b.wantNoMembers("campaign:"+campaign, core.CodeInvalid, "there is no segment")
 }
+
+// Salesforce's own objects have the whole name in a field, whatever is written: accounts
+// that are persons, for one.
+func TestMembers_HaveTheirWholeNames(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, `{"contact_object":"Case","name_field":"Subject","phone_field":"Origin","bsuid_field":"","adopt_by":[],"mode":"none"}`)
+	b.sim.AddField("Case", salesforcesim.Text("Name", 80))
+	b.sim.Create("Case", map[string]any{"Name": "Ana García", "Subject": "García", "Origin": "+34600000001"})
+	got, _ := b.members("view:"+b.sim.AddView(salesforcesim.View{Object: "Case", Name: "All"}), nil)
+	if len(got) != 1 || got[0].Contact.Name != "Ana García" || got[0].Contact.Phone != "+34600000001" {
+		t.Errorf("got %+v", got)
+	}
+}
