@@ -36,3 +36,31 @@ func TestCampaign_KeepsNothingOfPeopleForGood(t *testing.T) {
 		b.stop()
 	})
 }
+
+// Planning goes on after a restart, also one that came before the first row was looked at.
+func TestCampaign_PlansOnAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := campaigning(t, Policy{})
+		change, mine := b.change, &mortal{after: true, died: make(chan struct{})}
+		b.change = func(o *Options) {
+			change(o)
+			if mine != nil {
+				mine.Store, o.Store = o.Store, mine
+			}
+		}
+		mine.left.Store(1 << 40)
+		b.start()
+		b.newCampaign(CampaignRequest{Name: "spring", Template: greeting}, entries(3)...)
+		settled(time.Second)
+		mine.left.Store(1)
+		if _, err := b.SetCampaign(b.Context(), "acme", "spring", CampaignPlan, "maria", ""); err == nil {
+			t.Fatal("the process did not die")
+		}
+		b.stop()
+		mine = nil
+		b.start()
+		settled(time.Second)
+		b.wantRows("spring", "2 planned", "3 planned", "4 planned")
+		b.stop()
+	})
+}

@@ -135,6 +135,9 @@ func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 	if c.Crowd == nil { // an earlier version of the bridge began to plan
 		c.Crowd = &campaign.Crowd{}
 	}
+	if c.Prices == nil { // nothing was in it when it was stored
+		c.Prices = map[string]int{}
+	}
 	if !c.Listed && (c.Tag != "" || c.Field != "") {
 		return t.listAudience(ctx, c)
 	}
@@ -155,7 +158,9 @@ func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 		return err
 	}
 	plan := *c.Plan
-	plan.Excluded = maps.Clone(plan.Excluded)
+	if plan.Excluded = maps.Clone(plan.Excluded); plan.Excluded == nil {
+		plan.Excluded = map[string]int{}
+	}
 	s := store.Settlement{}
 	for i, r := range rows {
 		was := r.State
