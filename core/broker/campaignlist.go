@@ -48,8 +48,8 @@ func (b *Broker) AddToCampaign(ctx context.Context, name string, r CampaignEntri
 		return CampaignListed{}, core.Errorf(core.CodeInvalid, "campaign", "%d people are too many: at most %d at once", len(r.People), CampaignBatch)
 	}
 	c := t.campaign(name)
-	if c.State != campaign.Draft || c.Tag != "" || c.Field != "" {
-		return CampaignListed{}, core.Errorf(core.CodeUndeliverable, "campaign", "%s takes no rows: only a draft without a tag or field does", name)
+	if c.State != campaign.Draft || c.hasAudience() {
+		return CampaignListed{}, core.Errorf(core.CodeUndeliverable, "campaign", "%s takes no rows: only a draft without a tag, field or segment does", name)
 	}
 	rows, err := t.listed(ctx, c, r.People)
 	if err != nil {
@@ -69,11 +69,7 @@ func (b *Broker) AddToCampaign(ctx context.Context, name string, r CampaignEntri
 	if err := t.keepCampaign(ctx, c, s); err != nil {
 		return CampaignListed{}, err
 	}
-	n := 0
-	for _, m := range c.Counts {
-		n += m
-	}
-	return CampaignListed{Rows: n}, nil
+	return CampaignListed{Rows: c.rows()}, nil
 }
 
 // listed finds or makes the contacts of a list's rows.
@@ -157,8 +153,15 @@ func (t *tenant) list(ctx context.Context, c *campaignRecord, rows []*campaign.R
 			switch n := taken[r.Contact]; {
 			case values[3*i+2] == nil: // erased since
 				*r = campaign.Row{N: r.N, State: r.State, Reason: campaign.Erased, Bad: "the person was erased"}
+			case r.Bad != "": // a record of theirs
+				s.Put = append(s.Put, putRowToo(t.ID, r.Contact, c.Name, r.N))
 			case n != 0 && n != r.N:
-				*r = campaign.Row{N: r.N, State: r.State, Reason: campaign.Duplicate, Bad: "the same person as row " + strconv.Itoa(n)}
+				again := campaign.Row{N: r.N, State: r.State, Reason: campaign.Duplicate, Bad: "the same person as row " + strconv.Itoa(n)}
+				if r.Ref != "" {
+					again.Contact, again.Ref = r.Contact, r.Ref
+					s.Put = append(s.Put, putRowToo(t.ID, r.Contact, c.Name, r.N))
+				}
+				*r = again
 			default:
 				taken[r.Contact] = r.N
 				s.Put = append(s.Put, putRowOf(t.ID, r.Contact, c.Name, r.N))
@@ -181,10 +184,7 @@ func (t *tenant) listAudience(ctx context.Context, c *campaignRecord) error {
 	if err != nil {
 		return err
 	}
-	n := 0
-	for _, m := range c.Counts {
-		n += m
-	}
+	n := c.rows()
 	var rows []*campaign.Row
 	for i, e := range entries {
 		if len(rows) == CampaignBatch || n+len(rows) >= roster.MaxRows {

@@ -214,6 +214,13 @@ func (l *lane) heldByCampaign(ctx context.Context, ds []store.Delivery, now time
 	return may
 }
 
+// namedRow reads which row of which campaign is a contact's.
+func namedRow(contact string, e store.Entry) (name string, n int) {
+	name, _, _ = strings.Cut(strings.TrimPrefix(e.Key, contact+"/"), "/")
+	n, _ = strconv.Atoi(string(e.Value))
+	return name, n
+}
+
 // forgetRows takes a person who was erased out of the rows of campaigns.
 func (t *tenant) forgetRows(ctx context.Context, contacts []string) error {
 	if err := t.campaigns.take(ctx); err != nil {
@@ -221,16 +228,14 @@ func (t *tenant) forgetRows(ctx context.Context, contacts []string) error {
 	}
 	defer t.campaigns.give()
 	for _, id := range contacts {
-		found := map[string]int{}
-		err := eachOf(ctx, t.b.o.Store, t.ID, bucketRowOf, id, func(e store.Entry) {
-			n, _ := strconv.Atoi(string(e.Value))
-			found[strings.TrimPrefix(e.Key, id+"/")] = n
-		})
+		var found []store.Entry
+		err := eachOf(ctx, t.b.o.Store, t.ID, bucketRowOf, id, func(e store.Entry) { found = append(found, e) })
 		if err != nil {
 			return err
 		}
-		for name, n := range found {
-			s := store.Settlement{Put: []store.Put{{Key: rowOfKey(t.ID, id, name)}}}
+		for _, e := range found {
+			name, n := namedRow(id, e)
+			s := store.Settlement{Put: []store.Put{{Key: store.Key{Tenant: t.ID, Bucket: bucketRowOf, Key: e.Key}}}}
 			values, err := t.b.o.Store.Get(ctx, rowKey(t.ID, name, n))
 			if err != nil {
 				return err

@@ -138,6 +138,9 @@ func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 	if c.Prices == nil { // nothing was in it when it was stored
 		c.Prices = map[string]int{}
 	}
+	if c.Clearing {
+		return t.clearRows(ctx, c)
+	}
 	if !c.Listed && (c.Tag != "" || c.Field != "") {
 		return t.listAudience(ctx, c)
 	}

@@ -25,6 +25,8 @@ const (
 func (t *tenant) campaignsLoop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	readers := &segmentReaders{t: t, on: map[string]*segmentReader{}}
+	defer readers.wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -34,6 +36,7 @@ func (t *tenant) campaignsLoop(ctx context.Context) {
 		}
 		next := time.Duration(0) // nothing to do
 		for _, c := range *t.campaigns.view.Load() {
+			readers.tend(ctx, c.Name)
 			wait, err := t.campaignStep(ctx, c.Name)
 			if ctx.Err() != nil {
 				return
@@ -66,6 +69,9 @@ func (t *tenant) campaignStep(ctx context.Context, name string) (time.Duration, 
 	}
 	switch c.State {
 	case campaign.Planning:
+		if c.reads() { // see segmentReader
+			return 0, nil
+		}
 		return time.Nanosecond, t.planSome(ctx, c)
 	case campaign.Canary, campaign.Running:
 		if why := t.endedFor(c); why != "" {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,7 +25,7 @@ import (
 const (
 	bucketCampaigns = "campaigns"       // name → campaignRecord
 	bucketRows      = "campaign-rows"   // <name>/<row> → campaign.Row
-	bucketRowOf     = "campaign-people" // <contact>/<name> → the row's number
+	bucketRowOf     = "campaign-people" // <contact>/<name>, <contact>/<name>/<row> → the row's number
 
 	// CampaignBatch is how many rows are listed, planned or sent off at once.
 	CampaignBatch = 100
@@ -44,10 +45,12 @@ type CampaignRequest struct {
 	Number   string            `json:"number,omitempty"`
 	Template campaign.Template `json:"template"`
 	// Who gets it: the contacts with Tag, or whose Field has Value (or any, if that is
-	// empty), both if both are set. With neither, rows are added.
+	// empty), both if both are set; or who is in Segment. With none of these, rows are added.
 	Tag   string `json:"tag,omitempty"`
 	Field string `json:"field,omitempty"`
 	Value string `json:"value,omitempty"`
+	// Segment is a CRM's, whose members are read when it is planned.
+	Segment CampaignSegment `json:"segment,omitzero"`
 	// First goes first, and Stops says when it stops by itself.
 	First campaign.First `json:"first,omitzero"`
 	Stops campaign.Stops `json:"stops,omitzero"`
@@ -72,7 +75,7 @@ type Campaign struct {
 	// Counts are the rows by state, Lately what came of those that were sent lately.
 	Counts campaign.Counts `json:"counts"`
 	Lately campaign.Lately `json:"lately"`
-	// Waits says why no more is sent off just now, until Until.
+	// Waits says why no more is sent off just now, or read of a segment, until Until.
 	Waits string    `json:"waits,omitempty"`
 	Until time.Time `json:"until,omitzero"`
 }
@@ -83,6 +86,10 @@ type campaignRecord struct {
 	// Listed says that the audience was read, Cursor how far reading or planning has come.
 	Listed bool   `json:"listed,omitempty"`
 	Cursor string `json:"cursor,omitempty"`
+	// Members is where to go on in the segment. Clearing says that the rows of an earlier
+	// reading go first.
+	Members  json.RawMessage `json:"members,omitempty"`
+	Clearing bool            `json:"clearing,omitempty"`
 	// Prices are of rows that are priced alike, Crowd says when they can go: while planning.
 	Prices map[string]int  `json:"prices,omitempty"`
 	Crowd  *campaign.Crowd `json:"crowd,omitempty"`
@@ -118,6 +125,10 @@ func rowKey(tenant, name string, n int) store.Key {
 
 func rowOfKey(tenant, contact, name string) store.Key {
 	return store.Key{Tenant: tenant, Bucket: bucketRowOf, Key: contact + "/" + name}
+}
+
+func rowTooKey(tenant, contact, name string, n int) store.Key {
+	return rowOfKey(tenant, contact, name+"/"+strconv.Itoa(n))
 }
 
 // take waits for the turn; give gives it back.
@@ -175,6 +186,14 @@ func putRow(tenant, name string, r *campaign.Row) store.Put {
 // person is erased.
 func putRowOf(tenant, contact, name string, n int) store.Put {
 	return store.Put{Key: rowOfKey(tenant, contact, name), Value: []byte(strconv.Itoa(n)), Expires: time.Now().Add(keepRowOf)}
+}
+
+// putRowToo notes that a further row, of which nothing is sent, is of a contact: to be found
+// when the person is erased.
+func putRowToo(tenant, contact, name string, n int) store.Put {
+	put := putRowOf(tenant, contact, name, n)
+	put.Key = rowTooKey(tenant, contact, name, n)
+	return put
 }
 
 // took shows changed campaigns, once they are stored.
@@ -250,6 +269,8 @@ func (b *Broker) NewCampaign(ctx context.Context, r CampaignRequest) (Campaign, 
 		return wrong("by is needed (at most 120 bytes): it is kept with the campaign")
 	case r.Value != "" && r.Field == "" || len(r.Tag)+len(r.Field)+len(r.Value) > 2000:
 		return wrong("a value is of a field")
+	case r.Segment != CampaignSegment{} && (r.Tag != "" || r.Field != ""):
+		return wrong("a segment is an audience of its own: no tag or field beside it")
 	case r.First.Percent < 0 || r.First.Percent > 100 || r.First.Rows < 0 || r.First.Percent > 0 && r.First.Rows > 0:
 		return wrong("first: want a percentage, or a number of rows")
 	case r.Stops.Failed < 0 || r.Stops.Failed > 100 || r.Stops.Blocked < 0 || r.Stops.Blocked > 100 || r.Stops.Least < 0:
@@ -261,8 +282,14 @@ func (b *Broker) NewCampaign(ctx context.Context, r CampaignRequest) (Campaign, 
 	if err := r.Template.FindSlots(); err != nil {
 		return Campaign{}, err
 	}
-	if cols := r.Template.Columns(); len(cols) > 0 && (r.Tag != "" || r.Field != "") {
+	if cols := r.Template.Columns(); len(cols) > 0 && r.hasAudience() {
 		return wrong("{{column.%s}}: only a list has columns; take a field of the contact", cols[0])
+	}
+	if r.Segment != (CampaignSegment{}) {
+		var err error
+		if r.Segment, err = t.segmentOf(ctx, r.Name, r.Segment); err != nil {
+			return Campaign{}, err
+		}
 	}
 	if err := t.campaigns.take(ctx); err != nil {
 		return Campaign{}, err
@@ -285,10 +312,23 @@ func (b *Broker) NewCampaign(ctx context.Context, r CampaignRequest) (Campaign, 
 	return t.shown(c), nil
 }
 
+// hasAudience reports whether the bridge finds out itself who gets it.
+func (r *CampaignRequest) hasAudience() bool {
+	return r.Tag != "" || r.Field != "" || r.Segment != CampaignSegment{}
+}
+
+// rows is how many rows there are.
+func (c *Campaign) rows() (n int) {
+	for _, m := range c.Counts {
+		n += m
+	}
+	return n
+}
+
 // shown is a campaign for others.
 func (t *tenant) shown(c *campaignRecord) Campaign {
 	out := c.copyOf().Campaign
-	if w, ok := t.campaigns.waits.Load(c.Name); ok && (c.State == campaign.Running || c.State == campaign.Canary) {
+	if w, ok := t.campaigns.waits.Load(c.Name); ok && (c.State == campaign.Running || c.State == campaign.Canary || c.reads()) {
 		out.Waits, out.Until = w.(waiting).why, w.(waiting).until
 	}
 	return out
@@ -425,20 +465,20 @@ func (b *Broker) SetCampaign(ctx context.Context, tenant, name, what, by, why st
 // next is the state that something leads to, "" when it is there already, or why it
 // cannot be.
 func (c *campaignRecord) next(what string) (next campaign.State, problem string) {
-	rows := 0
-	for _, n := range c.Counts {
-		rows += n
-	}
-	audience := c.Tag != "" || c.Field != ""
 	switch what {
 	case CampaignPlan:
 		switch {
 		case c.State == campaign.Planning:
 			return "", ""
+		case c.State == campaign.Paused && c.Resume == campaign.Planning:
+			return "", "resume it"
 		case c.State != campaign.Draft && c.State != campaign.Planned:
 			return "", "what was started is not planned again"
-		case rows == 0 && !audience:
+		case c.rows() == 0 && !c.hasAudience():
 			return "", "there are no rows yet"
+		}
+		if c.Segment != (CampaignSegment{}) { // whoever left it since gets nothing
+			c.Listed, c.Members, c.Clearing = false, nil, c.rows() > 0
 		}
 		c.Cursor, c.Prices, c.Crowd = "", map[string]int{}, &campaign.Crowd{}
 		c.Plan = &campaign.Plan{Excluded: map[string]int{}}
@@ -465,11 +505,11 @@ func (c *campaignRecord) next(what string) (next campaign.State, problem string)
 		switch c.State {
 		case campaign.Paused:
 			return "", ""
-		case campaign.Canary, campaign.Running:
+		case campaign.Planning, campaign.Canary, campaign.Running:
 			c.Resume = c.State
 			return campaign.Paused, ""
 		}
-		return "", "nothing of it is being sent"
+		return "", "nothing of it is being planned or sent"
 	case CampaignResume:
 		switch c.State {
 		case campaign.Canary, campaign.Running:

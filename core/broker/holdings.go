@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
@@ -136,8 +135,8 @@ func hold(ctx context.Context, s store.Store, tenant, id string) (*holding, erro
 func (h *holding) campaigns(ctx context.Context, s store.Store, tenant, id string) error {
 	var keys []store.Key
 	err := eachOf(ctx, s, tenant, bucketRowOf, id, func(e store.Entry) {
-		n, _ := strconv.Atoi(string(e.Value))
-		keys = append(keys, rowKey(tenant, strings.TrimPrefix(e.Key, id+"/"), n))
+		name, n := namedRow(id, e)
+		keys = append(keys, rowKey(tenant, name, n))
 	})
 	if err != nil || len(keys) == 0 {
 		return err

@@ -58,6 +58,8 @@ type lane struct {
 	hooks      chan struct{} // places for those being read
 	mapping    *mapping.Table
 	describes  bool          // the connector can say what the CRM has
+	segments   atomic.Bool   // and which segments
+	reading    chan struct{} // taken by whoever reads the members of one
 	names      atomic.Bool   // and says what it calls messages
 	refit      chan struct{} // asks to have it say so soon
 
@@ -81,7 +83,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
 		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
-		mapping: c.Mapping, refit: make(chan struct{}, 1),
+		mapping: c.Mapping, refit: make(chan struct{}, 1), reading: make(chan struct{}, 1),
 	}
 	l.gate.strained = t.b.o.Busy
 	l.gate.climb = newClimb(c.MaxInFlight)
@@ -272,6 +274,8 @@ func (l *lane) informed(info core.ConnectorInfo) {
 		l.searching(info.SearchDelay)
 	}
 	l.polls, l.describes = info.Polls, info.Describes
+	_, tells := l.sink.(Segmenter)
+	l.segments.Store(tells && info.Segments)
 	_, takes := l.sink.(Receiver)
 	l.receives.Store(takes && info.Receives)
 	kinds := make(map[core.Kind]bool, len(info.Kinds))

@@ -92,6 +92,8 @@ type Row struct {
 	// contact's first.
 	Contact string `json:"contact,omitempty"`
 	To      string `json:"to,omitempty"`
+	// Ref is the CRM's record that it comes from, where the audience is a CRM's segment.
+	Ref string `json:"ref,omitempty"`
 	// Columns are the list's own, as far as the template needs them.
 	Columns map[string]string `json:"columns,omitempty"`
 	// Bad is what is wrong with the row whatever else is true, Reason its kind.

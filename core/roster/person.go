@@ -22,6 +22,8 @@ const (
 	maxPhones = 10
 )
 
+const badUserID = "the user id is none: want <CC>.<id>"
+
 // DisabledTag marks people whose number cannot get messages, as far as anybody can
 // tell.
 const DisabledTag = "disabled-number"
@@ -109,7 +111,7 @@ func (c Columns) Read(row Row, o Options) (Person, string) {
 			numbers = append(numbers, cell)
 		case fieldBSUID:
 			if (core.Address{Kind: core.AddressBSUID, Value: cell}).Validate() != nil {
-				bad = "the user id is none: want <CC>.<id>"
+				bad = badUserID
 				continue
 			}
 			p.BSUID = cell
@@ -162,6 +164,33 @@ func (c Columns) Read(row Row, o Options) (Person, string) {
 	}
 	p.consents(state, o, warn)
 	return p, ""
+}
+
+// Of says who somebody is by what another system has of them: a phone number as people
+// write it, and a user id. Where neither is any good it says why; bad is "" and the person
+// has no keys when there is neither.
+func Of(line int, name, phone, bsuid, region string) (p Person, bad string) {
+	warn := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
+	p.Line, p.Name = line, strings.TrimSpace(name)
+	if utf8.RuneCountInString(p.Name) > maxName {
+		p.Name = string([]rune(p.Name)[:maxName])
+	}
+	if bsuid != "" {
+		if (core.Address{Kind: core.AddressBSUID, Value: bsuid}).Validate() != nil {
+			bad = badUserID
+		} else {
+			p.BSUID = bsuid
+		}
+	}
+	if phone = strings.TrimSpace(phone); phone != "" && len(phone) <= maxValue {
+		if why := p.phones([]string{phone}, region, warn); bad == "" {
+			bad = why
+		}
+	}
+	if len(p.Keys()) > 0 {
+		bad = ""
+	}
+	return p, bad
 }
 
 // phones reads the numbers of a row; cells may have several, with | or / between.
