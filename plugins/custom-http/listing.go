@@ -129,8 +129,8 @@ func (x *session) ask(ctx context.Context, l *listing, data map[string]any, at *
 		}
 		return nil, err
 	}
-	if a.status == http.StatusNotModified || a.status == http.StatusNoContent {
-		*at = pageAt{}
+	if a.status == http.StatusNotModified || a.status == http.StatusNoContent || !anyHas(l.op.response.success, a.status) {
+		*at = pageAt{} // a rule says that there is nothing: some APIs answer 404 after the last page
 		return nil, nil
 	}
 	rows, err := x.rowsOf(l, a)

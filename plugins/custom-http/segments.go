@@ -103,7 +103,7 @@ const (
 	maxFixed       = 200                 // segments
 	maxListed      = 100                 // pages of segments that are read for one question
 	maxRef         = 512                 // bytes of an ID
-	maxSegmentName = 200                 // bytes
+	maxSegmentName = 500                 // bytes
 	maxMembers     = 10_000              // of an answer
 	membersAnswer  = 8 << 20             // bytes of it
 	inSegments     = "settings.segments" // where they are said
@@ -279,7 +279,9 @@ func (c *Connector) Segments(ctx context.Context, account core.Account, name str
 		return len(found) < core.MaxSegments || name != "" && exact == nil && !asked
 	})
 	if err == nil && exact == nil && name != "" && asked && isRef(name) {
-		exact, err = x.segment(ctx, name)
+		if exact, err = x.segment(ctx, name); err != nil && err.Code == core.CodeInvalid {
+			err = nil
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -290,7 +292,8 @@ func (c *Connector) Segments(ctx context.Context, account core.Account, name str
 	return found, nil
 }
 
-// segment finds the one with an ID, nil when there is none.
+// segment finds the one with an ID. Where there is none it is nil, or the API's word is
+// an error with CodeInvalid.
 func (x *session) segment(ctx context.Context, id string) (found *core.Segment, err *core.Error) {
 	tell := func(s core.Segment) bool {
 		if s.ID == id {
@@ -300,17 +303,16 @@ func (x *session) segment(ctx context.Context, id string) (found *core.Segment, 
 	}
 	get := x.segments.get
 	if get == nil {
-		err = x.eachSegment(ctx, "", tell)
+		if err = x.eachSegment(ctx, "", tell); err != nil && err.Code == core.CodeInvalid {
+			err.Code = core.CodeForbidden // it is the list that there is not
+		}
 		return found, err
 	}
 	if !x.fixed(tell) {
 		return found, nil
 	}
 	rows, err := x.ask(ctx, get, ofSegment(id), new(pageAt))
-	switch {
-	case err != nil && err.Code == core.CodeInvalid: // 404, or no ID at all
-		return nil, nil
-	case err != nil:
+	if err != nil {
 		return nil, pointTo(err, get.op)
 	}
 	_, err = x.tellRows(rows, get.op, tell)
@@ -447,10 +449,7 @@ func (c *Connector) Members(ctx context.Context, account core.Account, segment s
 
 func (x *session) mustExist(ctx context.Context, segment string) *core.Error {
 	found, err := x.segment(ctx, segment)
-	switch {
-	case err != nil && err.Code == core.CodeInvalid:
-		err.Code = core.CodeForbidden // it is the list that there is not
-	case err == nil && found == nil:
+	if err == nil && found == nil {
 		err = &core.Error{Code: core.CodeInvalid, Op: "members", Source: core.SourcePlugin, Message: "there is no such segment (any more)"}
 		if err.Hint = "look at the segments that there are"; x.segments.list == nil {
 			err.Hint = "look at " + inSegments + ".fixed"

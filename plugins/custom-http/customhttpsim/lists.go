@@ -1,6 +1,10 @@
 package customhttpsim
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -8,10 +12,10 @@ import (
 
 // List is a list of contacts that people at the CRM keep.
 type List struct {
-	ID      string
-	Name    string
-	Type    string // "contacts", or "companies", whose members are none
-	Members []Member
+	ID      string   `json:"id"`
+	Name    string   `json:"name"`
+	Type    string   `json:"type"` // "contacts", or "companies", whose members are none
+	Members []Member `json:"members"`
 }
 
 // Member is a contact on a list.
@@ -59,6 +63,27 @@ func (s *Sim) RemoveList(id string) {
 
 func (s *Sim) indexOfList(id string) int {
 	return slices.IndexFunc(s.lists, func(l List) bool { return l.ID == id })
+}
+
+// readLists reads lists as whoever steers the sim writes them.
+func readLists(body io.Reader) ([]List, error) {
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	if data = bytes.TrimSpace(data); !bytes.HasPrefix(data, []byte("[")) {
+		data = fmt.Appendf(nil, "[%s]", data)
+	}
+	var lists []List
+	if err := strict(data, &lists); err != nil {
+		return nil, err
+	}
+	for _, l := range lists {
+		if l.ID == "" || l.Name == "" || l.Type == "" {
+			return nil, errors.New("a list has id, name and type")
+		}
+	}
+	return lists, nil
 }
 
 // getLists lists the lists whose names have search in them, in whatever case.

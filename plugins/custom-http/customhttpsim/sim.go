@@ -161,6 +161,7 @@ func refuse(status int, code, format string, args ...any) *refusal {
 //	GET    /_sim/faults    the [Fault]s in force
 //	POST   /_sim/faults    adds one, or a list
 //	DELETE /_sim/faults    ends them all
+//	POST   /_sim/lists     makes or changes a [List], or a list of them
 //	POST   /_sim/latency?d=200ms
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/_sim/"); ok {
@@ -342,6 +343,16 @@ func (s *Sim) control(w http.ResponseWriter, r *http.Request, what string) {
 		reply(s.Requests())
 	case "GET faults", "POST faults", "DELETE faults":
 		s.fault.Control(w, r, kinds)
+	case "POST lists":
+		lists, err := readLists(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		for _, l := range lists {
+			s.SetList(l)
+		}
+		w.WriteHeader(http.StatusNoContent)
 	case "POST latency":
 		d, err := time.ParseDuration(r.URL.Query().Get("d"))
 		if err != nil || d < 0 {

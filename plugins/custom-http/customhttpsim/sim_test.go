@@ -295,6 +295,12 @@ func TestSim_ListsListsAndTheirMembersStrictly(t *testing.T) {
 	c.want(400, "unknown_parameter", "GET", "/v1/members?list=7&limit=5", "")
 	c.sim.SetList(customhttpsim.List{ID: "7", Name: "New"})
 	c.want(200, `"name":"New"`, "GET", "/v1/lists/7", "")
+	c.want(204, "", "POST", "/_sim/lists", `[{"id":"7","name":"Newer","type":"contacts","members":[{"id":"1","first_name":"Ada"}]},{"id":"8","name":"x","type":"contacts"}]`)
+	c.want(204, "", "POST", "/_sim/lists", `{"id":"9","name":"Nine","type":"contacts"}`)
+	c.want(200, `"members":1`, "GET", "/v1/lists?search=newer", "")
+	c.want(400, "unknown field", "POST", "/_sim/lists", `{"id":"9","naem":"Nine"}`)
+	c.want(400, "has id, name and type", "POST", "/_sim/lists", `{"id":"9"}`)
+	c.want(200, `"total":5`, "GET", "/v1/lists", "")
 	c.sim.RemoveList("7")
 	c.want(404, "no_such_list", "GET", "/v1/lists/7", "")
 }
