@@ -163,7 +163,10 @@ func longest(name string) string {
 // is bound to the fields that are asked for; where Zoho lists by id, the place is
 // found again without it.
 type bookmark struct {
-	Token string `json:"token"`
+	Token string `json:"token,omitempty"`
+	// Page is the next page's number, where Zoho gives no token: of campaigns' members
+	// its pages know none, its specification does.
+	Page int `json:"page,omitempty"`
 	// After is the last member that was told, Order how ids go: "asc" or "desc"; ""
 	// where Zoho lists by something else.
 	After string `json:"after"`
@@ -172,8 +175,11 @@ type bookmark struct {
 	Again bool `json:"again,omitempty"`
 }
 
-// maxToken bounds what is kept of Zoho's.
-const maxToken = 4 << 10
+// maxToken bounds what is kept of Zoho's token, maxPages how many pages are counted.
+const (
+	maxToken = 4 << 10
+	maxPages = 500
+)
 
 // memberPage is a page of members as Zoho tells it.
 type memberPage struct {
@@ -245,10 +251,10 @@ func (c *Connector) Members(ctx context.Context, a core.Account, segment string,
 // members reads the page at a bookmark, and says where the next one is; nil when there
 // is none.
 func (x *session) members(ctx context.Context, kind, id string, names []string, at bookmark) ([]core.Member, *bookmark, *core.Error) {
-	p, r := x.memberPage(ctx, kind, id, names, at.Token)
+	p, r := x.memberPage(ctx, kind, id, names, at)
 	if r != nil && at.Token != "" && at.Order != "" && isExpired(r) {
 		at.Token, at.Again = "", true
-		p, r = x.memberPage(ctx, kind, id, names, "")
+		p, r = x.memberPage(ctx, kind, id, names, at)
 	}
 	if r != nil {
 		return nil, nil, x.noMembers(r, kind, id)
@@ -269,22 +275,28 @@ func (x *session) members(ctx context.Context, kind, id string, names []string, 
 	switch {
 	case !p.Info.More:
 		return list, nil, nil
-	case p.Info.Next == "" || len(p.Info.Next) > maxToken:
+	case next.Token == "":
+		next.Page = max(at.Page, 1) + 1
+	}
+	if next.Page > maxPages || len(next.Token) > maxToken {
 		return nil, nil, crm.Failure(core.CodeUnavailable, "read segment", "Zoho has more members and does not say where")
 	}
 	return list, &next, nil
 }
 
-// memberPage asks for a page; "" is the first. The parameters must be those of the
-// call that gave the token.
-func (x *session) memberPage(ctx context.Context, kind, id string, names []string, token string) (*memberPage, *refusal) {
+// memberPage asks for the page at a bookmark. The parameters must be those of the call
+// that gave its token.
+func (x *session) memberPage(ctx context.Context, kind, id string, names []string, at bookmark) (*memberPage, *refusal) {
 	op, path := "read contacts of view", fmt.Sprintf("%s?cvid=%s&", x.ContactModule, id)
 	if kind == kindCampaign {
 		op, path = "read campaign", fmt.Sprintf("Campaigns/%s/%s?", id, x.ContactModule)
 	}
 	path += fmt.Sprintf("fields=%s&per_page=%d", strings.Join(names, ","), segmentPage)
-	if token != "" {
-		path += "&page_token=" + url.QueryEscape(token)
+	switch {
+	case at.Token != "":
+		path += "&page_token=" + url.QueryEscape(at.Token)
+	case at.Page > 1:
+		path += fmt.Sprintf("&page=%d", at.Page)
 	}
 	var p memberPage
 	r := x.call(ctx, op, http.MethodGet, path, nil, false, func(b []byte) error { return crm.Decode(b, &p) })
@@ -308,9 +320,9 @@ func (x *session) noMembers(r *refusal, kind, id string) *core.Error {
 	e := r.Error
 	switch o := &r.outcome; {
 	case isExpired(r):
-		return lostPlace("it is not sorted by id")
-	case o.Code == "PAGINATION_LIMIT_EXCEEDED":
-		e.Code, e.Hint = core.CodeInvalid, "make segments in Zoho that have no more than 100,000 contacts each"
+		return lostPlace("Zoho does not say that it is sorted by id")
+	case o.Code == "PAGINATION_LIMIT_EXCEEDED", o.Code == "DISCRETE_PAGINATION_LIMIT_EXCEEDED":
+		e.Code, e.Hint = core.CodeInvalid, "Zoho tells no more members of this "+kind+": make views that have no more each"
 	case o.Code == "INVALID_DATA" && (kind == kindCampaign || o.Details.Param == "cvid"):
 		e.Code, e.Message = core.CodeInvalid, fmt.Sprintf("Zoho has no %s %s: %s", kind, id, crm.VendorText(o.Message))
 		e.Hint = "see which there are: it may have been deleted, or not be shared with the user whose refresh token it is"

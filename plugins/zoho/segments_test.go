@@ -196,13 +196,15 @@ func TestMembers_ComeOnceWhateverHappensBetweenThePages(t *testing.T) {
 }
 
 func TestMembers_OfACampaignAreItsContacts(t *testing.T) {
-	b := start(t, zohosim.Options{}, "", nil)
-	ids := b.made(401)
-	campaign := "campaign:" + b.sim.AddCampaign("Fair", ids[1:]...)
-	got, want := refs(b.members(campaign, nil, nil)), slices.Sorted(slices.Values(ids[1:]))
-	if !slices.Equal(got, want) {
-		t.Errorf("%d members, want %d", len(got), len(want))
+	for _, o := range []zohosim.Options{{}, {NumberedMembers: true}} {
+		b := start(t, o, "", nil)
+		ids := b.made(601)
+		got, want := refs(b.members("campaign:"+b.sim.AddCampaign("Fair", ids[1:]...), nil, nil)), slices.Sorted(slices.Values(ids[1:]))
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v: %d members, want %d", o, len(got), len(want))
+		}
 	}
+	b := start(t, zohosim.Options{}, "", nil)
 	if list := b.members("campaign:"+b.sim.AddCampaign("Nobody's"), nil, nil); len(list) != 0 {
 		t.Errorf("of nobody: %v", list)
 	}
@@ -289,7 +291,7 @@ func TestMembers_EndWithAWordWhereZohoStops(t *testing.T) {
 	cursor := b.page("view:5400000000001000", nil).Cursor
 	cursor = b.page("view:5400000000001000", cursor).Cursor
 	_, err := b.connector.Members(t.Context(), b.account, "view:5400000000001000", cursor)
-	if e := core.AsError(err); e == nil || e.Code != core.CodeInvalid || e.Vendor != "PAGINATION_LIMIT_EXCEEDED" || !strings.Contains(e.Hint, "100,000") {
+	if e := core.AsError(err); e == nil || e.Code != core.CodeInvalid || e.Vendor != "PAGINATION_LIMIT_EXCEEDED" || !strings.Contains(e.Hint, "make views") {
 		t.Errorf("got %v", err)
 	}
 	odd := start(t, zohosim.Options{}, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -299,8 +301,16 @@ func TestMembers_EndWithAWordWhereZohoStops(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(`{"data":[{"id":"1"}],"info":{"more_records":true,"next_page_token":null}}`))
 	}))
-	if _, err := odd.connector.Members(t.Context(), odd.account, "view:1", nil); core.AsError(err) == nil || core.AsError(err).Code != core.CodeUnavailable {
-		t.Errorf("more, and nothing that says where: %v", err)
+	odd.page("view:1", json.RawMessage(`{"page":499}`))
+	if _, err := odd.connector.Members(t.Context(), odd.account, "view:1", json.RawMessage(`{"page":500}`)); core.AsError(err) == nil || core.AsError(err).Code != core.CodeUnavailable {
+		t.Errorf("more and more: %v", err)
+	}
+	numbered := start(t, zohosim.Options{NumberedMembers: true}, "", nil)
+	fair := "campaign:" + numbered.sim.AddCampaign("Fair", numbered.made(2001)...)
+	last := numbered.page(fair, json.RawMessage(`{"page":10}`))
+	if _, err := numbered.connector.Members(t.Context(), numbered.account, fair, last.Cursor); core.AsError(err) == nil || core.AsError(err).Code != core.CodeInvalid ||
+		!strings.Contains(core.AsError(err).Hint, "make views") {
+		t.Errorf("the 2,001st member: %v", err)
 	}
 }
 

@@ -36,6 +36,8 @@ type token struct {
 type ordering struct {
 	by   string
 	desc bool
+	// unsaid is that of campaigns' members, of which an answer does not tell.
+	unsaid bool
 }
 
 func (o ordering) compare(a, b *record) int {
@@ -80,12 +82,12 @@ func (s *Sim) list(c *call) {
 		return
 	}
 	s.pages(c, func(q url.Values) ([]*record, ordering, *answered) {
-		order := ordering{"id", true}
+		order := ordering{by: "id", desc: true}
 		if by := q.Get("sort_by"); by != "" {
 			if !slices.Contains([]string{"id", "Created_Time", "Modified_Time"}, by) {
 				return nil, order, badParam("sort_by")
 			}
-			order = ordering{by, q.Get("sort_order") != "asc"}
+			order = ordering{by: by, desc: q.Get("sort_order") != "asc"}
 		}
 		if wrong := either(q, "cvid", "sort_by"); wrong != nil {
 			return nil, order, wrong
@@ -186,9 +188,17 @@ func (s *state) page(q url.Values, choose func(url.Values) ([]*record, ordering,
 	for i, r := range list {
 		data[i] = r.shown(names)
 	}
-	info := map[string]any{"call": false, "email": false, "per_page": size, "count": len(data), "page": page, "more_records": more,
-		"sort_by": order.by, "sort_order": map[bool]string{true: "desc", false: "asc"}[order.desc],
-		"next_page_token": nil, "previous_page_token": nil, "page_token_expiry": nil}
+	info := map[string]any{"per_page": size, "count": len(data), "page": page, "more_records": more}
+	if order.unsaid && s.opts.NumberedMembers {
+		return http.StatusOK, map[string]any{"data": data, "info": info}
+	}
+	for _, name := range []string{"next_page_token", "previous_page_token", "page_token_expiry"} {
+		info[name] = nil
+	}
+	if !order.unsaid {
+		info["call"], info["email"], info["sort_by"] = false, false, order.by
+		info["sort_order"] = map[bool]string{true: "desc", false: "asc"}[order.desc]
+	}
 	if more {
 		q.Del("page")
 		t := &token{asked: q.Encode(), after: list[len(list)-1], page: page + 1, until: time.Now().Add(tokenLife)}

@@ -46,6 +46,9 @@ type Options struct {
 	SearchLag time.Duration
 	// TokenRecords is how many records of a list page tokens lead to; 0 is 100,000.
 	TokenRecords int
+	// NumberedMembers has no tokens for pages of campaigns' members: Zoho's pages know
+	// numbers only, its specification tokens, too.
+	NumberedMembers bool
 	// Credits are those of a day; 0 is no limit. Concurrency is how many calls may be
 	// at work at once, SubConcurrency how many of them queries, searches and writes
 	// of more than ten rows; 0 is no limit.

@@ -33,7 +33,7 @@ type view struct {
 	made time.Time
 }
 
-func (v *view) order() ordering { return ordering{cmp.Or(v.SortBy, "id"), !v.Ascending} }
+func (v *view) order() ordering { return ordering{by: cmp.Or(v.SortBy, "id"), desc: !v.Ascending} }
 
 // records returns a view's. The caller holds the lock.
 func (v *view) records(m *module) []*record {
@@ -159,7 +159,7 @@ func (s *Sim) related(c *call) {
 		return
 	}
 	s.pages(c, func(url.Values) ([]*record, ordering, *answered) {
-		return of.those(r.members), ordering{"id", true}, nil
+		return of.those(r.members), ordering{by: "id", desc: true, unsaid: true}, nil
 	})
 }
 

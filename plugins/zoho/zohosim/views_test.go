@@ -137,6 +137,17 @@ func TestList_RefusesWhatZohoRefuses(t *testing.T) {
 	want(t, "a campaign without the scope for campaigns", few.ask("GET", "Campaigns/"+few.AddCampaign("k")+"/Contacts?fields=id", ""), 401, "OAUTH_SCOPE_MISMATCH")
 }
 
+func TestCampaigns_MayHaveNumberedPagesOnly(t *testing.T) {
+	a := open(t, zohosim.Options{NumberedMembers: true})
+	ids := a.crowd(3)
+	at := "Campaigns/" + a.AddCampaign("k", ids...) + "/Contacts?fields=id&per_page=2"
+	first, second := a.ask("GET", at, ""), a.ask("GET", at+"&page=2", "")
+	if strings.Contains(first.Body, "token") || strings.Contains(first.Body, "sort") || !first.Info.More || second.Info.More ||
+		!slices.Equal(slices.Concat(first.ids(), second.ids()), []string{ids[2], ids[1], ids[0]}) {
+		t.Errorf("got %s and %s", first.Body, second.Body)
+	}
+}
+
 func TestControl_MakesViewsAndCampaigns(t *testing.T) {
 	a := open(t, zohosim.Options{})
 	id := a.crowd(1)[0]
