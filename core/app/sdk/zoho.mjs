@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as zoho from '@zohocrm/nodejs-sdk-8.0';
 
 const url = process.argv[2];
-const { Record, Notes, Tags, Coql, Fields, Modules, Notifications, Choice, ParameterMap, HeaderMap } = zoho;
+const { Record, CustomViews, Notes, Tags, Coql, Fields, Modules, Notifications, Choice, ParameterMap, HeaderMap } = zoho;
 const dir = process.cwd();
 
 async function signIn(secret = 'secret') {
@@ -152,6 +152,25 @@ test('contacts: pages, search, COQL', async () => {
   assert.deepEqual(sorted.getData().map((r) => r.getKeyValue('Last_Name')), ['Many 8', 'Many 7']);
   assert.equal((await coql("select id from Contacts where Last_Name = 'Nobody'")).getStatusCode(), 204);
   refused(await coql("select id from Contacts where Last_Name = 'x' or Last_Name = 'y' or Last_Name = 'z'"), 400, 'SYNTAX_ERROR');
+});
+
+test('views: which there are, and who is in one, by tokens', async () => {
+  const ids = rows(await contacts().createRecords(body(Array.from({ length: 5 }, (_, i) => ({ Last_Name: `Member ${i}` }))))).map((r) => r.id);
+  const made = await fetch(`${url}/_sim/view?module=Contacts`, { method: 'POST', body: JSON.stringify({ name: 'Winter', members: ids.map(String) }) });
+  const view = (await made.json()).id;
+  const V = CustomViews.GetCustomViewsParam;
+  const views = (await new CustomViews.CustomViewsOperations().getCustomViews(await params([[V.MODULE, 'Contacts'], [V.PAGE, 1], [V.PER_PAGE, 200]]))).getObject();
+  assert.deepEqual(views.getCustomViews().map((v) => [v.getName(), v.getSystemDefined()]), [['All Contacts', true], ['Winter', false]]);
+  assert.equal(views.getCustomViews()[1].getId(), BigInt(view));
+  assert.equal(views.getInfo().getMoreRecords(), false);
+  const P = Record.GetRecordsParam;
+  const page = async (...more) => (await contacts().getRecords(await params([[P.CVID, view], [P.FIELDS, 'Last_Name,Phone'], [P.PER_PAGE, 3], ...more]), new HeaderMap()));
+  const first = (await page()).getObject();
+  assert.deepEqual([first.getInfo().getSortBy(), first.getInfo().getSortOrder(), first.getInfo().getMoreRecords()], ['id', 'desc', true]);
+  assert.ok(first.getInfo().getPageTokenExpiry() instanceof Date);
+  const second = (await page([P.PAGE_TOKEN, first.getInfo().getNextPageToken()])).getObject();
+  assert.deepEqual([...first.getData(), ...second.getData()].map((r) => r.getId()), ids.toReversed());
+  refused(await page([P.PAGE_TOKEN, 'x']), 400, 'TOKEN_BOUND_DATA_MISMATCH');
 });
 
 test('messages, tasks and notes of a contact', async () => {
