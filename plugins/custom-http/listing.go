@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
@@ -38,9 +39,11 @@ type pagingSettings struct {
 	Type  string `json:"type"`
 	Path  string `json:"path"`
 	First *int   `json:"first"`
-	// Size is {{.size}}, how many rows a page has; 100 unless set. A page with
-	// fewer is the last, for page and offset.
-	Size int `json:"size"`
+	// Size is {{.size}}, how many rows a page has; 100 unless set. For page and offset,
+	// a page with fewer is the last; or Total leads to how many rows all pages have
+	// together, for APIs that may give fewer than are asked for.
+	Size  int    `json:"size"`
+	Total string `json:"total"`
 }
 
 // listing is a compiled [listingSettings].
@@ -49,6 +52,7 @@ type listing struct {
 	rows   path
 	paging string
 	next   path
+	total  path
 	first  int
 	size   int
 	most   int  // rows of one answer
@@ -70,7 +74,10 @@ func pagingWords(who string, more map[string]*word) *word {
 var pagingTypes = []string{"none", "page", "offset", "cursor", "next_url"}
 
 func (c *planner) listing(where, kind string, s listingSettings, words *word) listing {
-	l := listing{rows: parsePath(s.Rows), paging: cmp.Or(s.Paging.Type, "none"), next: parsePath(s.Paging.Path), first: 1, size: cmp.Or(s.Paging.Size, 100), most: maxRows}
+	l := listing{
+		rows: parsePath(s.Rows), paging: cmp.Or(s.Paging.Type, "none"), next: parsePath(s.Paging.Path), total: parsePath(s.Paging.Total),
+		first: 1, size: cmp.Or(s.Paging.Size, 100), most: maxRows,
+	}
 	l.op = c.request(where, kind, operationSettings{
 		Method: cmp.Or(s.Method, http.MethodGet), Path: s.Path, Query: s.Query, Headers: s.Headers,
 	}, words)
@@ -93,6 +100,9 @@ func (c *planner) listing(where, kind string, s listingSettings, words *word) li
 	if l.paging == "cursor" && s.Paging.Path == "" {
 		c.addf(where+".paging.path", "missing: the path to the next page's cursor")
 	}
+	if l.total.check(where+".paging.total", c.problems); l.total != nil && l.paging != "page" && l.paging != "offset" {
+		c.addf(where+".paging.total", "is for page and offset: with others the API says where the end is")
+	}
 	if s.Paging.First != nil {
 		l.first = *s.Paging.First
 	}
@@ -107,6 +117,8 @@ type pageAt struct {
 	// Pages are those that were read, Next leads to the next one.
 	Pages int    `json:"pages,omitempty"`
 	Next  string `json:"next,omitempty"`
+	// Seen is how many rows they had, where that is counted.
+	Seen int `json:"seen,omitempty"`
 }
 
 // maxPages bounds how many are read: an API whose pages do not end is wrong.
@@ -137,10 +149,17 @@ func (x *session) ask(ctx context.Context, l *listing, data map[string]any, at *
 	if err != nil {
 		return nil, err
 	}
-	next, last := "", true
+	next, last, seen := "", true, 0
 	switch l.paging {
 	case "page", "offset":
-		last = len(rows) < l.size
+		if last = len(rows) < l.size; l.total != nil {
+			total, numErr := strconv.Atoi(a.text(l.total))
+			if numErr != nil {
+				return nil, x.odd(l, a, "there is no number of all rows", "paging.total")
+			}
+			seen = at.Seen + len(rows)
+			last = len(rows) == 0 || seen >= total
+		}
 	case "cursor":
 		next = a.text(l.next)
 		last = next == ""
@@ -160,7 +179,7 @@ func (x *session) ask(ctx context.Context, l *listing, data map[string]any, at *
 		return nil, &core.Error{Code: core.CodeForbidden, Op: l.op.kind, Source: core.SourceVendor,
 			Message: fmt.Sprintf("its pages do not end: %d were read", before.Pages+1), Hint: "look at paging in " + l.op.name}
 	default:
-		*at = pageAt{Pages: before.Pages + 1, Next: next}
+		*at = pageAt{Pages: before.Pages + 1, Next: next, Seen: seen}
 	}
 	return rows, nil
 }
@@ -168,6 +187,9 @@ func (x *session) ask(ctx context.Context, l *listing, data map[string]any, at *
 // askFor makes the request for the page after a place.
 func (p *plan) askFor(l *listing, data map[string]any, at pageAt, cred credentials) (Request, *core.Error) {
 	data["cursor"], data["size"], data["page"], data["offset"] = at.Next, l.size, l.first+at.Pages, l.size*at.Pages
+	if l.total != nil {
+		data["offset"] = at.Seen
+	}
 	var body []byte
 	if l.op.body != nil {
 		text, err := l.op.body.render(data, maxRequestBody)
@@ -188,10 +210,7 @@ func (p *plan) askFor(l *listing, data map[string]any, at pageAt, cred credentia
 
 // rowsOf returns the rows of an answer.
 func (x *session) rowsOf(l *listing, a *answer) ([]any, *core.Error) {
-	odd := func(why string) ([]any, *core.Error) {
-		return nil, &core.Error{Code: core.CodeForbidden, Op: l.op.kind, Source: core.SourceVendor, Message: why + ": " + x.quote(a),
-			Hint: "look at rows, and at paging.size, in " + l.op.name}
-	}
+	odd := func(why string) ([]any, *core.Error) { return nil, x.odd(l, a, why, "rows, and at paging.size,") }
 	if !a.isJSON() {
 		if a.broken {
 			return nil, &core.Error{Code: core.CodeUnavailable, Op: l.op.kind, Source: core.SourceVendor,
@@ -213,6 +232,12 @@ func (x *session) rowsOf(l *listing, a *answer) ([]any, *core.Error) {
 		return odd(fmt.Sprintf("%d rows, at most %d are read", len(rows), l.most))
 	}
 	return rows, nil
+}
+
+// odd is the error of an answer that the settings do not fit.
+func (x *session) odd(l *listing, a *answer, why, setting string) *core.Error {
+	return &core.Error{Code: core.CodeForbidden, Op: l.op.kind, Source: core.SourceVendor, Message: why + ": " + x.quote(a),
+		Hint: "look at " + setting + " in " + l.op.name}
 }
 
 var linkPattern = regexp.MustCompile(`<([^<>]*)>\s*((?:;\s*[^,;]*)*)`)

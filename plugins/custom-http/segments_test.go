@@ -72,11 +72,13 @@ func (b *bench) everyone(t *testing.T, segment string, cursor json.RawMessage) (
 // everyWay is each way of paging that the sim has, 7 rows a page.
 func everyWay() map[string]table {
 	return map[string]table{
-		"page":     {"paging": table{"type": "page", "size": 7}, "query": table{"limit": "{{.size}}", "page": "{{.page}}"}},
-		"offset":   {"paging": table{"type": "offset", "size": 7}, "query": table{"limit": "{{.size}}", "offset": "{{.offset}}"}},
-		"cursor":   {"paging": table{"type": "cursor", "path": "next_cursor", "size": 7}, "query": table{"limit": "{{.size}}", "cursor": "{{.cursor}}"}},
-		"next_url": {"paging": table{"type": "next_url", "path": "next_url", "size": 7}, "query": table{"limit": "{{.size}}"}},
-		"link":     {"paging": table{"type": "next_url", "size": 7}, "query": table{"limit": "{{.size}}"}},
+		"page, fewer than asked for": {"paging": table{"type": "page", "size": 9, "total": "total"}, "query": table{"limit": "7", "page": "{{.page}}"}},
+		"offset, as many as come":    {"paging": table{"type": "offset", "size": 9, "total": "total"}, "query": table{"limit": "7", "offset": "{{.offset}}"}},
+		"page":                       {"paging": table{"type": "page", "size": 7}, "query": table{"limit": "{{.size}}", "page": "{{.page}}"}},
+		"offset":                     {"paging": table{"type": "offset", "size": 7}, "query": table{"limit": "{{.size}}", "offset": "{{.offset}}"}},
+		"cursor":                     {"paging": table{"type": "cursor", "path": "next_cursor", "size": 7}, "query": table{"limit": "{{.size}}", "cursor": "{{.cursor}}"}},
+		"next_url":                   {"paging": table{"type": "next_url", "path": "next_url", "size": 7}, "query": table{"limit": "{{.size}}"}},
+		"link":                       {"paging": table{"type": "next_url", "size": 7}, "query": table{"limit": "{{.size}}"}},
 	}
 }
 
@@ -388,6 +390,7 @@ func TestSegments_SayWhatIsWrongWithAnAnswer(t *testing.T) {
 		"an id of more than a line":  {answer: `{"data":[{"id":"a\nb","type":"contacts"}]}`, want: "row 0 has no id"},
 		"no list":                    {answer: `{"data":{"a":1}}`, want: "there is no list of rows"},
 		"no JSON":                    {answer: `<html>`, want: "no whole JSON"},
+		"no number of all rows":      {answer: `{"data":[` + row + `],"total":"many"}`, change: everyWay()["offset, as many as come"], want: "no number of all rows"},
 		"a body that says no":        {answer: `{"ok":false}`, change: table{"response": table{"ok": table{"path": "ok", "equals": true}}}, want: "answered 200", hint: "settings.errors"},
 		"a next page somewhere else": {answer: `{"data":[` + row + `],"next_url":"https://evil.example/"}`, change: everyWay()["next_url"], want: "elsewhere than at settings.base_url"},
 	} {
@@ -399,6 +402,11 @@ func TestSegments_SayWhatIsWrongWithAnAnswer(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(core.AsError(err).Hint, c.hint) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
+	}
+	// More are counted than there are: some went meanwhile.
+	fewer := start(t, customhttpsim.Options{}, segmented(everyWay()["offset, as many as come"], nil, nil), endless(`{"data":[],"total":50}`))
+	if got, err := fewer.connector.Segments(t.Context(), fewer.account, ""); err != nil || len(got) > 0 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 	// A member whose row says of no record is not lost silently.
 	b := startSegmented(t, segmented(nil, table{"when": nil}, nil))
@@ -450,6 +458,7 @@ func TestCheck_NamesWhatIsWrongWithSegments(t *testing.T) {
 		{list: table{"paging": table{"type": "page"}}, want: "settings.segments.list.paging.type: the request does not say which page it wants: put {{.page}}"},
 		{members: table{"paging": table{"type": "offset"}}, want: "settings.segments.members.paging.type: the request does not say which page it wants: put {{.offset}}"},
 		{members: table{"paging": table{"type": "cursor"}}, want: "settings.segments.members.paging.path: missing"},
+		{members: table{"paging": table{"type": "next_url", "total": "total"}}, want: "settings.segments.members.paging.total: is for page and offset"},
 		{members: table{"paging": table{"size": 501}}, want: "settings.segments.members.paging.size: want 1 to 500"},
 		{members: table{"path": "/members"}, want: "settings.segments.members: does not say for which segment"},
 		{members: table{"ref": ""}, want: "settings.segments.members.ref: missing"},
