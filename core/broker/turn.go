@@ -113,10 +113,14 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		e.Contact = u.contact
 		u.tell, u.data = &e, nil
 		t.heard(u)
+		t.fillsPlaceholder(ctx, u)
 	case core.KindMessageSent:
 		t.echoed(u)
+		t.fillsPlaceholder(ctx, u)
 	case core.KindMessageEdited:
-		t.amended(u)
+		if !t.fillsPlaceholder(ctx, u) {
+			t.amended(u)
+		}
 	case core.KindMessageRevoked:
 		t.amended(u)
 		t.mediaTakenBack(ctx, u)

@@ -10,15 +10,22 @@ import (
 // connected: they are for the record, and for nobody to answer.
 const SourceHistory = "history"
 
+// TypePlaceholder is the type of such a message that holds a file: what it is comes later, as
+// [core.KindMessageEdited], if the message is at most two weeks old.
+const TypePlaceholder core.MessageType = "media_placeholder"
+
 // history reads what was written before the number was connected, from the phone app.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/history
 func (o *origin) history(fields map[string]json.RawMessage) ([]Update, bool) {
+	var display metadata
+	_ = json.Unmarshal(fields["metadata"], &display)
+	if _, ok := fields[fieldHistory]; !ok {
+		return o.list(fieldHistory, fields, fieldMessages, func(raw []byte) (core.Event, bool) { return o.fileBefore(raw, phone(display.Display)) })
+	}
 	chunks, ok := elements(fields[fieldHistory])
 	if !ok {
 		return nil, false
 	}
-	var display metadata
-	_ = json.Unmarshal(fields["metadata"], &display)
 	var updates []Update
 	var odd []json.RawMessage // chunks, of what is not understood
 	for _, raw := range chunks {
@@ -93,4 +100,25 @@ func (o *origin) before(raw []byte, with *core.Contact, ours string) (core.Event
 		e.Message.Direction, e.Message.To = core.Outbound, reachedAt(&c)
 	}
 	return e, true
+}
+
+// fileBefore reads what a message of before holds, which came as a TypePlaceholder: its file
+// follows in a webhook of its own. So the message is another now.
+func (o *origin) fileBefore(raw []byte, ours string) (core.Event, bool) {
+	var m struct {
+		message
+		To flexID `json:"to"`
+	}
+	_ = json.Unmarshal(raw, &m) // as far as it can be read
+	who := m.From
+	if phone(string(m.From)) == ours {
+		who = m.To
+	}
+	with := o.contact(string(who), m.FromUserID, m.FromParentUserID)
+	if !usableID(m.ID) || with == nil || m.file() == nil || m.file().ID == "" {
+		return core.Event{}, false
+	}
+	e, ok := o.before(raw, with, ours)
+	e.ID, e.Kind, e.Author = m.ID+":file", core.KindMessageEdited, ""
+	return e, ok
 }
