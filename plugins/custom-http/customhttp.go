@@ -44,7 +44,7 @@
 // what is told again counts once.
 //
 // settings.segments asks which lists of contacts there are and who is in one, for
-// campaigns. Nothing is asked about a segment that does not exist.
+// campaigns; who is in one only when it is sure that there is one.
 //
 // # Twice
 //
