@@ -17,6 +17,7 @@ type Campaigns interface {
 	AddToCampaign(ctx context.Context, name string, r broker.CampaignEntries) (broker.CampaignListed, error)
 	CampaignRows(ctx context.Context, q broker.CampaignRows) (broker.CampaignRowPage, error)
 	SetCampaign(ctx context.Context, tenant, name, what, by, why string) (broker.Campaign, error)
+	Segments(ctx context.Context, q broker.SegmentQuery) (broker.SegmentList, error)
 }
 
 // campaignSet says who does something with a campaign, and why.
@@ -80,6 +81,14 @@ func (s *Server) campaignRows(w http.ResponseWriter, r *http.Request, t access.T
 		Tenant: tenant, Name: r.PathValue("name"), State: q.Get("state"), After: max(0, after), Limit: limit(r),
 	})
 	answerWith(w, http.StatusOK, page, err)
+}
+
+func (s *Server) segments(w http.ResponseWriter, r *http.Request, t access.Token) {
+	q := r.URL.Query()
+	if tenant, ok := s.tenantOf(w, q.Get("tenant"), t); ok {
+		list, err := s.o.Bridge.Segments(r.Context(), broker.SegmentQuery{Tenant: tenant, Lane: q.Get("lane"), Name: q.Get("name")})
+		answerWith(w, http.StatusOK, list, err)
+	}
 }
 
 func (s *Server) setCampaign(what string) func(http.ResponseWriter, *http.Request, access.Token) {

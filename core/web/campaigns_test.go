@@ -42,6 +42,13 @@ func (b *bridge) SetCampaign(_ context.Context, tenant, name, what, by, why stri
 	return c, err
 }
 
+func (b *bridge) Segments(_ context.Context, q broker.SegmentQuery) (broker.SegmentList, error) {
+	if q.Lane == "zoho" {
+		return broker.SegmentList{}, core.Errorf(core.CodeUnavailable, "segments", "the lane zoho is down")
+	}
+	return broker.SegmentList{Lane: "hubspot", Segments: []core.Segment{{ID: "12", Name: q.Tenant + " " + q.Name, Kind: "static list", Size: 3}}}, nil
+}
+
 func TestCampaigns_AreTheTenantsOwn(t *testing.T) {
 	h := New(options(&bridge{}, "127.0.0.1:8080")).Handler()
 	for _, c := range []struct {
@@ -52,6 +59,10 @@ func TestCampaigns_AreTheTenantsOwn(t *testing.T) {
 		{call{method: "POST", path: campaignsPath, body: `{"tenant":"acme","name":"spring","template":{"name":"info","language":"en"},"first":{"percent":5}}`, token: tenantToken}, 201, `"by": "token acme"`},
 		{call{method: "POST", path: campaignsPath, body: `{"tenant":"other","name":"spring"}`, token: tenantToken}, 404, "no such tenant"},
 		{call{method: "POST", path: campaignsPath, body: `{"state":"running"}`, token: tenantToken}, 400, "unknown field"},
+		{call{method: "POST", path: campaignsPath, body: `{"name":"spring","segment":{"lane":"hubspot","name":"Spring buyers"}}`, token: tenantToken}, 201, `"name": "Spring buyers"`},
+		{call{method: "GET", path: "/api/v1/segments?name=Spring", token: tenantToken}, 200, `"name": "acme Spring"`},
+		{call{method: "GET", path: "/api/v1/segments?lane=zoho", token: tenantToken}, 503, "the lane zoho is down"},
+		{call{method: "GET", path: "/api/v1/segments?tenant=other", token: tenantToken}, 404, "no such tenant"},
 		{call{method: "GET", path: campaignsPath + "/spring", token: tenantToken}, 200, `"name": "spring"`},
 		{call{method: "GET", path: campaignsPath + "/autumn", token: tenantToken}, 404, "none"},
 		{call{method: "GET", path: campaignsPath + "/spring/rows?state=failed&after=41&limit=7", token: tenantToken}, 200, `"n": 42`},

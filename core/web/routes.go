@@ -282,9 +282,16 @@ func (s *Server) routes() []route {
 		},
 		campaignStep(broker.CampaignPlan, "Finds out who gets it and who does not and why, what it costs and how long it takes: the state is planning, then planned. Sends nothing."),
 		campaignStep(broker.CampaignStart, "Starts it, as it was planned within the last week."),
-		campaignStep(broker.CampaignPause, "Sends no more until it is resumed."),
+		campaignStep(broker.CampaignPause, "Sends no more, or plans no further, until it is resumed."),
 		campaignStep(broker.CampaignResume, "Goes on, also with one that stopped by itself."),
 		campaignStep(broker.CampaignStop, "Ends it for good."),
+		{
+			method: "GET", path: "/api/v1/segments", scope: access.ReadCampaigns, serve: s.segments, id: "listSegments",
+			says: "The segments that a CRM has now, at most 1000: who is in one may be the audience of a campaign.",
+			query: append(tenant, param{name: "lane", says: "The lane of the CRM; may be left out where one lane only has segments."},
+				param{name: "name", says: "A part of their names, in any case, or an id; all if left out."}),
+			answers: ok(broker.SegmentList{}),
+		},
 
 		{
 			method: "GET", path: "/api/v1/numbers", scope: access.ReadNumbers, serve: s.numbers, id: "listNumbers",
