@@ -41,11 +41,12 @@ func campaignCommand() *cli.Command {
 			made,
 			command("plan", "say who gets it, who does not and why, what it costs and how long it takes; sends nothing", "", planCampaign, by),
 			command("start", "send it", "", setCampaign(broker.CampaignStart), by, why),
-			command("pause", "send no more until it is resumed", " --why 'the shop is down'", setCampaign(broker.CampaignPause), by, why),
+			command("pause", "send no more, or plan no further, until it is resumed", " --why 'the shop is down'", setCampaign(broker.CampaignPause), by, why),
 			command("resume", "go on, also with one that stopped by itself", "", setCampaign(broker.CampaignResume), by, why),
 			command("stop", "end it for good", "", setCampaign(broker.CampaignStop), by, why),
 			command("show", "how far it has come", "", showCampaign),
 			list,
+			segmentsCommand(flags),
 			command("rows", "who is in it, and what became of each", " --state failed", listRows,
 				&cli.StringFlag{Name: "state", Usage: "only rows in this `STATE`: planned, excluded, queued, unknown, sent, delivered, read or failed"},
 				&cli.IntFlag{Name: "limit", Value: 100, Usage: "`N` rows at most; 0 is all"}),
@@ -97,8 +98,19 @@ func planCampaign(c *cli.Context) error {
 	bar := newProgress(c.App.ErrWriter)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	waits := ""
 	for err == nil && got.State == campaign.Planning {
-		bar.say("%d rows …", got.Plan.Rows)
+		n := 0
+		for _, m := range got.Counts {
+			n += m
+		}
+		bar.say("%d of %d rows …", got.Plan.Rows, n)
+		if got.Waits != waits { // it may be long
+			if waits = got.Waits; waits != "" {
+				bar.done()
+				fmt.Fprintln(c.App.ErrWriter, printable("waits: "+waits))
+			}
+		}
 		select {
 		case <-tick.C:
 		case <-c.Context.Done():
@@ -109,6 +121,9 @@ func planCampaign(c *cli.Context) error {
 	bar.done()
 	if err != nil {
 		return err
+	}
+	if got.State == campaign.Draft { // its segment cannot be read
+		return fail(exitFailed, "%s is a draft again: %s", got.Name, got.Why)
 	}
 	printCampaign(c, got)
 	return nil
@@ -187,6 +202,9 @@ func audience(c *broker.Campaign) string {
 	if c.Field != "" {
 		of = append(of, "the field "+c.Field+map[bool]string{true: " = " + c.Value}[c.Value != ""])
 	}
+	if s := c.Segment; s.ID != "" {
+		return fmt.Sprintf("the segment %s (%s) of %s", s.Name, s.ID, s.Lane)
+	}
 	if len(of) == 0 {
 		return "a list"
 	}
@@ -242,13 +260,22 @@ func listRows(c *cli.Context) error {
 		printJSON(c.App.Writer, rows)
 		return nil
 	}
-	t := newTable(c.App.Writer, "ROW", "STATE", "CONTACT", "EVENT", "WHY")
+	head := []string{"ROW", "STATE", "CONTACT", "EVENT", "WHY"}
+	records := slices.ContainsFunc(rows, func(r campaign.Row) bool { return r.Ref != "" })
+	if records { // of a CRM's segment
+		head = slices.Insert(head, 3, "RECORD")
+	}
+	t := newTable(c.App.Writer, head...)
 	for _, r := range rows {
 		why := r.Why
 		if r.Code != 0 {
 			why = fmt.Sprintf("%d %s", r.Code, why)
 		}
-		t.row(r.N, r.State, cmp.Or(r.Contact, "-"), cmp.Or(r.Event, "-"), why)
+		cells := []any{r.N, r.State, cmp.Or(r.Contact, "-"), cmp.Or(r.Event, "-"), why}
+		if records {
+			cells = slices.Insert(cells, 3, any(cmp.Or(r.Ref, "-")))
+		}
+		t.row(cells...)
 	}
 	t.flush()
 	return nil

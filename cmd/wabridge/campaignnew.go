@@ -21,7 +21,7 @@ import (
 
 func newCampaignCommand(flags []cli.Flag, by cli.Flag) *cli.Command {
 	return &cli.Command{
-		Name: "new", Usage: "make a campaign, for a list, a tag or a field of contacts; sends nothing", ArgsUsage: "NAME", Action: newCampaign,
+		Name: "new", Usage: "make a campaign, for a list, a segment of the CRM, a tag or a field of contacts; sends nothing", ArgsUsage: "NAME", Action: newCampaign,
 		Description: "Parameters may have slots, filled in for each person when it is planned, and frozen then: {{name}},\n" +
 			"{{first_name}}, {{field.<name>}} of the contact, {{column.<header>}} of the list; {{name|friend}} says friend\n" +
 			"to who has none, and who has none without that is left out.\n\n" +
@@ -29,6 +29,7 @@ func newCampaignCommand(flags []cli.Flag, by cli.Flag) *cli.Command {
 			"interruption make it again: rows that are there stay.\n\n" +
 			"Examples:\n   wabridge campaign new spring-sale --template promo --language es --csv people.csv --param '{{first_name|friend}}' --param '{{column.Code}}' --first 5%\n" +
 			"   wabridge campaign new vip-news --template news --language en --tag vip\n" +
+			"   wabridge campaign new buyers --template offer --language es --segment 'Spring buyers'\n" +
 			"   wabridge campaign new leads --template hello --language en --field lifecycle=lead",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "template", Usage: "the template's `NAME`", Required: true},
@@ -37,7 +38,9 @@ func newCampaignCommand(flags []cli.Flag, by cli.Flag) *cli.Command {
 			&cli.StringSliceFlag{Name: "map", Usage: "what a column of the list is, as `COLUMN=FIELD`: phone, name, bsuid or -; may be repeated"},
 			&cli.StringFlag{Name: "encoding", Usage: "of the list, if it is not UTF-8 or UTF-16: `windows-1252`"},
 			&cli.StringFlag{Name: "tag", Usage: "to the contacts that have this `TAG`"},
-			&cli.StringFlag{Name: "field", Usage: "to the contacts whose field has this value, `NAME=VALUE`, or any: NAME; a CRM's segment is a field that its mapping brings"},
+			&cli.StringFlag{Name: "field", Usage: "to the contacts whose field has this value, `NAME=VALUE`, or any: NAME"},
+			&cli.StringFlag{Name: "segment", Usage: "to the members of the CRM's segment (list, campaign, view) of this `NAME` or id: see wabridge campaign segments"},
+			&cli.StringFlag{Name: "lane", Usage: "the `LANE` of the segment's CRM, where several have segments"},
 			&cli.StringSliceFlag{Name: "param", Usage: "a parameter of the template's body, `TEXT` or NAME=TEXT, in their order; may be repeated"},
 			&cli.StringFlag{Name: "header", Usage: "the parameter of its header: `TEXT`"},
 			&cli.StringSliceFlag{Name: "button", Usage: "what follows the address of a button, as `INDEX=TEXT`; the first is 0"},
@@ -63,8 +66,19 @@ func newCampaign(c *cli.Context) error {
 		First:    campaign.First{Wait: c.String("first-wait")},
 	}
 	r.Field, r.Value, _ = strings.Cut(c.String("field"), "=")
-	if (c.String("csv") == "") == (r.Tag == "" && r.Field == "") {
-		return misused("campaign new: want --csv, or --tag or --field (or both of these)")
+	audiences := 0
+	for _, given := range []bool{c.String("csv") != "", c.String("segment") != "", r.Tag != "" || r.Field != ""} {
+		if given {
+			audiences++
+		}
+	}
+	if audiences != 1 {
+		return misused("campaign new: want --csv, or --segment, or --tag or --field (or both of these)")
+	}
+	if r.Segment.Name = c.String("segment"); r.Segment.Name != "" {
+		r.Segment.Lane = c.String("lane")
+	} else if c.String("lane") != "" {
+		return misused("campaign new: --lane says whose --segment it is")
 	}
 	if first := c.String("first"); first != "" {
 		text, percent := strings.CutSuffix(first, "%")

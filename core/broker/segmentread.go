@@ -22,7 +22,7 @@ import (
 // page brought, together with where to go on. Whenever the process dies, it goes on there.
 
 const (
-	segmentRetry = 5 * time.Second // a page that failed is asked for again, at first after this
+	segmentRetry = time.Second // a page that failed is asked for again, at first after this
 	segmentWait  = 5 * time.Minute // and at last
 	segmentLook  = 30 * time.Second
 	maxEmpty     = 1000 // pages in a row that have nobody
@@ -133,6 +133,9 @@ func (r *segmentReader) failed(ctx context.Context, c *campaignRecord, wait time
 		r.failures++
 		r.t.b.log.Warn("a segment could not be read", "tenant", r.t.ID, "campaign", r.name, "lane", c.Segment.Lane, "error", e, "again_in", wait)
 	}
+	if e.Code == core.CodeRateLimited && wait < 5*time.Second { // it only takes its time
+		return wait
+	}
 	r.t.waits(c, "the segment cannot be read: "+why, time.Now().Add(wait).UTC())
 	return wait
 }
@@ -171,12 +174,16 @@ func (r *segmentReader) page(ctx context.Context, c *campaignRecord) (wait time.
 		return segmentLook, core.Errorf(core.CodeUnavailable, "segment", "the connector of the lane %s, %s, tells of no segments any more", l.crmName(), l.sinkName)
 	}
 	var got core.Members
-	asked, err := l.askSegments(ctx, callDeadline, func(ctx context.Context, s Segmenter) (err error) {
+	cctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	asked, err := l.askSegments(cctx, func(ctx context.Context, s Segmenter) (err error) {
 		got, err = s.Members(ctx, c.Segment.ID, c.Members)
 		return err
 	})
 	switch e := core.AsError(err); {
 	case err == nil:
+	case !asked && e.Code == core.CodeRateLimited:
+		return min(max(e.RetryAfter, 10*time.Millisecond), segmentLook), e
 	case !asked:
 		return min(max(e.RetryAfter, time.Second), segmentLook), e
 	case e.Code == core.CodeInvalid || e.Code == core.CodeUndeliverable:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -131,8 +132,8 @@ func withWhy(why string) string {
 func (l *lane) outOfWork() *core.Error {
 	var s LaneStatus
 	l.gate.status(&s)
-	say := func(format string, args ...any) *core.Error {
-		e := core.Errorf(core.CodeUnavailable, "segments", format, args...)
+	say := func(code core.Code, format string, args ...any) *core.Error {
+		e := core.Errorf(code, "segments", format, args...)
 		e.RetryAfter = time.Until(s.Until)
 		return e
 	}
@@ -143,36 +144,34 @@ func (l *lane) outOfWork() *core.Error {
 	case s.State == LaneRunning || !s.Until.After(time.Now()):
 		return nil
 	case s.State == LaneWaiting:
-		return say("the lane %s waits until %s%s", l.crmName(), s.Until.UTC().Format(time.RFC3339), why)
+		return say(core.CodeRateLimited, "the lane %s waits until %s%s", l.crmName(), s.Until.UTC().Format(time.RFC3339), why)
 	case s.State == LaneSignIn:
-		return say("the lane %s is paused%s", l.crmName(), why)
+		return say(core.CodeUnavailable, "the lane %s is paused%s", l.crmName(), why)
 	}
-	return say("the lane %s is down%s", l.crmName(), why)
+	return say(core.CodeUnavailable, "the lane %s is down%s", l.crmName(), why)
 }
 
 // askSegments asks the lane's connector something about segments, within the lane's limits.
 // It reports whether it did ask.
-func (l *lane) askSegments(ctx context.Context, within time.Duration, ask func(context.Context, Segmenter) error) (asked bool, _ error) {
+func (l *lane) askSegments(ctx context.Context, ask func(context.Context, Segmenter) error) (asked bool, _ error) {
 	if why := l.outOfWork(); why != nil {
 		return false, why
 	}
 	c, why, until := l.budgets.begin(time.Now())
 	if !until.IsZero() {
-		e := core.Errorf(core.CodeRateLimited, "", "the lane %s waits until %s: %s", l.crmName(), until.UTC().Format(time.RFC3339), why)
+		e := core.Errorf(core.CodeRateLimited, "segments", "the lane %s waits until %s: %s", l.crmName(), until.UTC().Format(time.RFC3339), why)
 		e.RetryAfter = time.Until(until)
 		return false, e
 	}
 	ctx, meter := core.WithMeter(ctx)
 	defer func() { l.budgets.end(time.Now(), c, meter) }()
-	cctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
 	if l.limiter != nil {
-		if err := l.limiter.Wait(cctx, 1); err != nil {
-			return false, core.Errorf(core.CodeRateLimited, "", "the lane %s has too much to do: %w", l.crmName(), err)
+		if err := l.limiter.Wait(ctx, 1); err != nil {
+			return false, core.Errorf(core.CodeRateLimited, "segments", "the lane %s has too much to do: %w", l.crmName(), err)
 		}
 	}
-	err := ask(cctx, l.sink.(Segmenter))
-	if e := core.AsError(err); err != nil && ctx.Err() == nil && e.Code != core.CodeInvalid {
+	err := ask(ctx, l.sink.(Segmenter))
+	if e := core.AsError(err); err != nil && !errors.Is(ctx.Err(), context.Canceled) && e.Code != core.CodeInvalid {
 		l.sawError("", e)
 		if e.Code == core.CodeUnauthenticated {
 			l.gate.refuse(e)
@@ -181,15 +180,32 @@ func (l *lane) askSegments(ctx context.Context, within time.Duration, ask func(c
 	return true, err
 }
 
-// segmentsNamed asks the CRM for its segments.
+// segmentsNamed asks the CRM for its segments; where the lane has just spent what it may, a
+// little later.
 func (l *lane) segmentsNamed(ctx context.Context, name string) (found []core.Segment, err error) {
-	_, err = l.askSegments(ctx, segmentsDeadline, func(ctx context.Context, s Segmenter) (err error) {
-		found, err = s.Segments(ctx, name)
-		return err
-	})
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, segmentsDeadline)
+	defer cancel()
+	for {
+		asked, err := l.askSegments(ctx, func(ctx context.Context, s Segmenter) (err error) {
+			found, err = s.Segments(ctx, name)
+			return err
+		})
+		if err == nil {
+			break
+		}
 		e := *core.AsError(err)
-		e.Op = strings.TrimSuffix("segments of "+l.crmName()+": "+e.Op, ": ")
+		if end, _ := ctx.Deadline(); !asked && e.Code == core.CodeRateLimited && e.RetryAfter > 0 && time.Now().Add(e.RetryAfter).Before(end) {
+			timer := time.NewTimer(e.RetryAfter)
+			select {
+			case <-timer.C:
+				continue
+			case <-ctx.Done():
+				timer.Stop()
+			}
+		}
+		if asked {
+			e.Op = strings.TrimSuffix("segments of "+l.crmName()+": "+e.Op, ": ")
+		}
 		return nil, &e
 	}
 	if len(found) > core.MaxSegments {

@@ -438,6 +438,17 @@ func TestSegment_IsFoundByNameOrID(t *testing.T) {
 		if err != nil || list.Lane != "crm" || len(list.Segments) != 2 || list.Segments[0].ID != "13" || list.More {
 			t.Errorf("%+v, %v", list, err)
 		}
+		// Who asks waits with a lane that has spent its calls, as long as that is soon over.
+		began := time.Now()
+		b.tenants["acme"].crmLane("crm").gate.hold("spent", began.Add(3*time.Second))
+		if list, err = b.Segments(b.Context(), SegmentQuery{Tenant: "acme", Lane: "crm"}); err != nil || len(list.Segments) != 4 || time.Since(began) != 3*time.Second {
+			t.Errorf("%+v, %v after %v", list, err, time.Since(began))
+		}
+		b.tenants["acme"].crmLane("crm").gate.hold("spent", time.Now().Add(time.Minute))
+		if _, err = b.Segments(b.Context(), SegmentQuery{Tenant: "acme"}); core.CodeOf(err) != core.CodeRateLimited || !strings.Contains(err.Error(), "the lane crm waits until 2000-01-01T") {
+			t.Errorf("of a lane that waits for long: %v", err)
+		}
+		settled(time.Minute)
 		// The same again is the same, whether the CRM can be asked or not.
 		crm.asks = func(string) error { return &core.Error{Code: core.CodeUnavailable, Op: "lists", Message: "503"} }
 		again := CampaignRequest{Tenant: "acme", Name: "c1", By: "maria", Template: hello, Segment: CampaignSegment{Name: "Spring buyers"}}
