@@ -18,8 +18,11 @@ type Connector interface {
 	Info() ConnectorInfo
 	// Check proves that the account's settings and secrets work, by asking the
 	// CRM something cheap. It prepares what Deliver needs (such as a unique
-	// property) when it can. It is called when a lane starts and after the lane
-	// was paused for its credentials. The error names the setting to change.
+	// property) when it can. It is called when a lane starts, after the lane
+	// was paused for its credentials, and to learn whether an event that fails
+	// does so because the CRM is away: CodeUnavailable (or CodeRateLimited) says
+	// that it is. It should answer within seconds. The error names the setting
+	// to change.
 	Check(ctx context.Context, account Account) error
 	// Deliver writes a batch of at most Info().MaxBatch events, never two of
 	// the same conversation, and returns one result per event. It returns when

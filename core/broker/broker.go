@@ -40,7 +40,8 @@ type Informer interface {
 }
 
 // Checker is what a sink has when it can prove its credentials without writing
-// anything. A paused lane asks it before it delivers again.
+// anything. A paused lane asks it before it delivers again, and a lane to a CRM before
+// it gives up an event that alone fails.
 type Checker interface {
 	Check(ctx context.Context) error
 }

@@ -14,7 +14,8 @@ import (
 // One event's trouble must not stop the lane, and a lane's trouble must not
 // burn the attempts of its events. So: the lane counts as down when calls have
 // failed for several different events in a row with no success between, or when
-// the sink says that it is the lane's trouble. While it is down, attempts do
+// the sink says that it is the lane's trouble, or when it is found to be away before
+// an event is given up (see blame). While it is down, attempts do
 // not count and one call at a time goes out, ever more slowly the longer it lasts:
 // a batch, since a single event could be the one that no call survives.
 type gate struct {
@@ -34,6 +35,7 @@ type gate struct {
 	probing  bool
 
 	failed map[string]bool // events that failed since the last success
+	doneAt time.Time       // when that was
 	downAt time.Time
 	waits  int // rate-limit waits in a row
 }
@@ -182,6 +184,7 @@ const (
 	verdictWaits           // failed; the attempt does not count
 	verdictGivenUp         // failed for good
 	verdictUnknown         // outcome unknown, and repeating is not harmless
+	verdictLooks           // that, and the attempt does not count: the connector looks first
 )
 
 // learn takes the outcome of one call and returns what each result means.
@@ -203,7 +206,7 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 	case lane != nil:
 		g.pause(lane, now)
 	case done > 0:
-		g.failed = map[string]bool{}
+		g.failed, g.doneAt = map[string]bool{}, now
 		g.waits = 0
 		if g.state == LaneDown || g.state == LaneSignIn {
 			g.set(LaneRunning, "", time.Time{})
@@ -214,21 +217,24 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 		}
 	default:
 		var last *core.Error
+		died := false // of one of several: no more is known of them
 		for i := range results {
 			if out[i] == verdictCounts || out[i] == verdictUnknown {
 				last = results[i].Err
-				if len(g.failed) < downAfter {
+				died = died || last.Vendor == vendorCrashed && len(results) > 1
+				if !died && len(g.failed) < downAfter {
 					g.failed[results[i].ID] = true
 				}
 			}
 		}
-		if last != nil && (len(g.failed) >= downAfter || g.state == LaneDown) {
+		if last != nil && (died || len(g.failed) >= downAfter || g.state == LaneDown || g.state == LaneSignIn) {
 			g.pause(&core.Error{Code: core.CodeUnavailable, Message: last.Message, Vendor: last.Vendor, Hint: last.Hint}, now)
 		}
 	}
 	if g.state == LaneDown || g.state == LaneWaiting || g.state == LaneSignIn {
-		for i := range out {
-			if out[i] == verdictCounts {
+		for i, r := range results {
+			// What alone has killed the plugin, as nothing else since the last success, did that by itself.
+			if out[i] == verdictCounts && (r.Err.Vendor != vendorCrashed || len(results) > 1 || len(g.failed) > 1) {
 				out[i] = verdictWaits
 			}
 		}
@@ -354,6 +360,23 @@ func (g *gate) starting(why string) {
 	g.mu.Lock()
 	g.set(LaneStarting, why, time.Time{})
 	g.mu.Unlock()
+}
+
+// trouble says how the lane is, how many different events have failed since something was
+// delivered (as far as that matters), and whether that was after a time.
+func (g *gate) trouble(at time.Time) (state LaneState, failed int, delivered bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state, len(g.failed), g.doneAt.After(at)
+}
+
+// there opens a gate that was closed because the sink was away.
+func (g *gate) there() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == LaneDown || g.state == LaneSignIn {
+		g.set(LaneRunning, "", time.Time{})
+	}
 }
 
 // refuse takes the outcome of a probe that failed.

@@ -156,22 +156,19 @@ func (l *lane) remember(s *store.Settlement, e *core.Event, r core.Result) {
 }
 
 // unsure tries again what was tried at a time and may have been done, when a search
-// would see it. Alone says that one of several killed the plugin, nobody knows which:
-// that counts for none.
-func (l *lane) unsure(s *store.Settlement, d store.Delivery, tried time.Time, alone bool) bool {
+// would see it. It reports false where nobody looks, or it was the last of the attempts
+// that count.
+func (l *lane) unsure(s *store.Settlement, d store.Delivery, tried time.Time, counts bool) bool {
 	if l.looks == 0 {
 		return false
 	}
 	due, ok := l.again(d.Attempt, tried)
-	if !ok && !alone {
+	if !ok && counts {
 		return false
 	}
 	if seen := tried.Add(l.looks); seen.After(due) {
 		due = seen
 	}
-	if alone {
-		l.setAlone(d.ID, true)
-	}
-	s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Counts: !alone, Mark: l.cleared()})
+	s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: due, Counts: counts, Mark: l.cleared()})
 	return true
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,7 +67,7 @@ type lane struct {
 	mu        sync.Mutex
 	lastError *LaneError
 	pulledAt  time.Time                // when the CRM last said what happened there
-	alone     map[string]bool          // events to deliver alone: a batch with them killed the plugin
+	suspects  map[string]int           // how often events were in a call that failed as one
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
 	started   map[[16]byte]*intent     // sends that were begun and not settled
 	uploading map[string]bool          // files that are on their way to WhatsApp, by hash
@@ -82,7 +83,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 	l := &lane{
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
-		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, alone: map[string]bool{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
+		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, suspects: map[string]int{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
 		mapping: c.Mapping, refit: make(chan struct{}, 1), reading: make(chan struct{}, 1),
 	}
 	l.gate.strained = t.b.o.Busy
@@ -102,7 +103,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
 		limiter: limit.NewExact(n.Rate, burstOf(n.Rate)), ahead: newAhead(),
 		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
-		alone: map[string]bool{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{},
+		suspects: map[string]int{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{},
 	}
 	l.queue = queueOf(t.ID, l.name)
 	l.health = newNumberHealth(l, n)
@@ -286,8 +287,9 @@ func (l *lane) informed(info core.ConnectorInfo) {
 	l.gate.open()
 }
 
-// call delivers a batch and settles it. Events that may have killed the plugin
-// go alone, so that only the one that does it is blamed. The caller has a place
+// call delivers a batch and settles it. Events that are suspected of what a call failed
+// of go alone, so that only the one that does it is blamed; what is left when the lane
+// pauses is given back. The caller has a place
 // in the gate, which is given back when the sink has answered; where it looks before
 // it writes, when what came of the last call is stored.
 func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
@@ -305,7 +307,11 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 		calls = append(calls, l.apart(together)...)
 	}
 	begun := false
-	for _, ds := range calls {
+	for i, ds := range calls {
+		if begun && l.gate.shut() {
+			l.release(ctx, slices.Concat(calls[i:]...))
+			break
+		}
 		if !l.safe {
 			ds = l.markAll(ctx, ds)
 		}
@@ -323,6 +329,15 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 		l.gate.leave(1)
 	}
 	l.budgets.giveBack(c)
+}
+
+// release returns what was not tried, to go before what was.
+func (l *lane) release(ctx context.Context, ds []store.Delivery) {
+	s := store.Settlement{Lazy: true}
+	for _, d := range ds {
+		s.Nak = append(s.Nak, store.Nak{Delivery: d})
+	}
+	_, _ = l.b.settle(ctx, s) // else the leases bring them back
 }
 
 // wanted drops the deliveries that were queued before the connector said that it
@@ -371,7 +386,7 @@ func (l *lane) markAll(ctx context.Context, ds []store.Delivery) []store.Deliver
 		err := core.Errorf(core.CodeUnknownOutcome, "deliver", "the bridge stopped while this was being delivered")
 		step := l.step(d, e, time.Now().UTC())
 		step.Error = err
-		if m, _ := decode[marked](d.Mark); l.unsure(&s, d, m.At, false) {
+		if m, _ := decode[marked](d.Mark); l.unsure(&s, d, m.At, true) {
 			step.Step = "retry"
 		} else {
 			l.giveUp(&s, d, err, true, &step)
@@ -394,7 +409,7 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery, c charge) {
 	results := l.attempt(cctx, ds)
 	left := l.withoutMapping(cctx, ds, results)
 	l.budgets.end(time.Now(), c, meter)
-	verdicts := l.gate.learn(results, l.safe)
+	verdicts := l.blame(ctx, ds, results, l.gate.learn(results, l.safe), began)
 	if l.looks == 0 {
 		l.gate.leave(1)
 	}
@@ -458,22 +473,6 @@ func match(ds []store.Delivery, results []core.Result) []core.Result {
 		}
 	}
 	return out
-}
-
-func (l *lane) isAlone(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.alone[id]
-}
-
-func (l *lane) setAlone(id string, on bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if on {
-		l.alone[id] = true
-	} else if len(l.alone) > 0 {
-		delete(l.alone, id)
-	}
 }
 
 func (l *lane) status(q store.QueueStats) LaneStatus {

@@ -29,17 +29,24 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 			step.Notes = append(step.Notes, "without the properties of the mapping, which the CRM refuses: "+why.Error())
 		}
 		v := verdicts[i]
-		if (v == verdictCounts || v == verdictWaits) && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
-			// Not known whose fault it was: each goes alone now, all the more
-			// when so many have made the lane count as down.
-			v = verdictWaits
-			l.setAlone(d.ID, true)
+		if r.Err != nil && r.Err.Vendor == vendorCrashed && len(ds) > 1 {
+			// Not known whose fault it was, all the less when so many have made the
+			// lane count as down.
+			counts := l.suspect(d, now)
+			switch {
+			case v == verdictUnknown && !counts:
+				v = verdictLooks
+			case v == verdictCounts && !counts:
+				v = verdictWaits
+			case v == verdictWaits && counts:
+				v = verdictCounts
+			}
 		}
 		switch v {
 		case verdictDone:
 			done++
 			s.Ack = append(s.Ack, d)
-			l.setAlone(d.ID, false)
+			l.acquit(d.ID)
 			l.b.m.latency.WithLabelValues(l.t.ID, l.name).Observe(now.Sub(e.Accepted).Seconds())
 			l.tookOver(&s, e, now)
 			l.remember(&s, e, r)
@@ -57,9 +64,12 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 				break
 			}
 			l.giveUp(&s, d, r.Err, false, &step)
-		case verdictUnknown: // at a sink where repeating is not harmless
+		case verdictUnknown, verdictLooks: // at a sink where repeating is not harmless
 			l.sawError(d.ID, r.Err)
-			if l.unsure(&s, d, now, r.Err.Vendor == vendorCrashed && len(ds) > 1) {
+			if l.unsure(&s, d, now, v == verdictUnknown) {
+				if v == verdictLooks {
+					continue
+				}
 				step.Step = "retry"
 				l.retried.Add(1)
 				break
@@ -131,7 +141,7 @@ func (l *lane) giveUp(s *store.Settlement, d store.Delivery, err *core.Error, he
 	l.dead.Add(1)
 	l.b.totals.dead.Add(1)
 	l.b.m.dead.WithLabelValues(l.t.ID, l.name, string(err.Code)).Inc()
-	l.setAlone(d.ID, false)
+	l.acquit(d.ID)
 	l.b.log.Error("given up: see `wabridge dead`", "tenant", l.t.ID, "lane", l.name, "event", d.ID,
 		"attempts", d.Attempt, "code", err.Code, "error", err.Error(), "held", held)
 }
