@@ -385,3 +385,27 @@ func TestBridge_TheEventThatKillsThePluginKillsItFourTimes(t *testing.T) {
 		})
 	}
 }
+
+// hanging takes nothing of one event, and all time there is for it.
+type hanging struct{ office }
+
+func (h *hanging) Deliver(ctx context.Context, batch []core.Delivery) []core.Result {
+	if batch[0].Event.ID == "wamid.7" {
+		<-ctx.Done()
+		return failed(batch, errNoAnswer)
+	}
+	return h.office.Deliver(ctx, batch)
+}
+
+func TestBridge_GivesUpWhatTakesAllTheTimeThereIs(t *testing.T) {
+	run(t, func(b *bridge) {
+		h := &hanging{office{safe: core.IdempotencyUpsert}}
+		b.change = func(o *Options) { o.Tenants[0].Lanes[0].Sink = h }
+		b.start()
+		b.accept(writes(7))
+		settled(5 * time.Minute)
+		if dead := b.dead(); len(dead) != 1 || dead[0].Attempts != 3 {
+			t.Errorf("dead letters: %+v, left %d", dead, b.depth())
+		}
+	})
+}

@@ -289,7 +289,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 
 // call delivers a batch and settles it. Events that are suspected of what a call failed
 // of go alone, so that only the one that does it is blamed; what is left when the lane
-// pauses is given back. The caller has a place
+// pauses, or when the leases would run out, is given back. The caller has a place
 // in the gate, which is given back when the sink has answered; where it looks before
 // it writes, when what came of the last call is stored.
 func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
@@ -306,9 +306,9 @@ func (l *lane) call(ctx context.Context, ds []store.Delivery, c charge) {
 	if len(together) > 0 {
 		calls = append(calls, l.apart(together)...)
 	}
-	begun := false
+	begun, fetched := false, time.Now()
 	for i, ds := range calls {
-		if begun && l.gate.shut() {
+		if begun && (l.gate.shut() || time.Since(fetched) > laneLease-callDeadline-askFor) {
 			l.release(ctx, slices.Concat(calls[i:]...))
 			break
 		}
@@ -415,7 +415,9 @@ func (l *lane) deliver(ctx context.Context, ds []store.Delivery, c charge) {
 	}
 	l.b.failpoint("deliver-after-call")
 	l.b.m.calls.WithLabelValues(l.t.ID, l.name).Observe(time.Since(began).Seconds())
-	l.settle(cctx, ds, results, verdicts, left, began)
+	sctx, done := outlive(ctx) // the call may have taken all of its time
+	defer done()
+	l.settle(sctx, ds, results, verdicts, left, began)
 }
 
 // outlive returns a context for one call of a sink. A call in flight may end
