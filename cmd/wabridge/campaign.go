@@ -44,6 +44,7 @@ func campaignCommand() *cli.Command {
 			command("pause", "send no more, or plan no further, until it is resumed", " --why 'the shop is down'", setCampaign(broker.CampaignPause), by, why),
 			command("resume", "go on, also with one that stopped by itself", "", setCampaign(broker.CampaignResume), by, why),
 			command("stop", "end it for good", "", setCampaign(broker.CampaignStop), by, why),
+			command("delete", "forget it, with its rows: one that never started, or is over", "", deleteCampaign, by, why),
 			command("show", "how far it has come", "", showCampaign),
 			list,
 			segmentsCommand(flags),
@@ -71,6 +72,23 @@ func setCampaign(what string) cli.ActionFunc {
 		printCampaign(c, got)
 		return nil
 	}
+}
+
+func deleteCampaign(c *cli.Context) error {
+	got, err := askCampaign(c, broker.CampaignDelete)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		printJSON(c.App.Writer, got)
+		return nil
+	}
+	rows := 0
+	for _, n := range got.Counts {
+		rows += n
+	}
+	fmt.Fprintln(c.App.Writer, printable(fmt.Sprintf("%s, which was %s, is gone, with its %d rows", got.Name, got.State, rows)))
+	return nil
 }
 
 func askCampaign(c *cli.Context, what string) (*broker.Campaign, error) {

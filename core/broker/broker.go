@@ -343,6 +343,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		run(t.eraseLoop)
 		run(t.tallyLoop)
 		run(t.campaignsLoop)
+		run(t.campaignsSweepLoop)
 		run(t.subscriptionsLoop)
 		run(t.templatesLoop)
 		run(t.mediaLoop)

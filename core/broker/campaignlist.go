@@ -41,13 +41,16 @@ type CampaignListed struct {
 // import it.
 func (b *Broker) AddToCampaign(ctx context.Context, name string, r CampaignEntries) (CampaignListed, error) {
 	t := b.tenants[r.Tenant]
-	if t == nil || t.campaign(name) == nil {
+	if t == nil {
+		return CampaignListed{}, noCampaign(name)
+	}
+	c := t.campaign(name)
+	if c == nil {
 		return CampaignListed{}, noCampaign(name)
 	}
 	if len(r.People) > CampaignBatch {
 		return CampaignListed{}, core.Errorf(core.CodeInvalid, "campaign", "%d people are too many: at most %d at once", len(r.People), CampaignBatch)
 	}
-	c := t.campaign(name)
 	if c.State != campaign.Draft || c.hasAudience() {
 		return CampaignListed{}, core.Errorf(core.CodeUndeliverable, "campaign", "%s takes no rows: only a draft without a tag, field or segment does", name)
 	}
@@ -59,7 +62,10 @@ func (b *Broker) AddToCampaign(ctx context.Context, name string, r CampaignEntri
 		return CampaignListed{}, err
 	}
 	defer t.campaigns.give()
-	if c = t.campaign(name).copyOf(); c.State != campaign.Draft {
+	if c = t.campaign(name); c == nil { // deleted meanwhile
+		return CampaignListed{}, noCampaign(name)
+	}
+	if c = c.copyOf(); c.State != campaign.Draft {
 		return CampaignListed{}, core.Errorf(core.CodeUndeliverable, "campaign", "%s is being planned", name)
 	}
 	s := store.Settlement{Ingest: true}

@@ -175,6 +175,7 @@ func (t *tenant) campaignHolds(e *core.Event, now time.Time) (until time.Time, w
 	}
 	switch c := t.campaign(e.Campaign); {
 	case c == nil:
+		return time.Time{}, fmt.Sprintf("there is no campaign %s any more", e.Campaign)
 	case c.State == campaign.Stopped:
 		return time.Time{}, fmt.Sprintf("the campaign %s was stopped", c.Name)
 	case c.State == campaign.Paused:

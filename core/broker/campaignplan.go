@@ -139,7 +139,7 @@ func (t *tenant) planSome(ctx context.Context, c *campaignRecord) error {
 		c.Prices = map[string]int{}
 	}
 	if c.Clearing {
-		return t.clearRows(ctx, c)
+		return t.clearRows(ctx, c, store.Settlement{})
 	}
 	if !c.Listed && (c.Tag != "" || c.Field != "") {
 		return t.listAudience(ctx, c)

@@ -29,7 +29,7 @@ const (
 
 	// CampaignBatch is how many rows are listed, planned or sent off at once.
 	CampaignBatch = 100
-	maxCampaigns  = 2000
+	maxCampaigns  = 5000                 // ten a day stay for less than a year: see campaignsSweepLoop
 	keepRows      = 180 * 24 * time.Hour // after a row's latest step
 	keepRowOf     = 3 * keepRows         // whose it is, after it was listed: longer than any row
 	planHolds     = 7 * 24 * time.Hour   // a plan that is older is made again
@@ -39,7 +39,7 @@ const (
 // CampaignRequest asks for a campaign. Nothing is sent before it is planned and started.
 type CampaignRequest struct {
 	Tenant string `json:"tenant"`
-	// Name is in the form of a tenant's id, and no other campaign's, ever.
+	// Name is in the form of a tenant's id, and no other campaign's until a year and a half after it went.
 	Name string `json:"name"`
 	// Number is who writes; may be empty when the tenant has one only.
 	Number   string            `json:"number,omitempty"`
@@ -299,10 +299,15 @@ func (b *Broker) NewCampaign(ctx context.Context, r CampaignRequest) (Campaign, 
 		if string(mustJSON(have.CampaignRequest)) == string(mustJSON(r)) {
 			return t.shown(have), nil
 		}
-		return Campaign{}, core.Errorf(core.CodeUndeliverable, "campaign", "there is another campaign %s: each has its own name, for good", r.Name)
+		return Campaign{}, core.Errorf(core.CodeUndeliverable, "campaign", "there is another campaign %s: each has its own name", r.Name)
+	}
+	if err := t.nameTaken(ctx, r.Name); err != nil {
+		return Campaign{}, err
 	}
 	if len(*t.campaigns.view.Load()) >= maxCampaigns {
-		return Campaign{}, core.Errorf(core.CodeUndeliverable, "campaign", "there are %d campaigns, as many as there may be", maxCampaigns)
+		e := core.Errorf(core.CodeUndeliverable, "campaign", "there are %d campaigns, as many as there may be", maxCampaigns)
+		e.Hint = "delete those that are over: wabridge campaign delete"
+		return Campaign{}, e
 	}
 	c := &campaignRecord{Campaign: Campaign{CampaignRequest: r, Created: time.Now().UTC(), Counts: campaign.Counts{}}}
 	story := c.become(campaign.Draft, r.By, "")
@@ -357,10 +362,14 @@ func (b *Broker) Campaigns(tenant string) []Campaign {
 // Campaign returns one.
 func (b *Broker) Campaign(tenant, name string) (Campaign, error) {
 	t := b.tenants[tenant]
-	if t == nil || t.campaign(name) == nil {
+	if t == nil {
 		return Campaign{}, noCampaign(name)
 	}
-	return t.shown(t.campaign(name)), nil
+	c := t.campaign(name)
+	if c == nil {
+		return Campaign{}, noCampaign(name)
+	}
+	return t.shown(c), nil
 }
 
 // CampaignRows asks for rows of a campaign, a page at a time.
@@ -431,6 +440,7 @@ const (
 	CampaignPause  = "pause"
 	CampaignResume = "resume"
 	CampaignStop   = "stop"
+	CampaignDelete = "delete" // it, and its rows
 )
 
 // SetCampaign does something with a campaign: by says who, why the reason, for its
@@ -443,14 +453,21 @@ func (b *Broker) SetCampaign(ctx context.Context, tenant, name, what, by, why st
 	if by == "" || len(by) > 120 || len(why) > 500 {
 		return Campaign{}, core.Errorf(core.CodeInvalid, what, "by is needed (at most 120 bytes), why may have 500")
 	}
+	if what == CampaignDelete {
+		return t.deleteCampaign(ctx, name, by, why)
+	}
 	if err := t.campaigns.take(ctx); err != nil {
 		return Campaign{}, err
 	}
 	defer t.campaigns.give()
-	c := t.campaign(name).copyOf()
+	c := t.campaign(name)
+	if c == nil { // deleted meanwhile
+		return Campaign{}, noCampaign(name)
+	}
+	c = c.copyOf()
 	next, problem := c.next(what)
 	if problem != "" {
-		return t.shown(t.campaign(name)), &core.Error{Code: core.CodeUndeliverable, Op: what, Message: fmt.Sprintf("%s is %s: %s", name, c.State, problem)}
+		return t.shown(c), &core.Error{Code: core.CodeUndeliverable, Op: what, Message: fmt.Sprintf("%s is %s: %s", name, c.State, problem)}
 	}
 	if next == "" {
 		return t.shown(c), nil

@@ -29,9 +29,10 @@ const (
 	clearedPage  = 500  // rows
 )
 
-// reads reports whether a campaign is being planned, and its segment not read whole.
+// reads reports whether a campaign is being planned, and its segment not read whole; nil is
+// one that was deleted.
 func (c *campaignRecord) reads() bool {
-	return c.State == campaign.Planning && c.Segment != (CampaignSegment{}) && !c.Listed && !c.Clearing
+	return c != nil && c.State == campaign.Planning && c.Segment != (CampaignSegment{}) && !c.Listed && !c.Clearing
 }
 
 // segmentReaders are those that read now; they belong to the loop of campaigns.
@@ -375,13 +376,13 @@ func (l *lane) indexRecords(ctx context.Context) (*recordIndex, error) {
 	return x, err
 }
 
-// clearRows takes away the next rows of an earlier reading. The caller has the turn.
-func (t *tenant) clearRows(ctx context.Context, c *campaignRecord) error {
+// clearRows takes away the next rows of an earlier reading, or of a campaign that is deleted,
+// in a settlement. The caller has the turn.
+func (t *tenant) clearRows(ctx context.Context, c *campaignRecord, s store.Settlement) error {
 	rows, err := t.rowsAfter(ctx, c.Name, "", clearedPage)
 	if err != nil {
 		return err
 	}
-	var s store.Settlement
 	for _, r := range rows {
 		c.Counts.Move(r.State, "")
 		s.Put = append(s.Put, store.Put{Key: rowKey(t.ID, c.Name, r.N)})

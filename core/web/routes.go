@@ -285,6 +285,7 @@ func (s *Server) routes() []route {
 		campaignStep(broker.CampaignPause, "Sends no more, or plans no further, until it is resumed."),
 		campaignStep(broker.CampaignResume, "Goes on, also with one that stopped by itself."),
 		campaignStep(broker.CampaignStop, "Ends it for good."),
+		campaignStep(broker.CampaignDelete, "Removes one of which nothing is being sent, with its rows; answers with what it was."),
 		{
 			method: "GET", path: "/api/v1/segments", scope: access.ReadCampaigns, serve: s.segments, id: "listSegments",
 			says: "The segments that a CRM has now, at most 1000: who is in one may be the audience of a campaign.",
