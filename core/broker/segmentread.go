@@ -22,7 +22,7 @@ import (
 // page brought, together with where to go on. Whenever the process dies, it goes on there.
 
 const (
-	segmentRetry = time.Second // a page that failed is asked for again, at first after this
+	segmentRetry = time.Second     // a page that failed is asked for again, at first after this
 	segmentWait  = 5 * time.Minute // and at last
 	segmentLook  = 30 * time.Second
 	maxEmpty     = 1000 // pages in a row that have nobody

@@ -234,6 +234,8 @@ func (t *tenant) segmentOf(ctx context.Context, name string, want CampaignSegmen
 	if err != nil {
 		return want, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, segmentsDeadline) // of both calls, where there is no such segment
+	defer cancel()
 	s, err := l.segment(ctx, want)
 	if err != nil {
 		return want, err

@@ -471,6 +471,9 @@ func TestSegment_IsFoundByNameOrID(t *testing.T) {
 		if _, err = b.NewCampaign(b.Context(), again); err == nil || !strings.Contains(err.Error(), "the lane crm is paused: lists: 401; renew the token") || len(crm.called()) != calls {
 			t.Errorf("of a paused lane, which was asked %d times: %v", len(crm.called())-calls, err)
 		}
+		if _, err := b.AddToCampaign(b.Context(), "c1", CampaignEntries{Tenant: "acme", People: entries(1)}); core.CodeOf(err) != core.CodeUndeliverable {
+			t.Errorf("rows beside a segment: %v", err)
+		}
 		for _, both := range []CampaignRequest{{Tag: "vip"}, {Field: "city"}} {
 			both.Tenant, both.Name, both.By, both.Template, both.Segment = "acme", "both", "maria", hello, CampaignSegment{ID: "12"}
 			if _, err := b.NewCampaign(b.Context(), both); core.CodeOf(err) != core.CodeInvalid || !strings.Contains(err.Error(), "an audience of its own") {
