@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -335,6 +336,59 @@ func TestSegment_IsStoppedWhileItIsRead(t *testing.T) {
 		if n := len(crm.called()); n != 3 { // the name's, and two pages of which one was on its way
 			t.Errorf("asked %q", crm.called())
 		}
+		if rows := b.rows("spring"); len(rows) != 3 {
+			t.Errorf("%d rows, want those that were read when it was stopped", len(rows))
+		}
+		b.stop()
+	})
+}
+
+// However many campaigns are planned, a CRM is asked for one page at a time.
+func TestSegment_IsReadOnePageAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, crm := segmenting(t, membersTo(6)...)
+		b.start()
+		b.newSpring()
+		b.newCampaign(CampaignRequest{Name: "summer", Template: hello, Segment: CampaignSegment{ID: "12"}})
+		var now, most atomic.Int64
+		crm.asks = func(string) error {
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(10 * time.Second)
+			now.Add(-1)
+			return nil
+		}
+		b.set("spring", CampaignPlan)
+		b.set("summer", CampaignPlan)
+		settled(time.Minute)
+		b.wantState("spring", campaign.Planned, "")
+		b.wantState("summer", campaign.Planned, "")
+		if most.Load() != 1 {
+			t.Errorf("%d pages were asked for at once", most.Load())
+		}
+		b.stop()
+	})
+}
+
+// What a page brings counts for nothing when the campaign is another by then.
+func TestSegment_IsStoppedAsAPageComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := segmenting(t, membersTo(9)...)
+		pages, change := 0, b.change
+		b.change = func(o *Options) {
+			change(o)
+			o.Failpoint = func(name string) { // who is new is stored, their rows are not
+				if name == "import-after-commit" {
+					if pages++; pages == 2 {
+						b.set("spring", CampaignStop)
+					}
+				}
+			}
+		}
+		b.start()
+		b.newSpring()
+		b.set("spring", CampaignPlan)
+		settled(time.Minute)
+		b.wantState("spring", campaign.Stopped, "")
 		if rows := b.rows("spring"); len(rows) != 3 {
 			t.Errorf("%d rows, want those that were read when it was stopped", len(rows))
 		}
