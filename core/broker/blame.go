@@ -91,10 +91,16 @@ func (l *lane) isThere(ctx context.Context, c Checker) bool {
 	if ctx.Err() != nil {
 		return false // the bridge stops: nobody knows
 	}
-	switch core.CodeOf(err) {
-	case core.CodeUnavailable, core.CodeUnknownOutcome, core.CodeRateLimited:
-		l.sawError("", core.AsError(err))
-		l.gate.refuse(core.AsError(err))
+	away := core.AsError(err)
+	if cctx.Err() != nil && err != nil {
+		away = core.Errorf(core.CodeUnavailable, "check", "no answer within %v: %w", askFor, err)
+	}
+	switch {
+	case away == nil:
+		return true
+	case away.Code == core.CodeUnavailable, away.Code == core.CodeUnknownOutcome, away.Code == core.CodeRateLimited:
+		l.sawError("", away)
+		l.gate.refuse(away)
 		return false
 	}
 	return true

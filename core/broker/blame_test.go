@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -384,6 +385,34 @@ func TestBridge_TheEventThatKillsThePluginKillsItFourTimes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// silent does not answer when it is asked whether it is there, and does not mind its
+// context's words.
+type silent struct{ office }
+
+func (s *silent) Check(ctx context.Context) error {
+	<-ctx.Done()
+	return errors.New("interrupted")
+}
+
+func TestBlame_ACRMThatDoesNotAnswerTheQuestionIsAway(t *testing.T) {
+	run(t, func(b *bridge) {
+		s := &silent{office{safe: core.IdempotencyUpsert}}
+		s.goes(errBusy)
+		b.change = func(o *Options) { o.Tenants[0].Lanes[0].Sink = s }
+		b.start()
+		b.accept(writes(1))
+		settled(20 * time.Minute)
+		if dead := b.deadOf(); len(dead) > 0 {
+			t.Errorf("given up: %v", dead)
+		}
+		s.goes(nil)
+		settled(2 * time.Minute)
+		if took, _, _ := s.seen(); len(took) != 1 {
+			t.Errorf("the CRM took %v", took)
+		}
+	})
 }
 
 // hanging takes nothing of one event, and all time there is for it.
