@@ -27,6 +27,7 @@ var rules = []rule{
 	{"check/good", "Check finds nothing wrong with an account that works", checkGood},
 	{"check/settings", "Check's error for a bad setting is invalid and names the setting", checkSettings},
 	{"check/secrets", "secrets that the CRM refuses are unauthenticated (or forbidden), in Check and in Deliver", checkSecrets},
+	{"check/stalled", "when the CRM does not answer, Check says so in time", checkStalled},
 	{"deliver/empty", "an empty batch has no results", deliverEmpty},
 	{"deliver/one-result", "each event has exactly one result, found by its id", deliverOneResult},
 	{"deliver/full", "a batch of MaxBatch events is taken", deliverFull},
@@ -120,6 +121,30 @@ func checkSecrets(ctx context.Context, p *probe) {
 	}
 	// The connector keeps nothing: the good secrets work right after.
 	p.mustDeliver(ctx, batch(p.event()))
+}
+
+// stallFor is how long the CRM does not answer.
+const stallFor = 300 * time.Millisecond
+
+func checkStalled(ctx context.Context, p *probe) {
+	if p.Stall == nil {
+		p.skip("the target has no Stall")
+		return
+	}
+	p.Stall(true)
+	short, cancel := context.WithTimeout(ctx, stallFor)
+	began := time.Now()
+	err := p.Connector.Check(short, p.Account)
+	took := time.Since(began)
+	cancel()
+	p.Stall(false)
+	p.see(err)
+	if took > stallFor+prompt {
+		p.failf("Check took %v with a deadline of %v", took, stallFor)
+	}
+	if code := core.CodeOf(err); code != core.CodeUnavailable && code != core.CodeUnknownOutcome {
+		p.failf("want unavailable or unknown_outcome, got %v", err)
+	}
 }
 
 func deliverEmpty(ctx context.Context, p *probe) {
@@ -350,17 +375,16 @@ func deliverStalled(ctx context.Context, p *probe) {
 		p.skip("the target has no Stall")
 		return
 	}
-	const deadline = 300 * time.Millisecond
 	b := batch(p.events(min(3, p.max()))...)
 	p.Stall(true)
-	short, cancel := context.WithTimeout(ctx, deadline)
+	short, cancel := context.WithTimeout(ctx, stallFor)
 	began := time.Now()
 	results := p.deliver(short, p.Account, b)
 	took := time.Since(began)
 	cancel()
 	p.Stall(false)
-	if took > deadline+prompt {
-		p.failf("Deliver took %v with a deadline of %v", took, deadline)
+	if took > stallFor+prompt {
+		p.failf("Deliver took %v with a deadline of %v", took, stallFor)
 	}
 	for id, r := range results {
 		switch core.CodeOf(asError(r.Err)) {

@@ -260,6 +260,20 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 				return results
 			}
 		}},
+		{"Check asks nothing", "check/stalled", "got <nil>", func(c *altered, _ *notebookServer) {
+			c.check = func(context.Context, core.Account) error { return nil }
+		}},
+		{"Check says that it is the token", "check/stalled", "want unavailable", func(c *altered, _ *notebookServer) {
+			c.check = func(ctx context.Context, a core.Account) error {
+				if err := good.Check(ctx, a); err != nil {
+					return core.Errorf(core.CodeUnauthenticated, "notes", "no answer")
+				}
+				return nil
+			}
+		}},
+		{"Check ignores the context", "check/stalled", "with a deadline of", func(c *altered, _ *notebookServer) {
+			c.check = func(_ context.Context, a core.Account) error { return good.Check(context.Background(), a) }
+		}},
 		{"a code of its own", "errors/codes", "does not exist", func(c *altered, _ *notebookServer) {
 			c.deliver = refuse(&core.Error{Code: "oops", Message: "x"}, func(e *core.Event) bool { return e.Kind == core.KindUnknown })
 		}},
@@ -293,7 +307,7 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 			broken := &altered{}
 			tc.alter(broken, server)
 			target.Connector = broken
-			if tc.rule == "deliver/stalled" {
+			if strings.HasSuffix(tc.rule, "/stalled") {
 				// A call that ignores its context is held only as long as the rule looks.
 				target.Stall = stallAtMost(server)
 			}
@@ -332,7 +346,7 @@ func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 		t.Error("Suite failed a good connector")
 	}
 	want := []string{
-		"check/settings", "check/secrets", "deliver/again", "deliver/merged", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound",
+		"check/settings", "check/secrets", "check/stalled", "deliver/again", "deliver/merged", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound",
 		"segments/sound", "segments/members", "segments/unknown",
 	}
 	if diff := cmp.Diff(want, skipped); diff != "" {
