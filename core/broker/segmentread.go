@@ -130,8 +130,10 @@ func (r *segmentReader) failed(ctx context.Context, c *campaignRecord, wait time
 		return 0
 	}
 	if wait == 0 {
-		wait = max(e.RetryAfter, min(segmentRetry<<min(r.failures, 10), segmentWait))
-		r.failures++
+		if wait = max(e.RetryAfter, segmentRetry); e.RetryAfter <= 0 { // nobody said when
+			wait = min(segmentRetry<<min(r.failures, 10), segmentWait)
+			r.failures++
+		}
 		r.t.b.log.Warn("a segment could not be read", "tenant", r.t.ID, "campaign", r.name, "lane", c.Segment.Lane, "error", e, "again_in", wait)
 	}
 	if e.Code == core.CodeRateLimited && wait < 5*time.Second { // it only takes its time

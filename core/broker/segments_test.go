@@ -322,6 +322,37 @@ func TestSegment_WaitsForItsCRM(t *testing.T) {
 	})
 }
 
+// A CRM that says when to ask again is asked then, however often it has said so.
+func TestSegment_AsksAgainWhenItsCRMSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, crm := segmenting(t, membersTo(9)...)
+		b.start()
+		b.newSpring()
+		var at []time.Time
+		crm.asks = func(call string) error {
+			if call != "12 3" {
+				return nil
+			}
+			if at = append(at, time.Now()); len(at) <= 6 {
+				return &core.Error{Code: core.CodeRateLimited, Op: "lists", Message: "429", RetryAfter: 2 * time.Second}
+			}
+			return nil
+		}
+		b.set("spring", CampaignPlan)
+		settled(time.Hour)
+		b.wantState("spring", campaign.Planned, "")
+		if len(at) != 7 {
+			t.Fatalf("asked %d times, want 7", len(at))
+		}
+		for i := range 6 {
+			if wait := at[i+1].Sub(at[i]); wait != 2*time.Second {
+				t.Errorf("it was asked again after %v, want 2s", wait)
+			}
+		}
+		b.stop()
+	})
+}
+
 func TestSegment_IsStoppedWhileItIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, crm := segmenting(t, membersTo(9)...)
