@@ -268,6 +268,7 @@ func listRows(c *cli.Context) error {
 		rows = append(rows, page.Rows...)
 		if n := c.Int("limit"); n > 0 && len(rows) > n {
 			rows = rows[:n]
+			fmt.Fprintln(c.App.ErrWriter, "there are more rows: see --limit")
 			break
 		}
 		if after = page.Next; after == 0 {
