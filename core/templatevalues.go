@@ -22,10 +22,12 @@ type TemplateHeader struct {
 	Product  *TemplateProduct `json:"product,omitempty"`
 }
 
-// TemplateFile is a file: its id at WhatsApp, or an address that WhatsApp fetches.
+// TemplateFile is a file: its id at WhatsApp, an address that WhatsApp fetches, or the hash
+// of a file that was put to the bridge.
 type TemplateFile struct {
 	ID       string `json:"id,omitempty"`
 	Link     string `json:"link,omitempty"`
+	Hash     string `json:"hash,omitempty"`
 	Filename string `json:"filename,omitempty"`
 }
 
@@ -98,11 +100,12 @@ func (t *Template) Expand() error {
 	return err
 }
 
-// TemplateComponents is what a template message holds, with the file that it is sent with
-// (Media) as its header.
+// TemplateComponents is what a template message holds, as WhatsApp takes it: with the file
+// that it is sent with (Media) as its header, and the ids of those that it names by their hash.
 func (m *Message) TemplateComponents() json.RawMessage {
+	components := m.Template.sent()
 	if m.Media == nil || m.Template == nil {
-		return m.Template.components()
+		return components
 	}
 	file := &TemplateFile{ID: cmp.Or(m.Media.ID, m.Media.Hash)} // the hash until it is at WhatsApp
 	p := templateParameter{Type: "document"}
@@ -116,21 +119,14 @@ func (m *Message) TemplateComponents() json.RawMessage {
 	}
 	header, err := json.Marshal(templateComponent{Type: "header", Parameters: []templateParameter{p}})
 	var others []json.RawMessage
-	if err != nil || len(m.Template.Components) > 0 && json.Unmarshal(m.Template.Components, &others) != nil {
-		return m.Template.Components
+	if err != nil || len(components) > 0 && json.Unmarshal(components, &others) != nil {
+		return components
 	}
 	all, err := json.Marshal(slices.Insert(others, 0, json.RawMessage(header)))
 	if err != nil {
-		return m.Template.Components
+		return components
 	}
 	return all
-}
-
-func (t *Template) components() json.RawMessage {
-	if t == nil {
-		return nil
-	}
-	return t.Components
 }
 
 // The Cloud API's words.
@@ -294,8 +290,12 @@ func (h *TemplateHeader) parameter() (templateParameter, error) {
 		if f == nil {
 			continue
 		}
-		if (f.ID == "") == (f.Link == "") {
-			return templateParameter{}, fmt.Errorf("the %s must have an id or a link, not both", kind)
+		n := 0
+		for _, by := range []string{f.ID, f.Link, f.Hash} {
+			n += min(1, len(by))
+		}
+		if n != 1 {
+			return templateParameter{}, fmt.Errorf("the %s must have one of an id or a link, or the hash of a file that was put here", kind)
 		}
 		p := templateParameter{Type: kind}
 		switch kind {

@@ -133,9 +133,9 @@ declare namespace wabridge {
   /** One of these. A file is an id at WhatsApp, or an address that WhatsApp fetches. */
   interface TemplateHeader {
     readonly text?: string | Readonly<Record<string, string>>;
-    readonly image?: { readonly id?: string; readonly link?: string };
-    readonly video?: { readonly id?: string; readonly link?: string };
-    readonly document?: { readonly id?: string; readonly link?: string; readonly filename?: string };
+    readonly image?: { readonly id?: string; readonly link?: string; readonly hash?: string };
+    readonly video?: { readonly id?: string; readonly link?: string; readonly hash?: string };
+    readonly document?: { readonly id?: string; readonly link?: string; readonly hash?: string; readonly filename?: string };
     readonly location?: { readonly latitude: number; readonly longitude: number; readonly name?: string; readonly address?: string };
     readonly product?: { readonly product_retailer_id: string; readonly catalog_id: string };
   }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,11 @@ func mediaCommand() *cli.Command {
 					&cli.StringFlag{Name: "contact", Usage: "of this `CONTACT` only: an ID, or an address such as +34600111222"},
 					&cli.IntFlag{Name: "limit", Value: 100, Usage: "at most so `MANY`"},
 				}, common...),
+			},
+			{
+				Name: "put", Usage: "keep a file for messages to be sent with, and print its hash, by which they name it", ArgsUsage: "FILE", Action: putMedia,
+				Description: "Example:\n   wabridge media put bread.jpg",
+				Flags:       append([]cli.Flag{&cli.StringFlag{Name: "filename", Usage: "the `NAME` that people see, if not the file's own"}}, common...),
 			},
 			{Name: "show", Usage: "the file of a message", ArgsUsage: "MESSAGE", Action: showMedia, Flags: common,
 				Description: "Example:\n   wabridge media show wamid.HBgLMzQ2MDAxMTEyMjIVAgASGBQz"},
@@ -91,6 +97,35 @@ func mediaOf(c *cli.Context) (broker.MediaFile, error) {
 	}
 	err = callBridge(c, request{method: http.MethodGet, path: mediaPath + "/" + url.PathEscape(c.Args().First()), query: values("tenant", tenant)}, &f)
 	return f, err
+}
+
+func putMedia(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return misused("%s: want one FILE", c.Command.FullName())
+	}
+	tenant, err := theTenant(c)
+	if err != nil {
+		return err
+	}
+	path := c.Args().First()
+	file, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return misused("media put: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	var f broker.MediaFile
+	err = callBridge(c, request{
+		method: http.MethodPost, path: mediaPath, query: values("tenant", tenant, "filename", cmp.Or(c.String("filename"), filepath.Base(path))), file: file,
+	}, &f)
+	switch {
+	case err != nil:
+		return err
+	case c.Bool("json"):
+		printJSON(c.App.Writer, f)
+	default:
+		fmt.Fprintln(c.App.Writer, f.Hash)
+	}
+	return nil
 }
 
 func showMedia(c *cli.Context) error {

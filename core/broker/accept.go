@@ -186,6 +186,9 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 		if err := whatsapp.Validate(&instead); err != nil {
 			return SendReceipt{}, err
 		}
+		if err := t.ownFiles(ctx, &instead); err != nil {
+			return SendReceipt{}, err
+		}
 		if err := t.misfit(r.Number, &instead); err != nil {
 			return SendReceipt{}, err
 		}
@@ -193,12 +196,8 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 	if err := whatsapp.Validate(&m); err != nil {
 		return SendReceipt{}, err
 	}
-	if namesFile(&m) {
-		file, err := t.ownFile(ctx, &m)
-		if err != nil {
-			return SendReceipt{}, err
-		}
-		m.Media = file
+	if err := t.ownFiles(ctx, &m); err != nil {
+		return SendReceipt{}, err
 	}
 	if err := t.misfit(r.Number, &m); err != nil {
 		return SendReceipt{}, err

@@ -456,6 +456,11 @@ func (b *Broker) SetCampaign(ctx context.Context, tenant, name, what, by, why st
 	if what == CampaignDelete {
 		return t.deleteCampaign(ctx, name, by, why)
 	}
+	if what == CampaignPlan {
+		if err := t.filesThere(ctx, name); err != nil {
+			return Campaign{}, err
+		}
+	}
 	if err := t.campaigns.take(ctx); err != nil {
 		return Campaign{}, err
 	}

@@ -35,7 +35,7 @@ func (t *tenant) failedWith(ctx context.Context, u *turn, in *intent) {
 			until := t.withholds(&u.s, u.contact.ID, "", u.step.Time)
 			u.note(whyWithheld + ": none is sent to them until " + until.Format(time.RFC3339))
 		case code == codeFileRefused:
-			t.fileLost(ctx, u, st.MessageID)
+			t.fileLost(ctx, u, st.MessageID, in)
 		case code == codeWindowClosed && in != nil && in.Instead:
 			t.goesAfterwards(ctx, u, in)
 		case strings.HasPrefix(code, "1320") && in != nil && in.Template != "":

@@ -43,6 +43,7 @@ type intent struct {
 	// Template is <name>/<language> of what was sent; Instead says that something goes
 	// instead, if the person's window was closed.
 	Template string    `json:"template,omitempty"`
+	Files    []string  `json:"files,omitempty"` // that the template named, by their hashes
 	Instead  bool      `json:"instead,omitempty"`
 	At       time.Time `json:"at"`
 
@@ -230,6 +231,9 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 	in.Campaign = send.Campaign
 	if m := send.Message; m != nil && m.Template != nil {
 		in.Template = m.Template.Name + "/" + m.Template.Language
+		for _, f := range m.Template.Files() {
+			in.Files = append(in.Files, f.Hash)
+		}
 	}
 	t.keepsInstead(s, send, in)
 	t.rowBecame(s, send, rowNews{State: campaign.RowSent, Message: in.MessageID})

@@ -71,6 +71,7 @@ type lane struct {
 	held      map[[16]byte]chan string // sends with unknown outcome, by intent
 	started   map[[16]byte]*intent     // sends that were begun and not settled
 	uploading map[string]bool          // files that are on their way to WhatsApp, by hash
+	uploads   chan struct{}            // has a place for whoever changes what is known of uploads
 	awaiting  map[string][]*await      // what the next message of a conversation waits for
 }
 
@@ -103,7 +104,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		gate: newGate(64, n.MaxInFlight), retry: n.Retry, batch: 1, rate: n.Rate,
 		limiter: limit.NewExact(n.Rate, burstOf(n.Rate)), ahead: newAhead(),
 		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
-		suspects: map[string]int{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{},
+		suspects: map[string]int{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{}, uploads: make(chan struct{}, 1),
 	}
 	l.queue = queueOf(t.ID, l.name)
 	l.health = newNumberHealth(l, n)

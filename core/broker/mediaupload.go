@@ -97,6 +97,74 @@ func namesFile(m *core.Message) bool {
 	return m != nil && m.Media != nil && m.Media.Hash != "" && m.Media.Link == ""
 }
 
+// filesOf are the files of the bridge's that a message is to be sent with: its own, and those
+// that its template names. The type of its own is the message's to say.
+func filesOf(m *core.Message) []core.NamedFile {
+	if m == nil {
+		return nil
+	}
+	files := m.Template.Files()
+	if namesFile(m) {
+		files = append(files, core.NamedFile{Hash: m.Media.Hash, ID: m.Media.ID})
+	}
+	return files
+}
+
+// ownFiles fills in what is known of the files that a message names, or says why WhatsApp would
+// not take them.
+func (t *tenant) ownFiles(ctx context.Context, m *core.Message) *core.Error {
+	if namesFile(m) {
+		file, err := t.ownFile(ctx, m)
+		if err != nil {
+			return err
+		}
+		m.Media = file
+	}
+	for _, f := range m.Template.Files() {
+		if _, err := t.partFile(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// partFile is a file that a template names, if WhatsApp takes it there.
+func (t *tenant) partFile(ctx context.Context, f core.NamedFile) (*MediaFile, *core.Error) {
+	if t.b.o.Media == nil {
+		return nil, errNoMedia
+	}
+	file, err := t.mediaFile(ctx, prefixUpload+f.Hash)
+	if err != nil {
+		return nil, core.AsError(err)
+	}
+	if file == nil {
+		return nil, noFile(f.Hash)
+	}
+	if err := whatsapp.CheckFile(f.Type, file.Type, file.Looks, file.Size); err != nil {
+		return nil, core.AsError(err)
+	}
+	return file, nil
+}
+
+// filesThere says which of the files that a campaign's template names is not there, or would
+// not be taken. What each row has another of is found out when it goes.
+func (t *tenant) filesThere(ctx context.Context, name string) error {
+	c := t.campaign(name)
+	if c == nil {
+		return noCampaign(name)
+	}
+	of := core.Template{Components: c.Template.Components}
+	for _, f := range of.Files() {
+		if strings.Contains(f.Hash, "{{") {
+			continue
+		}
+		if _, err := t.partFile(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ownFile says what is known of the file that a message names, and why WhatsApp would not
 // take it in this message.
 func (t *tenant) ownFile(ctx context.Context, m *core.Message) (*core.Media, *core.Error) {
@@ -133,14 +201,18 @@ func noFile(hash string) *core.Error {
 	return e
 }
 
-// withUploads gives sends the ids of their files. One whose file is not at WhatsApp yet is
-// taken out of the batch: it goes when the file is there, and nobody else waits for it.
+// withUploads gives sends the ids of their files. One with a file that is not at WhatsApp yet is
+// taken out of the batch: it goes when all are there, and nobody else waits for it.
 func (l *lane) withUploads(ctx context.Context, ds []store.Delivery, calls *sync.WaitGroup) []store.Delivery {
+	files := make([][]core.NamedFile, len(ds))
 	var keys []store.Key
-	var of []int
 	for i, d := range ds {
-		if m := eventOf(d).Message; len(d.Mark) == 0 && namesFile(m) {
-			keys, of = append(keys, uploadedKey(l.t.ID, m.Media.Hash, l.number())), append(of, i)
+		if len(d.Mark) > 0 {
+			continue
+		}
+		files[i] = filesOf(eventOf(d).Message)
+		for _, f := range files[i] {
+			keys = append(keys, uploadedKey(l.t.ID, f.Hash, l.number()), mediaKey(l.t.ID, prefixUpload+f.Hash))
 		}
 	}
 	if len(keys) == 0 {
@@ -152,36 +224,54 @@ func (l *lane) withUploads(ctx context.Context, ds []store.Delivery, calls *sync
 		return nil
 	}
 	now := time.Now()
-	files := make(map[int]*uploaded, len(of)) // nil is one that is not there
-	for j, i := range of {
-		up, ok := decode[uploaded](values[j])
-		if files[i] = nil; ok && now.Before(up.Until) {
-			files[i] = up
-		}
-	}
 	ready := ds[:0:0]
 	var s store.Settlement
 	for i, d := range ds {
-		up, names := files[i]
+		ups, missing := map[string]*uploaded{}, (*core.NamedFile)(nil)
+		for j := range files[i] {
+			f := &files[i][j]
+			if up, ok := decode[uploaded](values[0]); ok && now.Before(up.Until) {
+				ups[f.Hash] = up
+				l.t.keepsFile(&s, f, values[1], now)
+			} else if missing == nil {
+				missing = f
+			}
+			values = values[2:]
+		}
 		switch e := eventOf(d); {
-		case !names:
+		case len(files[i]) == 0:
 			ready = append(ready, d)
-		case up != nil:
-			d.Value = withFile(e, up)
+		case missing == nil:
+			d.Value = withFiles(e, ups)
 			ready = append(ready, d)
-		case l.beginUpload(e.Message.Media.Hash):
+		case l.beginUpload(missing.Hash):
 			calls.Go(func() {
-				defer l.endUpload(e.Message.Media.Hash)
-				l.upload(ctx, d)
+				defer l.endUpload(missing.Hash)
+				l.upload(ctx, d, *missing)
 			})
 		default:
-			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: now.Add(uploadWait(e.Message.Media.Size))})
+			var size int64
+			if e.Message.Media != nil {
+				size = e.Message.Media.Size
+			}
+			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: now.Add(uploadWait(size))})
 		}
 	}
-	if len(s.Nak) > 0 {
+	if len(s.Nak)+len(s.Put) > 0 {
 		_, _ = l.b.settle(ctx, s) // else the leases bring them back
 	}
 	return ready
+}
+
+// keepsFile keeps a file that a template names for as long again, once a day: it is not any
+// person's, so nothing else does.
+func (t *tenant) keepsFile(s *store.Settlement, f *core.NamedFile, stored []byte, now time.Time) {
+	file, ok := decode[MediaFile](stored)
+	if !ok || f.Type == "" || t.b.o.Media == nil || file.Until.After(now.Add(t.b.o.Media.Keep-aDay)) {
+		return
+	}
+	file.Until = now.Add(t.b.o.Media.Keep).UTC()
+	s.Put = append(s.Put, t.putMedia(file)...)
 }
 
 // uploadWait is when a send whose file another one uploads, or for which there is no place
@@ -191,11 +281,22 @@ func uploadWait(size int64) time.Duration {
 	return time.Second + time.Duration(size/perSecond)*time.Second
 }
 
-// withFile returns a send whose file has WhatsApp's id.
-func withFile(e *core.Event, up *uploaded) *core.Event {
-	out, m, file := *e, *e.Message, *e.Message.Media
-	file.ID, file.MIMEType, file.Size, file.Filename = up.ID, up.Type, up.Size, or(file.Filename, up.Name)
-	m.Media, out.Message = &file, &m
+// withFiles returns a send whose files have WhatsApp's ids.
+func withFiles(e *core.Event, ups map[string]*uploaded) *core.Event {
+	out, m := *e, *e.Message
+	out.Message = &m
+	if namesFile(&m) {
+		file, up := *m.Media, ups[m.Media.Hash]
+		file.ID, file.MIMEType, file.Size, file.Filename = up.ID, up.Type, up.Size, or(file.Filename, up.Name)
+		m.Media = &file
+	}
+	if m.Template != nil {
+		ids := map[string]string{}
+		for hash, up := range ups {
+			ids[hash] = up.ID
+		}
+		m.Template = m.Template.WithFiles(ids)
+	}
 	return &out
 }
 
@@ -216,17 +317,16 @@ func (l *lane) endUpload(hash string) {
 }
 
 // upload puts a send's file to WhatsApp, and gives the send back to be sent.
-func (l *lane) upload(ctx context.Context, d store.Delivery) {
+func (l *lane) upload(ctx context.Context, d store.Delivery, f core.NamedFile) {
 	began := time.Now()
-	e := eventOf(d)
-	at := uploadedKey(l.t.ID, e.Message.Media.Hash, l.number())
+	at := uploadedKey(l.t.ID, f.Hash, l.number())
 	if values, err := l.b.o.Store.Get(ctx, at); err == nil {
 		if there, ok := decode[uploaded](values[0]); ok && began.Before(there.Until) { // by another send, meanwhile
 			_, _ = l.b.settle(ctx, store.Settlement{Nak: []store.Nak{{Delivery: d, Due: began}}})
 			return
 		}
 	}
-	up, asked, err := l.put(ctx, e)
+	up, asked, err := l.put(ctx, eventOf(d).Message, f)
 	if ctx.Err() != nil {
 		return // the next process uploads it
 	}
@@ -243,6 +343,8 @@ func (l *lane) upload(ctx context.Context, d store.Delivery) {
 	l.b.failpoint("file-uploaded")
 	now := time.Now()
 	up.Until = now.Add(uploadGood)
+	l.uploads <- struct{}{}
+	defer func() { <-l.uploads }()
 	_, _ = l.b.settle(ctx, store.Settlement{
 		Put: []store.Put{{Key: at, Value: mustJSON(up), Expires: up.Until}},
 		Nak: []store.Nak{{Delivery: d, Due: now}},
@@ -250,20 +352,29 @@ func (l *lane) upload(ctx context.Context, d store.Delivery) {
 	l.b.m.media.WithLabelValues(l.t.ID, "uploaded").Inc()
 }
 
-// put makes one attempt to upload the file of a send, within the send's lease, and says
+// put makes one attempt to upload a file of a message, within the send's lease, and says
 // whether WhatsApp was asked.
-func (l *lane) put(ctx context.Context, e *core.Event) (up uploaded, asked bool, failed *core.Error) {
+func (l *lane) put(ctx context.Context, m *core.Message, f core.NamedFile) (up uploaded, asked bool, failed *core.Error) {
 	api := l.t.mediaOf(l.number())
 	if api == nil {
 		return up, false, core.Errorf(core.CodeInvalid, opMedia, "files cannot be sent by the number %s", l.number())
 	}
-	known, failed := l.t.ownFile(ctx, e.Message)
-	if failed != nil {
-		return up, false, failed
+	if f.Type != "" {
+		known, failed := l.t.partFile(ctx, f)
+		if failed != nil {
+			return up, false, failed
+		}
+		up = uploaded{Type: known.Type, Size: known.Size, Name: known.Filename}
+	} else {
+		known, failed := l.t.ownFile(ctx, m)
+		if failed != nil {
+			return up, false, failed
+		}
+		up = uploaded{Type: known.MIMEType, Size: known.Size, Name: known.Filename}
 	}
-	file, err := l.b.o.Media.Files.Open(l.t.ID, known.Hash)
+	file, err := l.b.o.Media.Files.Open(l.t.ID, f.Hash)
 	if errors.Is(err, fs.ErrNotExist) {
-		return up, false, noFile(known.Hash)
+		return up, false, noFile(f.Hash)
 	}
 	if err != nil {
 		return up, false, core.Errorf(core.CodeUnavailable, opMedia, "%w", err)
@@ -271,47 +382,83 @@ func (l *lane) put(ctx context.Context, e *core.Event) (up uploaded, asked bool,
 	defer func() { _ = file.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, laneLease)
 	defer cancel()
-	id, err := api.Upload(ctx, or(known.Filename, known.Hash), known.MIMEType, known.Size, file)
-	if err != nil {
+	if up.ID, err = api.Upload(ctx, or(up.Name, f.Hash), up.Type, up.Size, file); err != nil {
 		return up, true, core.AsError(err)
 	}
-	return uploaded{ID: id, Type: known.MIMEType, Size: known.Size, Name: known.Filename}, true, nil
+	return up, true, nil
 }
 
-// fileRefused has a send's file uploaded once more when WhatsApp does not take it, or has it
-// no more. It reports whether the send is tried again.
+// fileRefused has a send's files uploaded once more when WhatsApp does not take one of them, or
+// has it no more. It reports whether the send is tried again.
 func (l *lane) fileRefused(ctx context.Context, s *store.Settlement, d store.Delivery, e *core.Event, err *core.Error, now time.Time, step *Step) bool {
-	if err == nil || err.Vendor != codeFileRefused || !namesFile(e.Message) {
+	if err == nil || err.Vendor != codeFileRefused {
 		return false
 	}
-	at := uploadedKey(l.t.ID, e.Message.Media.Hash, l.number())
+	files := filesOf(e.Message)
+	if len(files) == 0 {
+		return false
+	}
 	again := store.Key{Tenant: l.t.ID, Bucket: bucketReloaded, Key: e.ID}
-	values, failed := l.b.o.Store.Get(ctx, at, again)
-	if failed != nil {
+	values, failed := l.b.o.Store.Get(ctx, again)
+	if failed != nil || l.dropUploads(ctx, files) != nil || values[0] != nil {
 		return false
 	}
-	if up, ok := decode[uploaded](values[0]); ok && up.ID == e.Message.Media.ID {
-		s.Put = append(s.Put, store.Put{Key: at})
+	what := "file is"
+	if len(files) > 1 {
+		what = "files are"
 	}
-	if values[1] != nil {
-		return false
-	}
-	step.Step, step.Notes = "retry", append(step.Notes, "the file is uploaded to WhatsApp once more")
+	step.Step, step.Notes = "retry", append(step.Notes, "the "+what+" uploaded to WhatsApp once more")
 	s.Put = append(s.Put, store.Put{Key: again, Value: []byte("{}"), Expires: now.Add(aDay)})
 	s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: now, Counts: true, Mark: []byte{}})
 	l.retried.Add(1)
 	return true
 }
 
-// fileLost has the next message with a file upload it anew, after WhatsApp said too late that
-// it could not take the one that a message was sent with.
-func (t *tenant) fileLost(ctx context.Context, u *turn, message string) {
-	f, err := t.mediaFile(ctx, message)
-	if err != nil || f == nil || f.Hash == "" {
-		return // it is what WhatsApp says, as without this
+// dropUploads forgets uploads of which WhatsApp does not take the ids, unless others of the
+// files came since.
+func (l *lane) dropUploads(ctx context.Context, files []core.NamedFile) error {
+	l.uploads <- struct{}{}
+	defer func() { <-l.uploads }()
+	var keys []store.Key
+	for _, f := range files {
+		keys = append(keys, uploadedKey(l.t.ID, f.Hash, l.number()))
 	}
-	u.s.Put = append(u.s.Put, store.Put{Key: uploadedKey(t.ID, f.Hash, f.Number)})
-	u.note("its file is uploaded anew for the next message with it")
+	values, err := l.b.o.Store.Get(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	var s store.Settlement
+	for i, f := range files {
+		if up, ok := decode[uploaded](values[i]); ok && up.ID == f.ID {
+			s.Put = append(s.Put, store.Put{Key: keys[i]})
+		}
+	}
+	if len(s.Put) > 0 {
+		_, err = l.b.settle(ctx, s)
+	}
+	return err
+}
+
+// fileLost has the next message with a file upload it anew, after WhatsApp said too late that
+// it could not take one that a message was sent with; in is what is known of the send, nil when
+// it is none of ours.
+func (t *tenant) fileLost(ctx context.Context, u *turn, message string, in *intent) {
+	n := 0
+	drop := func(hash, number string) {
+		n++
+		u.s.Put = append(u.s.Put, store.Put{Key: uploadedKey(t.ID, hash, number)})
+	}
+	if f, err := t.mediaFile(ctx, message); err == nil && f != nil && f.Hash != "" {
+		drop(f.Hash, f.Number)
+	}
+	if in != nil {
+		for _, hash := range in.Files {
+			drop(hash, in.Number)
+		}
+	}
+	if n > 0 {
+		u.note("its files are uploaded anew for the next message with them")
+	}
 }
 
 // sentFile keeps the file of a message that was sent for as long as one that a person sent,

@@ -160,12 +160,8 @@ func (t *tenant) refusesPlain(u *turn, p *send) string {
 		if err := whatsapp.Validate(m); err != nil {
 			return err.Error()
 		}
-		if namesFile(m) {
-			file, err := t.ownFile(context.Background(), m)
-			if err != nil {
-				return err.Error()
-			}
-			m.Media = file
+		if err := t.ownFiles(context.Background(), m); err != nil {
+			return err.Error()
 		}
 	}
 	if err := t.misfit(u.e.Number, m); err != nil {

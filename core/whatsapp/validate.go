@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -38,6 +39,9 @@ const (
 	maxCardBody    = 160
 	maxCardLines   = 2 // line breaks
 )
+
+// fileHash is a file's hash as the bridge writes it.
+var fileHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Validate reports what of a message that is to be sent Meta would refuse, with
 // core.CodeInvalid, as far as it can be known before sending. Contents that only
@@ -163,6 +167,14 @@ func checkTemplate(t *core.Template) *core.Error {
 		}
 		if err := json.Unmarshal(t.Components, &components); err != nil {
 			return wrongf("template.components are not an array of the Cloud API's component objects")
+		}
+	}
+	for _, f := range t.Files() {
+		if f.Link != "" {
+			return wrongf("a file in template.components has a link and a hash: want one of them")
+		}
+		if !fileHash.MatchString(f.Hash) {
+			return wrongf("the hash %.80q of a file in template.components is not 64 of 0-9 and a-f", f.Hash)
 		}
 	}
 	return firstOf(atMost("template.name", t.Name, maxName), atMost("template.language", t.Language, 15))
