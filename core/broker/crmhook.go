@@ -40,6 +40,9 @@ func (b *Broker) CRMWebhook(ctx context.Context, tenant, name string, r core.Web
 	}
 	cctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
+	if err := l.untilFitted(cctx); err != nil {
+		return core.WebhookAnswer{}, err
+	}
 	cctx, meter := core.WithMeter(cctx)
 	answer, err := l.sink.(Receiver).Webhook(cctx, r)
 	l.budgets.end(time.Now(), nil, meter)

@@ -63,6 +63,8 @@ type lane struct {
 	reading    chan struct{} // taken by whoever reads the members of one
 	names      atomic.Bool   // and says what it calls messages
 	refit      chan struct{} // asks to have it say so soon
+	fitted     chan struct{} // closed once the mapping is what is to be read by
+	fitOnce    sync.Once
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -85,7 +87,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
 		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, suspects: map[string]int{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
-		mapping: c.Mapping, refit: make(chan struct{}, 1), reading: make(chan struct{}, 1),
+		mapping: c.Mapping, refit: make(chan struct{}, 1), fitted: make(chan struct{}), reading: make(chan struct{}, 1),
 	}
 	l.gate.strained = t.b.o.Busy
 	l.gate.climb = newClimb(c.MaxInFlight)
@@ -142,6 +144,7 @@ func (l *lane) run(ctx context.Context) {
 		calls.Go(func() { l.describeLoop(ctx, d) })
 	} else {
 		l.mapping.Learn(nil)
+		l.isFitted()
 	}
 	for ctx.Err() == nil {
 		if _, err := l.gate.enter(ctx, 1); err != nil {

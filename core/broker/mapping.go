@@ -289,13 +289,39 @@ func (l *lane) describeLoop(ctx context.Context, d Describer) {
 		err := l.describeOnce(ctx, d)
 		if wait = describeEvery; err == nil {
 			failures = 0
+			l.isFitted()
 			continue
+		}
+		if code := core.CodeOf(err); code == core.CodeForbidden || code == core.CodeInvalid || code == core.CodeInternal {
+			l.isFitted() // it will not be told soon what the CRM has: the rest goes on without
 		}
 		if failures == 0 && ctx.Err() == nil {
 			l.b.log.Warn("a CRM could not be asked what it has: its mapping is as it was", "tenant", l.t.ID, "lane", l.name, "error", err)
 		}
 		wait = min(describeEvery, describeRetry<<min(failures, 10))
+		select {
+		case <-l.fitted:
+		default:
+			wait = describeRetry // what the CRM tells waits for it
+		}
 		failures++
+	}
+}
+
+// isFitted says that what the CRM tells may be read: what came before its mapping knew the
+// CRM would be lost for it.
+func (l *lane) isFitted() { l.fitOnce.Do(func() { close(l.fitted) }) }
+
+// untilFitted waits until what the CRM tells may be read.
+func (l *lane) untilFitted(ctx context.Context) error {
+	if l.mapping == nil {
+		return nil
+	}
+	select {
+	case <-l.fitted:
+		return nil
+	case <-ctx.Done():
+		return core.Errorf(core.CodeUnavailable, "webhook", "it is not known yet what the CRM has: %w", ctx.Err())
 	}
 }
 
@@ -346,6 +372,7 @@ func (l *lane) restoreSchema() error {
 	var schema core.Schema
 	if values[0] != nil && json.Unmarshal(values[0], &schema) == nil && len(schema.Objects) > 0 {
 		l.mapping.Learn(&schema)
+		l.isFitted()
 	}
 	return nil
 }

@@ -302,6 +302,33 @@ func TestMapping_IsFittedToWhatTheCRMHas(t *testing.T) {
 	})
 }
 
+// What a CRM tells before it is known what it has is not lost for the mapping: it waits,
+// unless the CRM will not say what it has.
+func TestMapping_WaitsForWhatTheCRMHas(t *testing.T) {
+	for _, test := range []struct {
+		code  core.Code
+		waits bool
+	}{{core.CodeUnavailable, true}, {core.CodeUnauthenticated, true}, {core.CodeForbidden, false}} {
+		run(t, func(b *bridge) {
+			d := b.mapping(texts("lang"), false, core.MapRule{Field: "language", Property: "lang"})
+			d.err = core.Errorf(test.code, "describe", "not now")
+			d.tells(atCRM("v1", time.Now(), map[string]any{"lang": "pt_BR"}))
+			b.start()
+			settled(5 * time.Minute)
+			if known := len(b.people()) > 0; known == test.waits {
+				t.Errorf("%s: the contact is known: %v", test.code, known)
+			}
+			d.mu.Lock()
+			d.err = nil
+			d.mu.Unlock()
+			settled(2 * describeRetry)
+			if all := b.people(); test.waits && (len(all) != 1 || all[0].Fields["language"] == "") {
+				t.Errorf("%s: the language is not known: %+v", test.code, all)
+			}
+		})
+	}
+}
+
 // What a CRM says of a person's language and time zone is used.
 func TestMapping_TellsWhichLanguageAndTimeZone(t *testing.T) {
 	run(t, func(b *bridge) {

@@ -49,6 +49,9 @@ func (l *lane) crmName() string { return strings.TrimPrefix(l.name, crmQueue("")
 
 // pullLoop asks for what happened at the CRM, again and again, until ctx ends.
 func (l *lane) pullLoop(ctx context.Context, p Poller) {
+	if l.untilFitted(ctx) != nil {
+		return
+	}
 	failures := 0
 	for wait := time.Duration(0); ; {
 		timer := time.NewTimer(wait)
