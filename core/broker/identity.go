@@ -211,15 +211,17 @@ func (p *person) take(k contact.Key, c claim, e *core.Event) bool {
 	if at.Before(i.First) {
 		i.First, changed = at, true
 	}
-	// Whom we are asked to write to is not seen there, and may never be.
-	if e.Kind != core.KindMessageSend && k != c.was && (at.Sub(i.Last) >= lastGrain || at.After(i.Last) && i.Value != p.current(k)) {
+	// Whom we are asked to write to is not seen there, and may never be; and what becomes of
+	// a message to a number that the person has left does not bring them back.
+	seen := e.Kind != core.KindMessageSend && (e.Kind != core.KindMessageStatus || i.Left.IsZero())
+	if seen && k != c.was && (at.Sub(i.Last) >= lastGrain || at.After(i.Last) && i.Value != p.current(k)) {
 		i.Last, changed = at, true
 	}
 	if k == c.phone && c.firm && (i.Claimed.IsZero() || at.Sub(i.Claimed) >= lastGrain) {
 		i.Claimed, changed = at, true
 	}
 	switch {
-	case k == c.was && c.firm && at.After(i.Left) && at.After(i.Claimed):
+	case k == c.was && c.firm && at.After(i.Left) && !at.Before(i.Claimed): // WhatsApp tells seconds
 		i.Left, changed = at, true
 	case k == c.phone && c.firm && !i.Left.IsZero() && at.After(i.Left):
 		i.Left, changed = time.Time{}, true

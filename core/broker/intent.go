@@ -196,6 +196,13 @@ func (t *tenant) status(ctx context.Context, u *turn) bool {
 		}
 		u.tell, u.data = &e, nil
 	}
+	if e := u.tell; e != nil && e.Contact != nil && u.contact != nil {
+		if c := reachedNow(e.Contact, u.contact); c != e.Contact {
+			own := *e
+			own.Contact = c
+			u.tell, u.data = &own, nil
+		}
+	}
 	t.rowStatus(u, m.intent)
 	return true
 }

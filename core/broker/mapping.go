@@ -153,7 +153,7 @@ func (v *ContactView) Known() *mapping.Known {
 // tellSent tells the CRMs and the subscriptions of a message that WhatsApp took. Nobody holds the contact
 // then: what both sides may change waits for the next event.
 func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
-	if !t.maps || e.Contact == nil || e.Contact.ID == "" {
+	if e.Contact == nil || e.Contact.ID == "" {
 		t.toCRM(s, e)
 		return
 	}
@@ -163,6 +163,11 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 		return
 	}
 	p := personOf(values[0])
+	e.Contact = reachedNow(e.Contact, &p.Contact)
+	if !t.maps {
+		t.toCRM(s, e)
+		return
+	}
 	conv, _ := decode[conversation](values[1])
 	k := knownOf(p, &p.Contact, conv, e.Number, e.Time)
 	for _, l := range t.crm {
@@ -173,6 +178,17 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 		s.Add = append(s.Add, store.Item{Queue: l.queue, ID: e.ID, Order: e.Conversation, Class: classOf(e), Data: mustJSON(own), Value: own})
 	}
 	t.toSubscribers(s, e, nil)
+}
+
+// reachedNow returns the contact of an event of before with the addresses that the person
+// has now: a CRM would take those of before for newer ones.
+func reachedNow(c, now *core.Contact) *core.Contact {
+	if c.ID != now.ID || c.Phone == now.Phone && c.BSUID == now.BSUID && c.Username == now.Username {
+		return c
+	}
+	own := *c
+	own.Phone, own.BSUID, own.Username = now.Phone, now.BSUID, now.Username
+	return &own
 }
 
 // takeMapped takes over what the lane's CRM told of properties that its mapping
