@@ -40,6 +40,7 @@ func WorkerMain() {
 	debug.SetTraceback("none")
 	debug.SetGCPercent(gcPercent)
 	regexp2.DefaultMatchTimeout = regexpTimeout
+	regexp2.SetTimeoutCheckPeriod(regexpTimeout / 10) // its clock goes by 100 ms otherwise
 	time.Local = time.UTC
 	if err := work(os.NewFile(socketFD, "engine")); err != nil {
 		fmt.Fprintln(os.Stderr, "script worker:", err)
