@@ -66,7 +66,7 @@ type Poller interface {
 	//     properties, for the lane's mapping ([Account].Properties) and the tenant's
 	//     script, and Changed when each of them was changed, where the CRM knows,
 	//   - contact.gone: the record ContactRef of a contact was deleted, or merged into
-	//     another. The bridge knows whose it was where a [Result] or a contact.changed
+	//     another. The bridge knows whose it was where a [Result] or another event
 	//     named it as ContactRef; a connector does so when it made or found the record,
 	//     and need not each time,
 	//   - consent.changed: Contact says who, Consent what,
@@ -75,6 +75,9 @@ type Poller interface {
 	//     where the tenant has one only), Class how urgent it is (empty is a reply where a
 	//     person wrote it, else a transaction), MessageRef what the CRM calls it, where
 	//     what becomes of it is to be written there.
+	//
+	// ContactRef names the contact's record, in events of each kind, where the CRM says
+	// which it is: what is written of them then goes there ([Delivery].ToldRef).
 	//
 	// An event's ID is the same whenever the same change is told, so that it
 	// counts once. Number, phone and time are untrusted and checked by the bridge.

@@ -425,9 +425,14 @@ type Delivery struct {
 	Data []byte
 	// Attempt is 1 for the first try.
 	Attempt int
-	// ContactRef is the contact's record in the CRM, as a [Result] said, for connectors
-	// of [IdempotencySearch].
+	// ContactRef is the contact's record in the CRM, as a [Result] said.
 	ContactRef string
+	// ToldRef is, while there is no ContactRef, the record that the CRM told of as this
+	// person's (in a Poll, a webhook, or as a segment's member): where it is there still,
+	// is theirs, and no other contact's, the connector writes to it rather than look for one
+	// or make one. It comes as well when the record was written while the contact had no
+	// name, and there is one now.
+	ToldRef string
 	// MessageRef is what the CRM calls the message that the event is about, where a
 	// [Result] said so in the last 30 days, or the message was written there.
 	MessageRef string
@@ -443,8 +448,8 @@ type Result struct {
 	// Ref is what the sink calls what it made: a wamid, a CRM record id.
 	Ref string
 	// ContactRef is what the CRM calls the contact's record, where the connector is to be
-	// told of it with the next event ([IdempotencySearch]), or will itself tell when the
-	// record is gone ([KindContactGone]): then once, when it was made or found, is enough.
+	// told of it with the next event ([Delivery].ContactRef), or will itself tell when the
+	// record is gone ([KindContactGone]): it is enough to say so when the delivery had none.
 	ContactRef string
 	// MessageRef is what the CRM calls the message, where no key of ours finds it again: the
 	// connector is told of it with what becomes of the message ([Delivery].MessageRef).

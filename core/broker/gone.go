@@ -109,11 +109,13 @@ func (t *tenant) forgets(u *turn) {
 	u.note(l.crmName() + " has no record " + clip(u.e.ContactRef, 60) + " any more: it was deleted, or merged into another; what is next written of the contact is written whole")
 }
 
-// learns keeps which record of a CRM a change of a contact was told of. Connectors
-// that search are asked by the record that they told of themselves: nothing else
-// replaces it.
-func (l *lane) learns(u *turn) {
-	if ref := u.e.ContactRef; l.looks == 0 && ref != "" && u.contact != nil && u.contact.ID != "" {
-		u.s.Put = append(u.s.Put, store.Put{Key: l.recordKey(u.contact.ID), Value: mustJSON(crmRecord{Ref: ref})})
+// learns keeps which record of a CRM an event that it told of is about.
+func (t *tenant) learns(ctx context.Context, u *turn) {
+	l := t.crmLane(u.e.Source)
+	if l == nil || u.e.ContactRef == "" || u.contact == nil || u.contact.ID == "" {
+		return
+	}
+	if err := l.toldOf(ctx, &u.s, map[string]string{u.contact.ID: u.e.ContactRef}); err != nil {
+		u.note("which record it is about could not be kept: " + err.Error())
 	}
 }

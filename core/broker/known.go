@@ -2,12 +2,18 @@ package broker
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/store"
 )
 
+// The bridge keeps which record a CRM has of somebody, as the connector said of what it
+// wrote, or the CRM of whom it told; with the next event the connector is told, so that it
+// looks for nobody whom it knows, and makes nobody whom the CRM has.
+//
 // Where a connector can but look for what is there before it makes it
 // (core.IdempotencySearch), and the CRM's search sees it late, the bridge helps. It
 // makes one call at a time, with no two events of a contact. It remembers the
@@ -26,6 +32,10 @@ const (
 // crmRecord is what is known of a contact's record in a CRM.
 type crmRecord struct {
 	Ref string `json:"ref,omitempty"`
+	// Told says that the CRM told of it, and no result has confirmed it.
+	Told bool `json:"told,omitempty"`
+	// Nameless says that the contact had no name when the connector said so.
+	Nameless bool `json:"nameless,omitempty"`
 	// Tried is when the connector last had an event of the contact's without Ref.
 	Tried time.Time `json:"tried,omitzero"`
 }
@@ -85,8 +95,8 @@ func (l *lane) records(ctx context.Context, n int, event func(int) *core.Event) 
 }
 
 // mayGo leaves out the deliveries whose contact may have a record that no search sees
-// yet: they wait until one does. Of the others without one it stores that they may
-// get one now.
+// yet: they wait until one does. Of the others of whom no result told one it stores that
+// they may get one now.
 func (l *lane) mayGo(ctx context.Context, s *store.Settlement, ds []store.Delivery) ([]store.Delivery, error) {
 	if l.looks == 0 {
 		return ds, nil
@@ -101,12 +111,13 @@ func (l *lane) mayGo(ctx context.Context, s *store.Settlement, ds []store.Delive
 		seen := known[i].Tried.Add(l.looks)
 		c := eventOf(d).Contact
 		switch {
-		case len(d.Mark) > 0, known[i].Ref != "", c == nil || c.ID == "":
+		case len(d.Mark) > 0, known[i].Ref != "" && !known[i].Told, c == nil || c.ID == "":
 		case !known[i].Tried.IsZero() && seen.After(now):
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: seen})
 			continue
 		default:
-			s.Put = append(s.Put, store.Put{Key: l.recordKey(c.ID), Value: mustJSON(crmRecord{Tried: now})})
+			known[i].Tried = now
+			s.Put = append(s.Put, store.Put{Key: l.recordKey(c.ID), Value: mustJSON(known[i])})
 		}
 		keep = append(keep, d)
 	}
@@ -115,7 +126,7 @@ func (l *lane) mayGo(ctx context.Context, s *store.Settlement, ds []store.Delive
 
 // know fills in the contacts' records, as far as they are known.
 func (l *lane) know(ctx context.Context, ds []core.Delivery) *core.Error {
-	if l.looks == 0 {
+	if !l.ofCRM() {
 		return nil
 	}
 	known, err := l.records(ctx, len(ds), func(i int) *core.Event { return ds[i].Event })
@@ -125,10 +136,18 @@ func (l *lane) know(ctx context.Context, ds []core.Delivery) *core.Error {
 		return e
 	}
 	for i := range ds {
-		ds[i].ContactRef = known[i].Ref
+		r := known[i]
+		if r.Told || r.Nameless && l.looks == 0 && ds[i].Event.Contact.Name != "" {
+			ds[i].ToldRef = r.Ref
+		} else {
+			ds[i].ContactRef = r.Ref
+		}
 	}
 	return nil
 }
+
+// ofCRM reports whether the lane is a CRM's.
+func (l *lane) ofCRM() bool { return l.t.crmLane(l.crmName()) == l }
 
 func failed(batch []core.Delivery, err *core.Error) []core.Result {
 	out := make([]core.Result, len(batch))
@@ -151,8 +170,31 @@ func (l *lane) remember(s *store.Settlement, e *core.Event, r core.Result) {
 	case e.Kind == core.KindContactErased:
 		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID)})
 	case r.ContactRef != "":
-		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID), Value: mustJSON(crmRecord{Ref: r.ContactRef})})
+		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID), Value: mustJSON(crmRecord{Ref: r.ContactRef, Nameless: e.Contact.Name == ""})})
 	}
+}
+
+// toldOf keeps which records the CRM told of, by contact. What a result said, nothing else
+// replaces.
+func (l *lane) toldOf(ctx context.Context, s *store.Settlement, refs map[string]string) error {
+	ids := slices.Sorted(maps.Keys(refs))
+	keys := make([]store.Key, len(ids))
+	for i, id := range ids {
+		keys[i] = l.recordKey(id)
+	}
+	values, err := l.b.o.Store.Get(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		r, _ := decode[crmRecord](values[i])
+		if r.Ref == refs[id] || r.Ref != "" && !r.Told {
+			continue
+		}
+		r.Ref, r.Told = refs[id], true
+		s.Put = append(s.Put, store.Put{Key: keys[i], Value: mustJSON(r)})
+	}
+	return nil
 }
 
 // unsure tries again what was tried at a time and may have been done, when a search

@@ -57,7 +57,7 @@ func (r *reunion) tellMerged(ctx context.Context, m *merged, a *person, talks ma
 // waits until all is delivered of the contact that went, and what came after it goes
 // to the one that stays.
 func (l *lane) afterMerges(ctx context.Context, ds []store.Delivery) []store.Delivery {
-	if l.t.crmLane(l.crmName()) != l || len(ds) == 0 {
+	if !l.ofCRM() || len(ds) == 0 {
 		return ds
 	}
 	merges, err := l.mergesOf(ctx, ds)

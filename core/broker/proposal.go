@@ -149,6 +149,11 @@ func (t *tenant) goes(u *turn, p *send) {
 	default:
 		t.takesThread(u, p.message, now)
 		t.weWrote(u)
+		if u.contact.ID != "" { // the CRMs, which hear of it when it is sent, may not know of them yet
+			e := *p.event
+			e.Contact = u.contact
+			p.event, p.data = &e, nil
+		}
 	}
 	u.conv.Out++
 	u.conv.LastOut, u.convChanged = now, true

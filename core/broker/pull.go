@@ -205,6 +205,9 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 	if from.Time.IsZero() || from.Time.After(now) {
 		e.Time = now
 	}
+	if len(from.ContactRef) <= maxContactRef {
+		e.ContactRef = from.ContactRef
+	}
 	var err error
 	switch from.Kind {
 	case core.KindContactChanged, core.KindConsentChanged:
@@ -212,9 +215,6 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 			return core.Event{}, err
 		}
 		if e.Kind == core.KindContactChanged {
-			if len(from.ContactRef) <= maxContactRef {
-				e.ContactRef = from.ContactRef
-			}
 			e.Fields, e.Changed = from.Fields, from.Changed
 			break
 		}
@@ -228,7 +228,7 @@ func (l *lane) pulledEvent(from *core.Event) (core.Event, error) {
 		if from.Contact == nil || len(from.ContactRef) > maxContactRef {
 			return bad("a record that is gone, without saying which")
 		}
-		e.Contact, e.ContactRef = from.Contact, from.ContactRef
+		e.Contact = from.Contact
 	case core.KindMessageSend:
 		if from.Message == nil {
 			return bad("a message to send without the message")
@@ -337,7 +337,6 @@ func (t *tenant) takeOver(u *turn) {
 		}
 	}
 	news += t.takeMapped(u, t.crmLane(u.e.Source))
-	t.crmLane(u.e.Source).learns(u)
 	if u.tell = nil; news > 0 {
 		e := *u.e
 		e.Contact, e.Fields, e.Changed, e.ContactRef = u.contact, nil, nil, "" // another CRM has other properties

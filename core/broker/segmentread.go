@@ -246,6 +246,11 @@ func (r *segmentReader) keep(ctx context.Context, was *campaignRecord, rows []*c
 	if err := t.list(ctx, c, rows, &s); err != nil {
 		return err
 	}
+	if l := t.crmLane(c.Segment.Lane); l != nil {
+		if err := l.toldOf(ctx, &s, refsOf(rows)); err != nil {
+			return err
+		}
+	}
 	if c.Members = got.Cursor; !got.More {
 		c.Members, c.Cursor, c.Listed = nil, "", true
 	}
@@ -253,6 +258,17 @@ func (r *segmentReader) keep(ctx context.Context, was *campaignRecord, rows []*c
 	err := t.keepCampaign(ctx, c, s)
 	t.b.failpoint("segment-after-commit")
 	return err
+}
+
+// refsOf returns the members' records by contact; of one with several, the first.
+func refsOf(rows []*campaign.Row) map[string]string {
+	refs := map[string]string{}
+	for _, row := range rows {
+		if row.Contact != "" && row.Ref != "" && row.Bad == "" {
+			refs[row.Contact] = row.Ref
+		}
+	}
+	return refs
 }
 
 // rows makes a row of each member: of the person whose record it is, as far as the bridge

@@ -129,6 +129,7 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 	case core.KindThreadMoved:
 		t.thread(u)
 	case core.KindConsentChanged:
+		t.learns(ctx, u)
 		t.consentReported(u)
 	case core.KindLimitChanged:
 		t.limitChanged(u)
@@ -138,6 +139,7 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		t.templateChanged(u)
 	case core.KindMessageSend:
 		u.tell = nil
+		t.learns(ctx, u)
 		t.asked(u)
 	case core.KindMessageStatus:
 		if t.status(ctx, u) {
@@ -145,6 +147,7 @@ func (t *tenant) open(ctx context.Context, u *turn) {
 		}
 	case core.KindContactChanged:
 		u.toldByCRM()
+		t.learns(ctx, u)
 		t.takeOver(u)
 		u.hooks = script.OnContactChange
 	case core.KindContactGone:

@@ -254,7 +254,7 @@ func deliveryToWire(d *core.Delivery) (*connectorpb.Delivery, error) {
 			return nil, err
 		}
 	}
-	return &connectorpb.Delivery{Id: d.Event.ID, Attempt: int32(d.Attempt), Event: data, ContactRef: d.ContactRef, MessageRef: d.MessageRef}, nil
+	return &connectorpb.Delivery{Id: d.Event.ID, Attempt: int32(d.Attempt), Event: data, ContactRef: d.ContactRef, ToldRef: d.ToldRef, MessageRef: d.MessageRef}, nil
 }
 
 // call makes one Deliver call. Again means that the process refused it, and

@@ -145,7 +145,7 @@ func (s *service) Deliver(ctx context.Context, req *connectorpb.DeliverRequest) 
 			})})
 			continue
 		}
-		batch = append(batch, core.Delivery{Event: event, Data: d.GetEvent(), Attempt: int(d.GetAttempt()), ContactRef: d.GetContactRef(), MessageRef: d.GetMessageRef()})
+		batch = append(batch, core.Delivery{Event: event, Data: d.GetEvent(), Attempt: int(d.GetAttempt()), ContactRef: d.GetContactRef(), ToldRef: d.GetToldRef(), MessageRef: d.GetMessageRef()})
 	}
 	ctx, cancel := leaveTime(ctx)
 	defer cancel()

@@ -1515,11 +1515,15 @@ type Delivery struct {
 	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The event: the JSON of core.Event.
 	Event []byte `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
-	// The contact's record, as a Result said, for plugins of idempotency "search".
+	// The contact's record, as a Result said.
 	ContactRef string `protobuf:"bytes,4,opt,name=contact_ref,json=contactRef,proto3" json:"contact_ref,omitempty"`
 	// What the CRM calls the message that the event is about, where a Result said so in
 	// the last 30 days, or the message was written there.
-	MessageRef    string `protobuf:"bytes,5,opt,name=message_ref,json=messageRef,proto3" json:"message_ref,omitempty"`
+	MessageRef string `protobuf:"bytes,5,opt,name=message_ref,json=messageRef,proto3" json:"message_ref,omitempty"`
+	// While there is no contact_ref, the record that the CRM told of as this person's (in a
+	// Poll, a webhook, or as a segment's member): where it is there still, is theirs, and no
+	// other contact's, write to it rather than look for one or make one.
+	ToldRef       string `protobuf:"bytes,6,opt,name=told_ref,json=toldRef,proto3" json:"told_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1585,6 +1589,13 @@ func (x *Delivery) GetContactRef() string {
 func (x *Delivery) GetMessageRef() string {
 	if x != nil {
 		return x.MessageRef
+	}
+	return ""
+}
+
+func (x *Delivery) GetToldRef() string {
+	if x != nil {
+		return x.ToldRef
 	}
 	return ""
 }
@@ -1962,7 +1973,7 @@ const file_connector_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12<\n" +
 	"\n" +
 	"deliveries\x18\x02 \x03(\v2\x1c.wabridge.plugin.v1.DeliveryR\n" +
-	"deliveries\"\x8c\x01\n" +
+	"deliveries\"\xa7\x01\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
@@ -1970,7 +1981,8 @@ const file_connector_proto_rawDesc = "" +
 	"\vcontact_ref\x18\x04 \x01(\tR\n" +
 	"contactRef\x12\x1f\n" +
 	"\vmessage_ref\x18\x05 \x01(\tR\n" +
-	"messageRef\"x\n" +
+	"messageRef\x12\x19\n" +
+	"\btold_ref\x18\x06 \x01(\tR\atoldRef\"x\n" +
 	"\x0fDeliverResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.wabridge.plugin.v1.ResultR\aresults\x12/\n" +
 	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\x9d\x01\n" +
