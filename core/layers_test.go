@@ -146,7 +146,7 @@ var homes = map[string][]string{
 	"github.com/knadh/koanf":              {"core/config"},
 	"github.com/go-viper/mapstructure":    {"core/config"},
 	"github.com/pelletier/go-toml":        {"core/config", "core/table", "cmd/wabridge"},
-	"github.com/nyaruka/phonenumbers":     {"core/contact"},
+	"github.com/nyaruka/phonenumbers":     {"core/contact", "plugins/hubspot/hubspotsim"}, // the sim knows numbers as HubSpot does
 	"github.com/urfave/cli":               {"cmd/wabridge"},
 	"github.com/landlock-lsm/go-landlock": {"core/script", "core/plugin"},
 	"github.com/elastic/go-seccomp-bpf":   {"core/script", "core/plugin"},

@@ -69,7 +69,7 @@ func present(all ...ownProperty) []ownProperty {
 }
 
 // Check implements [core.Connector]: it reads one contact, which proves the token,
-// and sees to the properties that Deliver writes. Several checks of one account at
+// sees to the properties that Deliver writes, and searches as Deliver does. Several checks of one account at
 // once do not disturb each other.
 func (c *Connector) Check(ctx context.Context, account core.Account) error {
 	x, err := c.open(account)
@@ -86,6 +86,11 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 	}
 	if x.inbox() {
 		if err := x.prepareInbox(ctx, account); err != nil {
+			return err
+		}
+	}
+	if len(x.AdoptBy) > 0 {
+		if _, err := x.searchNumbers(ctx, numbers{[]string{"0"}, []string{"0"}}); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func (x *session) writeContacts(ctx context.Context, p *plan) {
 	if len(p.contacts.list) == 0 {
 		return
 	}
-	x.write(ctx, x.contacts(), p.contacts.list)
+	x.putContacts(ctx, p.contacts.list)
 	for i := range p.steps {
 		if st := &p.steps[i]; st.err == nil && st.contact != nil {
 			st.err = st.contact.err
@@ -92,7 +92,7 @@ func (x *session) adoptStubs(ctx context.Context, p *plan, stubs []*step) {
 		}
 	}
 	if len(late.list) > 0 {
-		x.write(ctx, x.contacts(), late.list)
+		x.putContacts(ctx, late.list)
 	}
 	for _, st := range stubs {
 		st.err = st.contact.err
@@ -133,8 +133,8 @@ func (st *step) result() core.Result {
 	if st.err != nil {
 		return r
 	}
-	if c := st.contact; c != nil && (c.isNew || c.existing != "") {
-		r.ContactRef = c.id // so that it means something when the record is gone
+	if c := st.contact; c != nil && (!c.known || c.isNew || c.existing != "") {
+		r.ContactRef = c.id
 	}
 	switch {
 	case st.merged != "":

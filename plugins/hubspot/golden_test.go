@@ -40,7 +40,7 @@ func pretty(t *testing.T, requests []memnet.Request) string {
 		if got := r.Header.Get("Content-Type"); got != "application/json" {
 			t.Errorf("%s: Content-Type %q", r.Line, got)
 		}
-		if strings.Contains(r.Line, " /conversations/") {
+		if strings.Contains(r.Line, " /conversations/") || strings.HasSuffix(r.Line, "/contacts/search") {
 			var out bytes.Buffer
 			if err := json.Indent(&out, r.Body, "  ", "  "); err != nil {
 				t.Fatal(err)
@@ -50,6 +50,9 @@ func pretty(t *testing.T, requests []memnet.Request) string {
 		}
 		var body struct {
 			Inputs []json.RawMessage `json:"inputs"`
+			By     string            `json:"idProperty"`
+			Names  json.RawMessage   `json:"properties"`
+			Past   json.RawMessage   `json:"propertiesWithHistory"`
 		}
 		dec := json.NewDecoder(bytes.NewReader(r.Body))
 		dec.DisallowUnknownFields()

@@ -8,8 +8,9 @@
 // (wabridge_contact_id by default) that holds the bridge's contact id: the phone
 // number may be missing, and is not unique in HubSpot. A message is keyed the same
 // way (wa_message_id on communications). All writes are batch upserts by these
-// keys, so an event that comes twice changes nothing, and nothing is ever searched
-// for before it is written (HubSpot's search lags behind its writes).
+// keys, so an event that comes twice changes nothing. Searched for, by number, is only
+// who is new to the bridge: HubSpot may have had them before (see adopt.go). What the
+// bridge itself wrote is never searched for, since HubSpot's search lags behind its writes.
 //
 // Properties that hold WhatsApp's facts are named wa_…, those that hold the
 // bridge's own are named wabridge_…: a bare name such as wa_id is what other
@@ -19,9 +20,9 @@
 // # Calls
 //
 // A batch of up to 100 events costs at most three calls when all is well: contacts,
-// communications, and their associations (upsert inputs take none). A property that
-// is wanted only on new records (see row.onCreate) costs a fourth for batches that
-// make some. HubSpot answers per row, in the body; the status code is never believed.
+// communications, and their associations (upsert inputs take none). Whoever is new is
+// looked for first: a call by key, searches, and another call when somebody was found.
+// HubSpot answers per row, in the body; the status code is never believed.
 //
 // Into HubSpot's inbox a message is a call, and so is a step of its status: see inbox.go.
 package hubspot

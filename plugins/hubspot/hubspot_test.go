@@ -27,6 +27,10 @@ type bench struct {
 	// refs are what the connector said that messages are called, as the bridge keeps it;
 	// nil keeps none.
 	refs map[string]string
+	// known are what the connector said that contacts' records are called, hinted what HubSpot
+	// told of, as the bridge keeps them.
+	known, hinted map[string]string
+	nameless      map[string]bool
 }
 
 const token = "pat-na1-very-secret"
@@ -34,7 +38,7 @@ const token = "pat-na1-very-secret"
 // start serves a sim, or a handler in its place. Settings are JSON.
 func start(t testing.TB, o hubspotsim.Options, settings string, instead http.Handler) *bench {
 	t.Helper()
-	b := &bench{t: t, sim: hubspotsim.New(o)}
+	b := &bench{t: t, sim: hubspotsim.New(o), known: map[string]string{}, hinted: map[string]string{}, nameless: map[string]bool{}}
 	if instead == nil {
 		instead = b.sim
 	}
@@ -84,6 +88,15 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 		if e.MessageRef != "" {
 			batch[i].MessageRef = e.MessageRef
 		}
+		if c := e.Contact; c != nil {
+			if b.nameless[c.ID] && c.Name != "" {
+				b.hinted[c.ID] = b.known[c.ID]
+				delete(b.known, c.ID)
+			}
+			if batch[i].ContactRef = b.known[c.ID]; batch[i].ContactRef == "" {
+				batch[i].ToldRef = b.hinted[c.ID]
+			}
+		}
 	}
 	results := b.connector.Deliver(b.t.Context(), b.account, batch)
 	if len(results) != len(events) {
@@ -107,6 +120,9 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 	for _, e := range events {
 		if r := byID[e.ID]; b.refs != nil && r.Err == nil && r.MessageRef != "" {
 			b.refs[messageOf(e)] = r.MessageRef
+		}
+		if r := byID[e.ID]; r.Err == nil && r.ContactRef != "" {
+			b.known[e.Contact.ID], b.nameless[e.Contact.ID] = r.ContactRef, e.Contact.Name == ""
 		}
 	}
 	return byID
@@ -206,8 +222,8 @@ func TestDeliver_WritesEachMessageOnceHoweverOftenItComes(t *testing.T) {
 					}
 				}
 			}
-			if n := len(b.calls()); n != 9 {
-				t.Errorf("%d calls for 3 batches, want 9: %q", n, b.calls())
+			if n := len(b.calls()); n != 11 { // the first looks for the people
+				t.Errorf("%d calls for 3 batches, want 11: %q", n, b.calls())
 			}
 			contacts, messages := b.contacts(), b.messages()
 			if len(contacts) != 4 || len(messages) != 4 {

@@ -33,7 +33,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendUpsert appends the body of a batch upsert by the unique property key. Every
+// appendUpsert appends the body of a batch upsert by the unique property key, or of an
+// update of the records that the rows name. Every
 // value is a string, as HubSpot wants it. The key is among the properties too, so
 // that the answer repeats it.
 func appendUpsert(b []byte, key string, rows []*row) []byte {
@@ -42,10 +43,15 @@ func appendUpsert(b []byte, key string, rows []*row) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `{"idProperty":`...)
-		b = appendString(b, key)
-		b = append(b, `,"id":`...)
-		b = appendString(b, r.key)
+		if r.record != "" {
+			b = append(b, `{"id":`...)
+			b = appendString(b, r.record)
+		} else {
+			b = append(b, `{"idProperty":`...)
+			b = appendString(b, key)
+			b = append(b, `,"id":`...)
+			b = appendString(b, r.key)
+		}
 		b = append(b, `,"objectWriteTraceId":`...)
 		b = appendString(b, r.trace)
 		b = append(b, `,"properties":`...)

@@ -1,6 +1,7 @@
 package hubspot
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -23,6 +24,15 @@ type row struct {
 	// onCreate are properties for a record that did not exist before: written in a
 	// second call, when the first one made the record or was refused.
 	onCreate []property
+
+	// who is the contact of a contact's row, called their own name. The record is known to
+	// the bridge, or it was told by HubSpot, or it is neither, and is looked for; record is
+	// one to write to that does not have the key.
+	who    core.Contact
+	called string
+	known  bool
+	told   string
+	record string
 
 	id       string // the record's, once written
 	isNew    bool   // the record was made by this write
@@ -89,6 +99,8 @@ type step struct {
 	ticket  *row   // nil when the event is about no ticket
 	merged  string // the record that stays of two
 	err     *core.Error
+	// known and told are the contact's record, as in [core.Delivery].
+	known, told string
 }
 
 // plan is what a batch needs.
@@ -104,6 +116,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{steps: make([]step, len(batch))}
 	for i, d := range batch {
 		st := &p.steps[i]
+		st.known, st.told = d.ContactRef, d.ToldRef
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
 			s.lay(p, st, d.MessageRef)
 		}
@@ -185,6 +198,10 @@ func (s *settings) layContact(rs *rows, st *step) bool {
 	c := e.Contact
 	r := rs.of(c.ID, e.ID)
 	st.contact = r
+	r.who, r.known, r.told = *c, r.known || st.known != "", cmp.Or(r.told, st.told)
+	if name := strings.TrimSpace(c.Name); name != "" {
+		r.called = name
+	}
 	if c.Phone != "" {
 		r.set(s.PhoneProperty, c.Phone)
 	}

@@ -221,42 +221,19 @@ func (x *session) ofContacts(ctx context.Context, id string) *core.Error {
 
 // members reads contacts. Those that are gone are left out.
 func (x *session) members(ctx context.Context, ids []string) (members []core.Member, _ *core.Error) {
-	const op = "read contacts"
 	names := append(x.addresses(), "firstname", "lastname", x.NameProperty)
 	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
 	slices.Sort(names)
-	names = slices.Compact(names)
 	slices.Sort(ids)
-	for part := range slices.Chunk(slices.Compact(ids), maxBatch) {
-		inputs := make([]map[string]string, len(part))
-		for i, id := range part {
-			inputs[i] = map[string]string{"id": id}
-		}
-		body, err := json.Marshal(map[string]any{"inputs": inputs, "properties": names, "propertiesWithHistory": []string{}})
-		if err != nil {
-			return nil, core.Errorf(core.CodeInternal, op, "%w", err)
-		}
-		var answer struct {
-			Results []pulled   `json:"results"`
-			Errors  []apiError `json:"errors"`
-		}
-		r := x.call(ctx, op, http.MethodPost, x.path("objects", "contacts/batch/read"), body, func(b []byte) error {
-			return whole(b, &answer, func() bool { return answer.Results != nil })
-		})
-		if err := r.reading(); err != nil {
-			return nil, err
-		}
-		for _, e := range answer.Errors {
-			if e.Category != "OBJECT_NOT_FOUND" {
-				return nil, x.rowError(op, e) // there may be somebody whom it does not tell of
-			}
-		}
-		for i := range answer.Results {
-			p := &answer.Results[i]
-			who := x.who(p)
-			who.Name = x.fullName(p)
-			members = append(members, core.Member{ContactRef: p.ID, Contact: who})
-		}
+	found, err := x.readContacts(ctx, "", slices.Compact(ids), slices.Compact(names))
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		p := &found[i]
+		who := x.who(p)
+		who.Name = x.fullName(p)
+		members = append(members, core.Member{ContactRef: p.ID, Contact: who})
 	}
 	return members, nil
 }

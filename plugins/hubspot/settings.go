@@ -40,9 +40,11 @@ type settings struct {
 	// to them, joined by ";". Both are "" unless set: then they are not written.
 	ConsentProperty    string `json:"consent_property"`
 	SuppressedProperty string `json:"suppressed_property"`
-	// KeepNames writes the profile name only to contacts that are new, so that a
-	// name corrected in HubSpot stays. It costs a call for batches with new
-	// people.
+	// AdoptBy are the properties in which the number of somebody is looked for who has no
+	// record of ours; empty adopts none by their number.
+	AdoptBy []string `json:"adopt_by"`
+	// KeepNames writes the profile name only to contacts without a name, so that one
+	// given in HubSpot stays.
 	KeepNames bool `json:"keep_names"`
 	// ContactFields says to which property a contact field set by a script
 	// (setField) goes. Fields not named here are not written.
@@ -125,6 +127,8 @@ func defaultSettings() *settings {
 		ContactKey:          "wabridge_contact_id",
 		PhoneProperty:       "phone",
 		NameProperty:        "firstname",
+		AdoptBy:             []string{searchable + "calculated_phone_number", searchable + "calculated_mobile_number", "phone", "mobilephone"},
+		KeepNames:           true,
 		BSUIDProperty:       "wa_bsuid",
 		UsernameProperty:    "wa_username",
 		TagsProperty:        "wabridge_tags",
@@ -205,6 +209,9 @@ func (s *settings) check() *core.Error {
 	}
 	if !ownerID.MatchString(s.OwnerID) {
 		return crm.BadSetting(settingsOp, "owner_id", "want a HubSpot owner id: digits")
+	}
+	if len(s.AdoptBy) > adoptGroups || slices.ContainsFunc(s.AdoptBy, func(name string) bool { return !propertyName.MatchString(name) }) {
+		return crm.BadSetting(settingsOp, "adopt_by", "want the internal names of at most %d properties", adoptGroups)
 	}
 	type named struct{ setting, name string }
 	contact := []named{

@@ -1,9 +1,11 @@
 package hubspot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
@@ -66,21 +68,26 @@ func (x *session) again(ctx context.Context, o object, rs []*row) {
 	x.upsert(ctx, o, rs)
 }
 
-// upsert writes rows by the object's key.
+// upsert writes rows by the object's key, and those that name a record to that.
 func (x *session) upsert(ctx context.Context, o object, rs []*row) {
 	calls := crm.MaxTries
-	for len(rs) > 0 {
-		n := min(len(rs), maxBatch)
-		crm.Isolate(rs[:n], &calls,
-			func(rs []*row) ([]*row, *core.Error) { return x.upsertOnce(ctx, o, rs) },
-			func(r *row, err *core.Error) { r.err = err })
-		rs = rs[n:]
+	isTo := func(r *row) bool { return r.record != "" }
+	for _, rs := range [][]*row{pick(rs, isTo), pick(rs, func(r *row) bool { return !isTo(r) })} {
+		for rs := range slices.Chunk(rs, maxBatch) {
+			crm.Isolate(rs, &calls,
+				func(rs []*row) ([]*row, *core.Error) { return x.upsertOnce(ctx, o, rs) },
+				func(r *row, err *core.Error) { r.err = err })
+		}
 	}
 }
 
-// upsertOnce makes one request. It returns the rows that the answer did not decide.
+// upsertOnce makes one request, for rows that are all by key or all to records. It returns
+// those that the answer did not decide.
 func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, *core.Error) {
-	op := o.singular + " upsert"
+	op, verb := o.singular+" upsert", "/batch/upsert"
+	if rs[0].record != "" {
+		op, verb = o.singular+" adopt", "/batch/update"
+	}
 	body := appendUpsert(make([]byte, 0, 512*len(rs)+64), o.key, rs)
 	open := make(map[string]*row, len(rs)) // by trace id
 	for _, r := range rs {
@@ -92,16 +99,16 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 		for _, trace := range e.traces() {
 			if r := open[trace]; r != nil {
 				named = true
-				r.err, r.existing = x.rowError(op, e), e.existing()
+				r.err, r.existing = x.refusedRow(op, r, e), e.existing()
 				delete(open, trace)
 			}
 		}
 		if ids := e.values("ids"); !named && len(ids) > 0 {
 			for _, r := range rs {
 				for _, id := range ids {
-					if open[r.trace] == r && r.key == id {
+					if open[r.trace] == r && id == cmp.Or(r.record, r.key) {
 						named = true
-						r.err = x.rowError(op, e)
+						r.err = x.refusedRow(op, r, e)
 						delete(open, r.trace)
 					}
 				}
@@ -110,7 +117,7 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 		return named
 	}
 	var unnamed []apiError
-	refused := x.call(ctx, op, http.MethodPost, x.path("objects", o.name+"/batch/upsert"), body, func(b []byte) error {
+	refused := x.call(ctx, op, http.MethodPost, x.path("objects", o.name+verb), body, func(b []byte) error {
 		done := func(id, trace []byte, isNew bool) {
 			if r := open[string(trace)]; r != nil {
 				r.id, r.isNew = string(id), r.isNew || isNew
@@ -163,6 +170,15 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 	}
 	return rest, &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor,
 		Message: "HubSpot's answer does not mention this row"}
+}
+
+// refusedRow is the error of a row: a record that went since it was found is looked for anew.
+func (x *session) refusedRow(op string, r *row, e apiError) *core.Error {
+	err := x.rowError(op, e)
+	if r.record != "" && e.Category == "OBJECT_NOT_FOUND" {
+		err.Code, err.Hint = core.CodeUnavailable, ""
+	}
+	return err
 }
 
 // readByKey matches results to rows by the value of the key.

@@ -70,6 +70,8 @@ func builtin(object string) []*Property {
 		ps = append(ps, text("firstname", "lastname", "phone", "mobilephone", "company", "city", "country", "jobtitle", "address", "zip", "website")...)
 		ps = append(ps, &Property{Name: "email", Type: "string", FieldType: "text", HasUniqueValue: true, Defined: true},
 			&Property{Name: "createdate", Type: "datetime", FieldType: "date", ReadOnly: true, Defined: true},
+			&Property{Name: "hs_searchable_calculated_phone_number", Type: "string", FieldType: "text", ReadOnly: true, Defined: true},
+			&Property{Name: "hs_searchable_calculated_mobile_number", Type: "string", FieldType: "text", ReadOnly: true, Defined: true},
 			&Property{Name: "lastmodifieddate", Type: "datetime", FieldType: "date", ReadOnly: true, Defined: true},
 			&Property{Name: "lifecyclestage", Type: "enumeration", FieldType: "select", Defined: true,
 				Options: options("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist", "other")})

@@ -1,6 +1,7 @@
 package hubspotsim_test
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -110,4 +111,25 @@ func TestSearch_SortsByNameOrObject(t *testing.T) {
 	}
 	says(t, s, "POST", contacts+"/search", `{"sorts":["nobody"]}`, 400)
 	says(t, s, "POST", contacts+"/search", `{"sorts":["firstname","phone"]}`, 400)
+}
+
+// Numbers are searched by as HubSpot keeps them, not as they are written.
+func TestSearch_KnowsNumbersWithoutTheCountrysCode(t *testing.T) {
+	s := hubspotsim.New(hubspotsim.Options{Country: "ES"})
+	const search = "/crm/objects/2026-09/contacts/search"
+	for _, phone := range []string{"600 100 200", "+34 600-100-201", "+44 20 7183 8750", "ext. 12"} {
+		if _, err := s.Edit("contacts", "", map[string]string{"firstname": "Ana", "phone": phone}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := func(property string, values ...string) string {
+		return fmt.Sprintf(`{"filterGroups":[{"filters":[{"propertyName":%q,"operator":"IN","values":["%s"]}]}]}`, property, strings.Join(values, `","`))
+	}
+	const kept = "hs_searchable_calculated_phone_number"
+	says(t, s, "POST", search, in(kept, "600100200", "600100201", "2071838750", "12"), 200, `"total":4`)
+	says(t, s, "POST", search, in(kept, "+34600100200", "34600100201", "600 100 200", "02071838750"), 200, `"total":0`)
+	says(t, s, "POST", search, in("hs_searchable_calculated_mobile_number", "600100200"), 200, `"total":0`)
+	says(t, s, "POST", search, in("phone", "600 100 200"), 200, `"total":1`)
+	says(t, s, "POST", search, in(kept, strings.Repeat("1", 3000)), 400, "3000")
+	says(t, s, "POST", "/crm/objects/2026-09/contacts", `{"properties":{"firstname":"Ana","`+kept+`":"1"}}`, 400, "READ_ONLY")
 }

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/nyaruka/phonenumbers"
 )
 
 // The limits of a search.
@@ -17,6 +20,7 @@ const (
 	maxAllFilters   = 18
 	maxSearchLimit  = 200
 	maxSearchResult = 10_000
+	maxSearchBody   = 3000
 )
 
 type filter struct {
@@ -60,6 +64,10 @@ func (s *Sim) search(c *call, t *table) {
 	}
 	if err := json.Unmarshal(c.body, &body); err != nil {
 		c.badJSON(err)
+		return
+	}
+	if utf8.RuneCount(c.body) > maxSearchBody {
+		c.invalid(fmt.Sprintf("The request body is too long: max %d characters", maxSearchBody))
 		return
 	}
 	limit := 10
@@ -186,13 +194,37 @@ func (s *state) indexed(r *record, now time.Time) (get func(string) string, visi
 		case "lastmodifieddate", "hs_lastmodifieddate":
 			return strconv.FormatInt(r.updated.UnixMilli(), 10)
 		}
+		as := func(v string) string { return v }
+		if kept := keptNumbers[name]; kept != "" {
+			name, as = kept, s.kept
+		}
 		for _, v := range values {
 			if v.p.Name == name {
-				return v.v
+				return as(v.v)
 			}
 		}
 		return ""
 	}, true
+}
+
+// keptNumbers are the properties that search knows numbers by, and what they are made of.
+var keptNumbers = map[string]string{
+	"hs_searchable_calculated_phone_number":  "phone",
+	"hs_searchable_calculated_mobile_number": "mobilephone",
+}
+
+// kept is how search knows a number: area code and local number, without the country's code;
+// of what is no number of the account's country, or of the one it names, the digits.
+func (s *state) kept(v string) string {
+	if n, err := phonenumbers.Parse(v, s.opts.Country); err == nil && phonenumbers.IsValidNumber(n) {
+		return phonenumbers.GetNationalSignificantNumber(n)
+	}
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, v)
 }
 
 // operators are the search's.

@@ -37,6 +37,8 @@ type Options struct {
 	Scopes []string
 	// Latency is how long every answer takes, at least.
 	Latency time.Duration
+	// Country is the account's, as "ES": numbers without a country's code are of there.
+	Country string
 	// SearchLag is how long search does not see a write.
 	SearchLag time.Duration
 	// TenSecondly, Secondly and Daily limit the requests; 0 is no limit. Search has
