@@ -21,7 +21,7 @@ type hubspotCRM struct {
 }
 
 func newHubspot(mode string) driver {
-	sim := hubspotsim.New(hubspotsim.Options{Seed: 5})
+	sim := hubspotsim.New(hubspotsim.Options{Seed: 5, Country: "US"})
 	for _, name := range []string{"wa_order", "wa_consent", "wa_suppressed"} {
 		sim.AddProperty("contacts", hubspotsim.Property{Name: name, Label: name, GroupName: "contactinformation", Type: "string", FieldType: "text"})
 	}
@@ -81,6 +81,11 @@ func total(requests map[string]int) (n int) {
 		n += count
 	}
 	return n
+}
+
+func (h *hubspotCRM) makes(name, phone string) error {
+	_, err := h.Edit("contacts", "", map[string]string{"firstname": name, "phone": phone})
+	return err
 }
 
 func (h *hubspotCRM) read() state {

@@ -31,6 +31,25 @@ var lines = []string{
 // keeps silent, or no more messages.
 var rarely = []string{"STOP", "START", "Human %d", "Human %d"}
 
+// knows is a driver whose CRM may have people before the bridge is there, made by hand.
+type knows interface {
+	makes(name, phone string) error
+}
+
+// clientele has every third customer be in the CRM already, their number written as people do.
+func (w *world) clientele(tn *tenant) {
+	crm, ok := tn.driver.(knows)
+	if !ok {
+		return
+	}
+	ways := []string{"(415) 555-%04d", "+1 415 555 %04d", "415.555.%04d", "+1415555%04d"}
+	for n := 0; n < *conversations; n += 3 {
+		if err := crm.makes(fmt.Sprintf("Customer %d", n), fmt.Sprintf(ways[n/3%len(ways)], n)); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // customer is one of a business's, as random as their number.
 func (w *world) customer(tn *tenant, n int, long time.Duration) {
 	random := rand.New(rand.NewPCG(uint64(n), 99))
@@ -104,6 +123,9 @@ func TestScenario_TheCRMEndsEqualToTheBridgesRecord(t *testing.T) {
 		whatsappsim.Rule{Do: whatsappsim.DoLost, Chance: 0.05}, whatsappsim.Rule{Do: whatsappsim.DoFail, Code: 131026, Chance: 0.05},
 		whatsappsim.Rule{Do: whatsappsim.DoSlow, Delay: 80 * time.Millisecond, Chance: 0.2},
 	)
+	for _, tn := range w.tenants {
+		w.clientele(tn)
+	}
 	began := time.Now()
 	var busy sync.WaitGroup
 	for _, tn := range w.tenants {
