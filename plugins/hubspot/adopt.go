@@ -252,7 +252,8 @@ func (x *session) isOf(r *row, p *pulled, regions []string) bool {
 }
 
 // numbers are the forms of a row's number that a search finds: as HubSpot keeps numbers for
-// searches, and as it keeps one that is written with nothing between the digits.
+// searches (those of which it does not see the country's code with that), and as one is
+// written with nothing between the digits.
 type numbers struct{ kept, plain []string }
 
 func numbersOf(r *row) (n numbers) {

@@ -66,7 +66,7 @@ func TestDeliver_FailsOnlyTheEventsOfARefusedRow(t *testing.T) {
 				b := start(t, hubspotsim.Options{}, `{"api_version":"`+version+`"}`, nil).mustCheck()
 				b.sim.Inject(c.fault)
 				events := many(100)
-				const looking = 5 // for a hundred new people: by the key, then by number, a quarter at a time
+				const looking = 3 // for a hundred new people: by the key, then by number, half at a time
 				got := b.deliver(events...)
 				wantOnly(t, b, got, events, c.code, "wamid.IN007")
 				if n := len(b.calls()) - looking; n > c.calls {
@@ -93,8 +93,8 @@ func TestDeliver_BoundsTheSearchForRowsThatAreNotNamed(t *testing.T) {
 	if codes[core.CodeInvalid] == 0 || codes[core.CodeUnavailable] == 0 || len(codes) != 2 {
 		t.Errorf("got %v, want some invalid and the others retried", codes)
 	}
-	if n := len(b.calls()); n != 29 { // 5 of them look for the people
-		t.Errorf("%d calls, want 29", n)
+	if n := len(b.calls()); n != 27 { // 3 of them look for the people
+		t.Errorf("%d calls, want 27", n)
 	}
 }
 

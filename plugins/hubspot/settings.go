@@ -127,7 +127,7 @@ func defaultSettings() *settings {
 		ContactKey:          "wabridge_contact_id",
 		PhoneProperty:       "phone",
 		NameProperty:        "firstname",
-		AdoptBy:             []string{searchable + "calculated_phone_number", searchable + "calculated_mobile_number", "phone", "mobilephone"},
+		AdoptBy:             []string{searchable + "calculated_phone_number", searchable + "calculated_mobile_number"},
 		KeepNames:           true,
 		BSUIDProperty:       "wa_bsuid",
 		UsernameProperty:    "wa_username",

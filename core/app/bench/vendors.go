@@ -64,19 +64,19 @@ func newHubspot(name string, latency time.Duration) *vendor {
 		sim.AddProperty("contacts", hubspotsim.Property{Name: fmt.Sprintf(v.field, i+1), Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
 	}
 	sim.AddProperty("contacts", hubspotsim.Property{Name: "wa_send_text", Label: "f", GroupName: "contactinformation", Type: "string", FieldType: "text"})
-	calls := 1_000_000
-	if strings.Contains(name, "190") {
-		calls = 190
+	budgets := `{ name = "api", calls = 1000000, per = "10s" }, { name = "search", calls = 1000000, per = "10s" }`
+	if strings.Contains(name, "190") { // and 5 searches in a second, as it declares
+		budgets = `{ name = "api", calls = 190, per = "10s" }`
 	}
 	v.lane = func(url string) string {
 		return fmt.Sprintf(`[[lanes]]
 connector = "hubspot"
 secrets = { token = "bench-token", client_secret = %q }
-budgets = [{ name = "api", calls = %d, per = "10s" }]
+budgets = [%s]
 [lanes.settings]
 base_url = %q
 send_property = "wa_send_text"
-`, crmSecret, calls, url)
+`, crmSecret, budgets, url)
 	}
 	v.down = func(after, lasts time.Duration) {
 		sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503, After: after, For: lasts})
