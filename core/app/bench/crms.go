@@ -53,8 +53,12 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// crmRate is how many messages a second go into each CRM.
-const crmRate = 200
+// crmRate is how many messages a second go into each CRM, from so many customers, whom it
+// knows: who is new costs searches, of which HubSpot takes five a second.
+const (
+	crmRate   = 200
+	customers = 1000
+)
 
 // crms measures each CRM: messages into it, the calls that they take, a plugin's
 // death, and how soon what is sent at the CRM is at WhatsApp.
@@ -69,7 +73,7 @@ func crms(ctx context.Context, o options) ([]result, error) {
 		}
 		name, push, calls, gap := vendor(0).name, rig.Latencies(nil), int64(0), time.Duration(0)
 		calm, err := measure(ctx, o, setup{
-			vendor:  vendor,
+			vendor: vendor, known: customers,
 			during:  func(b *bridge) { calls = -b.crm.requests.Load() },
 			finally: func(b *bridge) (err error) { calls += b.crm.requests.Load(); push, err = b.pushes(ctx); return err },
 		}, crmRate)
@@ -83,7 +87,7 @@ func crms(ctx context.Context, o options) ([]result, error) {
 		}
 		killed := make(chan time.Time, 1)
 		dying, err := measure(ctx, o, setup{
-			vendor:  vendor,
+			vendor: vendor, known: customers,
 			during:  func(b *bridge) { time.AfterFunc(o.duration/2, func() { killed <- b.killPlugin() }) },
 			finally: func(b *bridge) error { gap = b.pauseAfter(<-killed); return nil },
 		}, crmRate)

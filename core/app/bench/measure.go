@@ -154,6 +154,9 @@ func outage(ctx context.Context, o options) ([]result, error) {
 // setup is what a measurement changes about its bridge and the sims.
 type setup struct {
 	crm, graph time.Duration
+	// known is how many customers there are, all of whom have written before; 0 is people,
+	// of whom hardly any has.
+	known int
 	// perSecond is what the number may send; 0 is more than is tried.
 	perSecond float64
 	// vendor makes the CRM, given its latency; nil is HubSpot.
@@ -195,6 +198,10 @@ func measure(ctx context.Context, o options, s setup, rate float64) (result, err
 	b.expect(int(rate*o.duration.Seconds()) + 1)
 	warm := *load
 	warm.Prefix, warm.Rate, warm.Duration, warm.Sending, warm.Acked = "warm", min(rate, 300), 2*time.Second, nil, nil
+	if s.known > 0 {
+		load.People, warm.People = s.known, s.known
+		warm.Duration = time.Duration(float64(s.known) / warm.Rate * float64(time.Second))
+	}
 	warm.Run(ctx)
 	if err := b.wait(ctx, 20*time.Second, func() bool { return b.idle() }); err != nil {
 		return result{}, fmt.Errorf("warming up: %w", err)

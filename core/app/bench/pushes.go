@@ -27,7 +27,7 @@ func (b *bridge) pushes(ctx context.Context) (rig.Latencies, error) {
 	}
 	load := rig.Load{
 		URL: b.url + "/webhooks/whatsapp", Secret: secret, Number: number, Rate: crmRate, Duration: (pushed + 25) * pushEvery,
-		People: people, Begin: begin, Prefix: "meanwhile",
+		People: customers, Begin: begin, Prefix: "meanwhile",
 	}
 	done := make(chan struct{})
 	go func() {

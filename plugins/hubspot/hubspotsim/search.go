@@ -196,7 +196,7 @@ func (s *state) indexed(r *record, now time.Time) (get func(string) string, visi
 		}
 		as := func(v string) string { return v }
 		if kept := keptNumbers[name]; kept != "" {
-			name, as = kept, s.kept
+			name, as = kept, s.keptAs
 		}
 		for _, v := range values {
 			if v.p.Name == name {
@@ -213,9 +213,24 @@ var keptNumbers = map[string]string{
 	"hs_searchable_calculated_mobile_number": "mobilephone",
 }
 
-// kept is how search knows a number: area code and local number, without the country's code;
-// of what is no number of the account's country, or of the one it names, the digits.
-func (s *state) kept(v string) string {
+// maxKept bounds the memory of numbers.
+const maxKept = 100_000
+
+// keptAs is keptNumber, which takes long, from memory. The caller holds the lock.
+func (s *state) keptAs(v string) string {
+	kept, known := s.kept[v]
+	if !known {
+		if kept = s.keptNumber(v); s.kept == nil || len(s.kept) > maxKept {
+			s.kept = map[string]string{}
+		}
+		s.kept[v] = kept
+	}
+	return kept
+}
+
+// keptNumber is how search knows a number: area code and local number, without the country's
+// code; of what is no number of the account's country, or of the one it names, the digits.
+func (s *state) keptNumber(v string) string {
 	if n, err := phonenumbers.Parse(v, s.opts.Country); err == nil && phonenumbers.IsValidNumber(n) {
 		return phonenumbers.GetNationalSignificantNumber(n)
 	}

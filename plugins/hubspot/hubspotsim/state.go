@@ -21,6 +21,8 @@ type state struct {
 	seq    int64
 	by     string // who writes, unless it is the API
 
+	kept map[string]string // how search knows numbers, as they were written
+
 	segments []*segment // in order of creation
 	listIDs  int
 }
