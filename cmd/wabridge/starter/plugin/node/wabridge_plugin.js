@@ -36,9 +36,20 @@ class Failure extends Error {
   }
 }
 
+// Written is what write may return: what the CRM calls what was written, and in more the
+// contact's record (contactRef) and the message (messageRef). The bridge brings these two with
+// what comes later: event.contact_ref and event.message_ref. event.told_ref is the record that
+// the CRM told of, while no contact_ref is known; see docs/plugins.
+class Written {
+  constructor(ref, more = {}) {
+    Object.assign(this, { contactRef: '', messageRef: '' }, more, { ref });
+  }
+}
+
 // Account is one tenant's account at the CRM. It comes with every call: keep nothing.
 class Account {
   constructor(wire, call) {
+    this.meter = { spent: {}, left: {} };
     this.tenant = wire.tenant;
     this.lane = wire.lane;
     this.settings = wire.settings.length ? JSON.parse(wire.settings) : {};
@@ -58,6 +69,16 @@ class Account {
     return Number.isFinite(left) ? Math.max(50, left - Math.min(500, left / 10)) : 60_000;
   }
 
+  // spend says that calls were made, of one of the connector's budgets.
+  spend(budget, calls = 1) {
+    this.meter.spent[budget] = (this.meter.spent[budget] || 0) + calls;
+  }
+
+  // left says how many calls are left in a budget's longest window, where the CRM says so.
+  left(budget, calls) {
+    this.meter.left[budget] = calls;
+  }
+
   // A signal for fetch: it ends when the call does, or its time is over.
   signal() {
     return AbortSignal.any([this.ended.signal, AbortSignal.timeout(this.millisecondsLeft())]);
@@ -70,16 +91,19 @@ class Connector {
   version = '0.0.0';
   maxBatch = 100; // events in one call, 1 to 1000
   // What an event that comes twice does: "upsert" (writes are keyed by an id of ours),
-  // "key" (the CRM drops a repeated key), "none" (twice is twice).
+  // "key" (the CRM drops a repeated key), "search" (write looks for what is there before it
+  // makes it), "none" (twice is twice).
   idempotency = 'none';
+  searchDelay = 0; // seconds until a search sees what was made, for "search"; 0: 30
   kinds = []; // of events; empty: all that a CRM gets
   callsPerSecond = 0; // 0: no limit
+  budgets = []; // { name, calls, seconds }: what the CRM bears; account.spend says what was made
   secrets = []; // names of the secrets that an account must have
 
   // check proves that the account's settings and secrets work, or throws a Failure.
   async check(account) {} // eslint-disable-line no-unused-vars
 
-  // write writes one event and returns what the CRM calls it, or throws a Failure.
+  // write writes one event and returns what the CRM calls it (or Written), or throws a Failure.
   async write(account, event) { // eslint-disable-line no-unused-vars
     throw new Error('write is missing');
   }
@@ -191,10 +215,11 @@ function addServices(server, connector, calls) {
   // asked answers one call with a method of the connector.
   const asked = (name, answer, ...more) => async (call) => {
     if (!connector[name]) throw Object.assign(new Error(`the connector has no ${name}`), { code: grpc.status.UNIMPLEMENTED });
+    const account = new Account(call.request.account, call);
     try {
-      return answer(await connector[name](new Account(call.request.account, call), ...more.map((f) => f(call.request))));
+      return { ...answer(await connector[name](account, ...more.map((f) => f(call.request)))), meter: account.meter };
     } catch (error) {
-      return { error: wireError(failureOf(connector, name, error)) };
+      return { error: wireError(failureOf(connector, name, error)), meter: account.meter };
     }
   };
   const json = (values) => (values || []).map((v) => Buffer.from(JSON.stringify(v)));
@@ -203,20 +228,29 @@ function addServices(server, connector, calls) {
     Info: async () => ({
       name: connector.name, version: connector.version, max_batch: connector.maxBatch, idempotency: connector.idempotency,
       kinds: connector.kinds, calls_per_second: connector.callsPerSecond, secrets: connector.secrets,
+      search_delay_ms: Math.round(connector.searchDelay * 1000),
+      budgets: connector.budgets.map((b) => ({ name: b.name, calls: b.calls, per_ms: Math.round(b.seconds * 1000) })),
       authorizes: !!connector.authorize, polls: !!connector.poll, receives: !!connector.webhook, describes: !!connector.describe,
       segments: !!(connector.segments && connector.members),
     }),
     Check: asked('check', () => ({})),
     Deliver: async (call) => {
-      const events = call.request.deliveries.map((d) => ({ ...JSON.parse(d.event), attempt: d.attempt }));
+      const refs = (d) => Object.fromEntries(['contact_ref', 'told_ref', 'message_ref'].filter((name) => d[name]).map((name) => [name, d[name]]));
+      const events = call.request.deliveries.map((d) => ({ ...JSON.parse(d.event), attempt: d.attempt, ...refs(d) }));
+      const account = new Account(call.request.account, call);
       let results = new Map();
       try {
-        if (events.length) results = await connector.deliver(new Account(call.request.account, call), events);
+        if (events.length) results = await connector.deliver(account, events);
       } catch (error) {
         const failure = failureOf(connector, 'deliver', error);
         for (const e of events) results.set(e.id, failure);
       }
-      return { results: [...results].map(([id, r]) => (r instanceof Failure ? { id, error: wireError(r) } : { id, ref: String(r || '').slice(0, 512) })) };
+      const text = (s) => String(s || '').slice(0, 512);
+      const done = (w) => ({ ref: text(w.ref), contact_ref: text(w.contactRef), message_ref: text(w.messageRef) });
+      return {
+        results: [...results].map(([id, r]) => (r instanceof Failure ? { id, error: wireError(r) } : { id, ...done(r instanceof Written ? r : { ref: r }) })),
+        meter: account.meter,
+      };
     },
     Authorize: asked('authorize', (t) => ({ token: { secrets: t.secrets, values: t.values, expires_ms: Math.round((t.expires || 0) * 1000) } })),
     Poll: asked('poll', (p) => ({ events: json(p.events), cursor: Buffer.from(JSON.stringify(p.cursor ?? null)), more: !!p.more }), cursor),
@@ -272,4 +306,4 @@ function certificate() {
   };
 }
 
-module.exports = { Connector, Failure, log, serve };
+module.exports = { Connector, Failure, Written, log, serve };

@@ -59,6 +59,16 @@ class Failure(Exception):
         self.vendor, self.retry_after, self.scope, self.source = vendor, retry_after, scope, source
 
 
+class Written:
+    """What write may return: what the CRM calls what was written, the contact's record, and
+    the message. The bridge brings the last two with what comes later: event["contact_ref"]
+    and event["message_ref"]. event["told_ref"] is the record that the CRM told of, while no
+    contact_ref is known; see docs/plugins."""
+
+    def __init__(self, ref, contact_ref="", message_ref=""):
+        self.ref, self.contact_ref, self.message_ref = ref, contact_ref, message_ref
+
+
 class Account:
     """One tenant's account at the CRM. It comes with every call: keep nothing."""
 
@@ -72,6 +82,21 @@ class Account:
             t = wire.token
             self.token = {"secrets": dict(t.secrets), "values": dict(t.values), "expires": t.expires_ms / 1000}
         self._context = context
+        self._spent, self._left, self._lock = {}, {}, threading.Lock()
+
+    def spend(self, budget, calls=1):
+        """Say that calls were made, of one of the connector's budgets."""
+        with self._lock:
+            self._spent[budget] = self._spent.get(budget, 0) + calls
+
+    def left(self, budget, calls):
+        """Say how many calls are left in a budget's longest window, where the CRM says so."""
+        with self._lock:
+            self._left[budget] = calls
+
+    def meter(self):
+        with self._lock:
+            return {"spent": dict(self._spent), "left": dict(self._left)}
 
     def seconds_left(self):
         """How long this call may still take: the timeout of what it asks the CRM."""
@@ -90,17 +115,20 @@ class Connector:
     version = "0.0.0"
     max_batch = 100  # events in one call, 1 to 1000
     # What an event that comes twice does: "upsert" (writes are keyed by an id of
-    # ours), "key" (the CRM drops a repeated key), "none" (twice is twice).
+    # ours), "key" (the CRM drops a repeated key), "search" (write looks for what is there
+    # before it makes it), "none" (twice is twice).
     idempotency = "none"
+    search_delay = 0.0  # seconds until a search sees what was made, for "search"; 0: 30
     kinds = ()  # of events; empty: all that a CRM gets
     calls_per_second = 0.0  # 0: no limit
+    budgets = ()  # (name, calls, seconds): what the CRM bears; account.spend says what was made
     secrets = ()  # names of the secrets that an account must have
 
     def check(self, account):
         """Prove that the account's settings and secrets work, or raise Failure."""
 
     def write(self, account, event):
-        """Write one event, a dict, and return what the CRM calls it, or raise Failure."""
+        """Write one event, a dict, and return what the CRM calls it (or Written), or raise Failure."""
         raise NotImplementedError
 
     def deliver(self, account, events):
@@ -292,7 +320,8 @@ class _Service(grpc.GenericRpcHandler):
         c = self.connector
         return self.wire["InfoResponse"](
             name=c.name, version=c.version, max_batch=c.max_batch, idempotency=c.idempotency, kinds=c.kinds,
-            calls_per_second=c.calls_per_second, secrets=c.secrets,
+            calls_per_second=c.calls_per_second, secrets=c.secrets, search_delay_ms=int(c.search_delay * 1000),
+            budgets=[{"name": name, "calls": calls, "per_ms": int(seconds * 1000)} for name, calls, seconds in c.budgets],
             authorizes=c.authorize is not None, polls=c.poll is not None, receives=c.webhook is not None,
             describes=c.describe is not None, segments=c.segments is not None and c.members is not None)
 
@@ -339,34 +368,43 @@ class _Service(grpc.GenericRpcHandler):
     def _asked(self, name, request, context, method, answer, *more):
         if method is None:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the connector has no {name}")
+        account = Account(request.account, context)
         try:
-            return answer(method(Account(request.account, context), *more))
+            response = answer(method(account, *more))
         except Failure as failure:
-            error = failure
+            response = self.wire[name.capitalize() + "Response"](error=self._error(failure))
         except Exception as bug:
             error = self.connector._bug(name, bug)
             error.code = "internal"
-        return self.wire[name.capitalize() + "Response"](error=self._error(error))
+            response = self.wire[name.capitalize() + "Response"](error=self._error(error))
+        if "meter" in response.DESCRIPTOR.fields_by_name:
+            response.MergeFrom(type(response)(meter=account.meter()))
+        return response
 
     def _deliver(self, request, context):
         events, results = [], {}
         for d in request.deliveries:
             event = json.loads(d.event)
             event["attempt"] = d.attempt
+            for name in ("contact_ref", "told_ref", "message_ref"):
+                if getattr(d, name):
+                    event[name] = getattr(d, name)
             events.append(event)
+        account = Account(request.account, context)
         try:
-            results = self.connector.deliver(Account(request.account, context), events) if events else {}
+            results = self.connector.deliver(account, events) if events else {}
         except Failure as failure:
             results = {e["id"]: failure for e in events}
         except Exception as bug:
             failure = self.connector._bug("deliver", bug)
             results = {e["id"]: failure for e in events}
-        response = self.wire["DeliverResponse"]()
+        response = self.wire["DeliverResponse"](meter=account.meter())
         for id, result in results.items():
             if isinstance(result, Failure):
                 response.results.add(id=id, error=self._error(result))
             else:
-                response.results.add(id=id, ref=str(result or "")[:512])
+                w = result if isinstance(result, Written) else Written(result)
+                response.results.add(id=id, **{k: str(v or "")[:512] for k, v in vars(w).items()})
         return response
 
     def _error(self, failure):
