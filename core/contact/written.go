@@ -8,12 +8,34 @@ import (
 	"github.com/wabridge/wabridge/core"
 )
 
-// Written returns how a number ends wherever people wrote it down: its national
-// digits, and the groups in which they are usually written, with and without the
-// country's code in front. It is for searching lists that were filled by hand; what
-// is found must be compared by [Key]. There is nothing for an address without a
-// phone number.
-func Written(a core.Address) []string {
+// Lists that people filled hold numbers in every form: what is below is for finding one in
+// them. What is found may be somebody else's: [Readings] tells.
+
+// fewDigits are too few to look for a number by.
+const fewDigits = 7
+
+// Digits returns the digits of a number that stand, in this order, in every way to write
+// it: with the country's code or without, with or without what is dialled before it, or a
+// digit that its plan added, however the digits are grouped. With anything allowed between
+// them they find the number in all its forms. "" for an address without a number.
+func Digits(a core.Address) string {
+	shortest := ""
+	for _, one := range MatchSet(a) {
+		n := Significant(one)
+		if n != "" && len(n) < fewDigits { // of a small country: it would be in too many
+			n = strings.TrimPrefix(one.Value, "+")
+		}
+		if n != "" && (shortest == "" || len(n) < len(shortest)) {
+			shortest = n
+		}
+	}
+	return shortest
+}
+
+// Endings returns how a number ends where it is written in one of the usual ways: its
+// national digits, and the groups in which they are usually written, with and without the
+// country's code in front. Nothing for an address without a number.
+func Endings(a core.Address) []string {
 	var endings []string
 	add := func(s string) {
 		for i, have := range endings {
@@ -41,4 +63,18 @@ func Written(a core.Address) []string {
 		add(phonenumbers.Format(n, phonenumbers.NATIONAL))
 	}
 	return endings
+}
+
+// Readings returns the numbers that a text may be: with a country's code, or without as
+// one of each of the countries. What is no number has none.
+func Readings(text string, countries []string) []Key {
+	// What is copied from WhatsApp comes between marks of the direction of writing.
+	text = strings.Trim(text, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\u00a0 ")
+	var keys []Key
+	for _, country := range append([]string{""}, countries...) {
+		if p, err := ParsePhone(text, country); err == nil && (len(keys) == 0 || keys[len(keys)-1] != p.Key()) {
+			keys = append(keys, p.Key())
+		}
+	}
+	return keys
 }

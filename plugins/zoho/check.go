@@ -91,6 +91,9 @@ func (c *Connector) Check(ctx context.Context, a core.Account) error {
 			return err
 		}
 	}
+	if err := x.trySearch(ctx); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
-	"github.com/wabridge/wabridge/core/contact"
 )
 
 // contactFields are the fields of ours on contacts.
@@ -66,7 +65,7 @@ func (x *session) writeContacts(ctx context.Context, p *plan) {
 			x.name(r)
 		}
 	}
-	x.adopt(ctx, list)
+	x.adopt(ctx, fs, list)
 	if x.Mode == "notes" {
 		x.rememberNotes(p)
 	}
@@ -160,65 +159,6 @@ func (x *session) putContacts(ctx context.Context, fs *fields, list []*row) {
 			x.write(ctx, update, []*row{r}, values)
 		}
 	}
-}
-
-// adopt looks for records of people who are new to the bridge: made by hand, they
-// hold the number in one of many ways to write it. A query finds what ends alike,
-// and contact.ParsePhone says whether it is the same number. A record that is
-// another contact's is left alone. Whoever cannot be looked for now is not written.
-func (x *session) adopt(ctx context.Context, list []*row) {
-	if !x.Adopt || x.PhoneField == "" || len(x.AdoptFields) == 0 {
-		return
-	}
-	names := append([]string{"id", x.ContactKey, x.NameField}, x.AdoptFields...)
-	names = slices.Compact(names)
-	var conditions []string
-	people := map[contact.Key]*row{}
-	taken := map[string]bool{}
-	ask := func() {
-		if len(conditions) == 0 {
-			return
-		}
-		found, err := x.query(ctx, x.ContactModule, anyOf(conditions), names...)
-		for _, r := range people {
-			if err != nil && r.id == "" {
-				r.err = err
-			}
-		}
-		for _, f := range found {
-			for _, name := range x.AdoptFields {
-				number, err := contact.ParsePhone(f.text(name), x.Region)
-				if err != nil {
-					continue
-				}
-				if r := people[number.Key()]; r != nil && r.id == "" && !taken[f.id()] && f.text(x.ContactKey) == "" && recordID.MatchString(f.id()) {
-					r.id, r.have, r.adopted, taken[f.id()] = f.id(), f, true, true
-				}
-			}
-		}
-		conditions, people = nil, map[contact.Key]*row{}
-	}
-	for _, r := range list {
-		phone, _ := r.get(x.PhoneField).(string)
-		address, err := core.ParseAddress(phone)
-		if r.have != nil || err != nil || address.Kind != core.AddressPhone {
-			continue
-		}
-		var mine []string
-		for _, ending := range contact.Written(address) {
-			for _, name := range x.AdoptFields {
-				mine = append(mine, name+" like "+quote("%"+strings.ReplaceAll(ending, "%", "")))
-			}
-		}
-		if len(mine) > maxCriteria {
-			mine = mine[:maxCriteria]
-		}
-		if len(conditions)+len(mine) > maxCriteria {
-			ask()
-		}
-		conditions, people[contact.KeyOf(address)] = append(conditions, mine...), r
-	}
-	ask()
 }
 
 // tagChange is what becomes of a contact's tags.

@@ -42,8 +42,8 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 	results := make([]core.Result, len(p.steps))
 	for i, st := range p.steps {
 		results[i] = core.Result{ID: st.event.ID, Err: st.err}
-		if r := st.contact; st.err == nil && r != nil && r.id != "" && (r.have == nil || r.adopted || batch[i].Attempt > 1) {
-			results[i].ContactRef = r.id // so that it means something when the record is gone
+		if r := st.contact; st.err == nil && r != nil && r.id != "" && (!st.known || r.have == nil || r.adopted || st.repeated) {
+			results[i].ContactRef = r.id // so that it is known, and means something when it is gone
 		}
 		if st.err == nil && st.merged != "" {
 			results[i].Ref, results[i].ContactRef = st.merged, st.merged

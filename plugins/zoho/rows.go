@@ -1,6 +1,7 @@
 package zoho
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -27,6 +28,9 @@ type row struct {
 	// what was known of the person before.
 	called  string
 	instead []string
+	// phone, bsuid and told are by which a record of the contact may be found that has
+	// no key of ours.
+	phone, bsuid, told string
 
 	id      string // the record's, once known
 	have    found  // the record as it was; nil when there was none
@@ -116,6 +120,8 @@ type step struct {
 	merged     string // the record that stays of two
 	tags       bool   // the contact's tags are told by this event
 	repeated   bool   // an attempt was made before
+	known      bool   // the bridge knows the contact's record
+	told       string // the record that Zoho told of as the contact's
 	err        *core.Error
 }
 
@@ -131,7 +137,7 @@ type plan struct {
 func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{}
 	for _, d := range batch {
-		st := &step{repeated: d.Attempt > 1}
+		st := &step{repeated: d.Attempt > 1, known: d.ContactRef != "", told: d.ToldRef}
 		p.steps = append(p.steps, st)
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
 			s.lay(p, st)
@@ -190,6 +196,7 @@ func (s *settings) layContact(p *plan, st *step) bool {
 	c := e.Contact
 	r := p.contacts.of(c.ID)
 	st.contact = r
+	r.phone, r.bsuid, r.told = cmp.Or(c.Phone, r.phone), cmp.Or(c.BSUID, r.bsuid), cmp.Or(st.told, r.told)
 	if c.Phone != "" {
 		r.set(s.PhoneField, c.Phone)
 	}

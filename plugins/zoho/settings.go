@@ -48,10 +48,13 @@ type settings struct {
 	SuppressedField string `json:"suppressed_field"`
 	// ContactFields says to which field a contact field set by a script goes.
 	ContactFields map[string]string `json:"contact_fields"`
-	// Adopt looks for a record of a person who is new to the bridge by the number in
-	// AdoptFields. Region is that of numbers written there without a country's code.
+	// Adopt looks for a record of a person who is new to the bridge: the one that Zoho
+	// told of, or one that has the number in AdoptFields, the way that AdoptSearch says.
+	// Region is that of numbers written there without a country's code; "" is each
+	// person's own.
 	Adopt       bool     `json:"adopt"`
 	AdoptFields []string `json:"adopt_fields"`
+	AdoptSearch string   `json:"adopt_search"`
 	Region      string   `json:"region"`
 	// OnConflict says what to do when another record has a unique value that
 	// mapToCRM returned: "adopt" that record, if no contact of ours is there, or
@@ -96,7 +99,7 @@ func defaultSettings() *settings {
 		DataCentre: "com", Timeout: crm.Duration(20 * time.Second), Concurrency: 8, CreditsReserve: 100, CreateFields: true,
 		ContactModule: "Contacts", ContactKey: "WA_Contact_ID", PhoneField: "Phone", NameField: "Last_Name", KeepNames: true,
 		BSUIDField: "WA_BSUID", UsernameField: "WA_Username", TagsField: "WA_Tags", NativeTags: true,
-		Adopt: true, AdoptFields: []string{"Phone", "Mobile"}, OnConflict: "adopt", Erase: "delete", OnMerge: crm.OnMerge[0],
+		Adopt: true, AdoptFields: []string{"Phone", "Mobile"}, AdoptSearch: adoptDigits, OnConflict: "adopt", Erase: "delete", OnMerge: crm.OnMerge[0],
 		Mode: "module", MessageModule: "WhatsApp_Messages", MessageKey: "WA_Message_ID", MessageName: "Name", MessageContact: "Contact",
 		DirectionField: "Direction", BodyField: "Body", TypeField: "Type", MediaField: "Media_URL", TimeField: "Message_Time",
 		StatusField: "Status", StatusTimeField: "Status_Time", StatusErrorField: "Status_Error", NotesField: "WA_Notes",
@@ -104,6 +107,10 @@ func defaultSettings() *settings {
 		inboundSettings: defaultInbound(),
 	}
 }
+
+// adoptDigits looks for a number's digits, whatever stands between them; "endings" for how
+// it ends in the usual ways to write it.
+const adoptDigits = "digits"
 
 const settingsOp = "zoho settings"
 
@@ -145,7 +152,7 @@ func (s *settings) check() *core.Error {
 		of             []string
 	}{
 		{"mode", s.Mode, []string{"module", "notes", "none"}}, {"on_conflict", s.OnConflict, []string{"adopt", "refuse"}},
-		{"on_merge", s.OnMerge, crm.OnMerge}, {"erase", s.Erase, []string{"delete", "keep"}}, {"escalations", s.Escalations, []string{"tasks", "cases", "none"}},
+		{"adopt_search", s.AdoptSearch, []string{adoptDigits, "endings"}}, {"on_merge", s.OnMerge, crm.OnMerge}, {"erase", s.Erase, []string{"delete", "keep"}}, {"escalations", s.Escalations, []string{"tasks", "cases", "none"}},
 	} {
 		if !slices.Contains(choice.of, choice.value) {
 			return crm.BadSetting(settingsOp, choice.setting, "want one of %s", strings.Join(choice.of, ", "))

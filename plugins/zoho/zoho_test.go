@@ -243,9 +243,9 @@ func TestDeliver_CostsFewCalls(t *testing.T) {
 		e.Message.ID = e.ID
 		statuses, again = append(statuses, s), append(again, e)
 	}
-	// A query by key, 17 for records made by hand, two upserts of 10 credits, and one
+	// A query by key, nine for records made by hand, two upserts of 10 credits, and one
 	// call for the fields of the messages' module, which were read by Check already.
-	batch("100 new people", many(100), 20, 38)
+	batch("100 new people", many(100), 12, 30)
 	batch("100 known people", again, 2, 11)
 	batch("100 statuses", statuses, 2, 11)
 	batch("the same statuses again", statuses, 1, 1)

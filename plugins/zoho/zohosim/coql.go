@@ -40,6 +40,7 @@ type query struct {
 	limit int
 	// offset is how many records are passed over.
 	offset int
+	within string // Options.LikeWithin
 }
 
 var errSyntax = errors.New("error occurred while parsing the query")
@@ -62,7 +63,7 @@ func (s *Sim) coql(c *call) {
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	q := &query{limit: 200}
+	q := &query{limit: 200, within: s.opts.LikeWithin}
 	if err := q.read(s, body.Query); err != nil {
 		code := "SYNTAX_ERROR"
 		if _, ok := errors.AsType[queryError](err); ok {
@@ -261,8 +262,12 @@ func (q *query) one() (condition, error) {
 		return func(r *record) bool { return value(r) == want }, err
 	case q.take("like"):
 		want, err := q.literal()
-		if err != nil || strings.Contains(strings.Trim(want, "%"), "%") {
+		within := strings.Contains(strings.Trim(want, "%"), "%")
+		switch {
+		case err != nil || within && q.within == "refused":
 			return nil, errSyntax
+		case within && q.within == "literal":
+			return func(*record) bool { return false }, nil // no value of the imitation has one
 		}
 		return func(r *record) bool { return like(value(r), want) }, nil
 	case q.take("is"):
@@ -356,18 +361,27 @@ func (q *query) literal() (string, error) {
 	return strings.ToLower(w[1:]), nil
 }
 
+// like matches a text against a pattern, in which % stands for anything, or nothing.
 func like(v, pattern string) bool {
-	head, tail := strings.HasPrefix(pattern, "%"), strings.HasSuffix(pattern, "%")
-	p := strings.Trim(pattern, "%")
-	switch {
-	case head && tail:
-		return strings.Contains(v, p)
-	case head:
-		return strings.HasSuffix(v, p)
-	case tail:
-		return strings.HasPrefix(v, p)
+	head, rest, wild := strings.Cut(pattern, "%")
+	if !wild {
+		return v == pattern
 	}
-	return v == p
+	if !strings.HasPrefix(v, head) {
+		return false
+	}
+	v = v[len(head):]
+	for {
+		part, more, wild := strings.Cut(rest, "%")
+		if !wild {
+			return strings.HasSuffix(v, part)
+		}
+		at := strings.Index(v, part)
+		if at < 0 {
+			return false
+		}
+		v, rest = v[at+len(part):], more
+	}
 }
 
 // words splits a query; a text begins with an apostrophe, which is doubled within.

@@ -44,6 +44,10 @@ type Options struct {
 	Latency time.Duration
 	// SearchLag is how long search does not see a write. COQL does at once.
 	SearchLag time.Duration
+	// LikeWithin is what a query's like does with a % within a text, of which Zoho's
+	// pages show nothing: "" has it stand for anything, "refused" is a syntax error, and
+	// with "literal" nothing is found.
+	LikeWithin string
 	// TokenRecords is how many records of a list page tokens lead to; 0 is 100,000.
 	TokenRecords int
 	// NumberedMembers has no tokens for pages of campaigns' members: Zoho's pages know

@@ -210,6 +210,8 @@ func TestCOQL_KnowsItsLimits(t *testing.T) {
 		"select id from Contacts where Phone in ('+34600000000','+34600000001','none')":                              2,
 		"select id from Contacts where (Phone is not null and Email is null) limit 2":                                2,
 		"select id from Contacts where ((Phone like '%0' or Phone like '%1') or Phone like '%2')":                    3,
+		"select id from Contacts where Phone like '%3%4%6%0%2%' or Phone like '+%1'":                                 2,
+		"select id from Contacts where Phone like '%2%1%' or Phone like '+%1%2'":                                     0,
 		"select id from Contacts where Phone = 'nobody'":                                                             0,
 		"select id from Contacts where Phone = '' or Last_Name like 'o%'":                                            3,
 		"select id from Contacts where id in (" + strings.TrimSuffix(strings.Repeat("'1',", 100), ",") + ") limit 1": 0,
@@ -234,7 +236,6 @@ func TestCOQL_KnowsItsLimits(t *testing.T) {
 		"select id from Notes where id is not null",
 		"select id from Contacts",
 		"select id from Contacts where Description like '%x'",
-		"select id from Contacts where Phone like '%1%2'",
 		"select id from Contacts where Phone = 'open",
 		"select id from Contacts where Phone in (" + strings.Join(many, ",") + ")",
 		"select id from Contacts where " + chain,
@@ -246,6 +247,14 @@ func TestCOQL_KnowsItsLimits(t *testing.T) {
 			code = "INVALID_QUERY"
 		}
 		want(t, query, a.query(query), 400, code)
+	}
+	within := "select id from Contacts where Phone like '%3%4%'"
+	for how, status := range map[string]int{"": 200, "refused": 400, "literal": 204} {
+		other := open(t, zohosim.Options{LikeWithin: how})
+		other.AddRecord("Contacts", map[string]any{"Last_Name": "Ana", "Phone": "+34600000000"})
+		if got := other.query(within).HTTP; got != status {
+			t.Errorf("%q: %d, want %d", how, got, status)
+		}
 	}
 }
 

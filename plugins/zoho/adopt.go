@@ -1,0 +1,227 @@
+package zoho
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
+)
+
+// Who has no record by our key may have one that was made by hand, or by an import: the
+// one that Zoho told of, else one that has the number. A record that is another contact's
+// is left alone, and whoever cannot be looked for now is not written.
+//
+// Numbers stand as they were typed. Zoho's search knows new records only after a while; a
+// query looks at all of them as they are, and "like" finds digits with anything between
+// them. Zoho's pages (https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html)
+// show it with % at the ends of a text only, hence settings.adopt_search, which Check tries.
+
+// adopt gives rows that have no record by their key one that is theirs all the same.
+func (x *session) adopt(ctx context.Context, fs *fields, list []*row) {
+	if !x.Adopt {
+		return
+	}
+	strangers := pick(list, func(r *row) bool { return r.have == nil && r.err == nil })
+	countries := x.countries(strangers)
+	x.adoptTold(ctx, fs, pick(strangers, func(r *row) bool { return recordID.MatchString(r.told) }), countries)
+	if len(x.AdoptFields) > 0 {
+		x.adoptNumbered(ctx, fs, pick(strangers, func(r *row) bool { return r.have == nil && r.err == nil }), countries)
+	}
+}
+
+// countries are those of numbers that stand without a country's code.
+func (s *settings) countries(list []*row) []string {
+	if s.Region != "" {
+		return []string{s.Region}
+	}
+	var all []string
+	for _, r := range list {
+		if c := contact.Country(r.number()); c != "" && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// number is the address that a row's number is; the zero one when it has none.
+func (r *row) number() core.Address {
+	if a, err := core.ParseAddress(r.phone); err == nil && a.Kind == core.AddressPhone {
+		return a
+	}
+	return core.Address{}
+}
+
+// isOf reports whether a record has the number or the user id of a row's contact.
+func (x *session) isOf(r *row, f found, countries []string) bool {
+	if r.bsuid != "" && x.BSUIDField != "" && f.text(x.BSUIDField) == r.bsuid {
+		return true
+	}
+	key := contact.KeyOf(r.number())
+	return !key.IsZero() && slices.ContainsFunc(x.identity(), func(name string) bool {
+		return name != x.BSUIDField && slices.Contains(contact.Readings(f.text(name), countries), key)
+	})
+}
+
+// looked are the fields by which a record is known.
+func (x *session) looked(fs *fields) []string {
+	names := slices.DeleteFunc(append(x.identity(), x.ContactKey, x.NameField), func(name string) bool { return fs.byName[name] == nil })
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// take makes a record a row's, unless it is somebody's.
+func (x *session) take(r *row, f found, taken map[string]bool) {
+	if id := f.id(); r.id == "" && !taken[id] && f.text(x.ContactKey) == "" && recordID.MatchString(id) {
+		r.id, r.have, r.adopted, taken[id] = id, f, true, true
+		x.name(r)
+	}
+}
+
+// adoptTold adopts records that Zoho told of, where they are there and their people's still.
+func (x *session) adoptTold(ctx context.Context, fs *fields, list []*row, countries []string) {
+	if len(list) == 0 {
+		return
+	}
+	var told []string
+	for _, r := range list {
+		told = append(told, r.told)
+	}
+	slices.Sort(told)
+	records, err := x.read(ctx, "read contacts", x.ContactModule, slices.Compact(told), x.looked(fs))
+	if err != nil && err.Code != core.CodeInvalid { // else it is no record's id
+		for _, r := range list {
+			r.err = err
+		}
+		return
+	}
+	taken := map[string]bool{}
+	for _, r := range list {
+		if f := records[r.told]; f != nil && x.isOf(r, f, countries) {
+			x.take(r, f, taken)
+		}
+	}
+}
+
+// sought is somebody whose number is looked for, and the conditions that find it.
+type sought struct {
+	r          *row
+	conditions []string
+}
+
+// adoptNumbered adopts records by the numbers that they have. The oldest counts.
+func (x *session) adoptNumbered(ctx context.Context, fs *fields, list []*row, countries []string) {
+	var some []sought
+	n := 0
+	for _, r := range list {
+		s := sought{r, x.conditions(r)}
+		if len(s.conditions) == 0 {
+			continue
+		}
+		if n+len(s.conditions) > maxCriteria {
+			x.search(ctx, fs, some, countries)
+			some, n = nil, 0
+		}
+		some, n = append(some, s), n+len(s.conditions)
+	}
+	x.search(ctx, fs, some, countries)
+}
+
+// conditions are what records with a row's number may fulfil.
+func (x *session) conditions(r *row) []string {
+	var patterns []string
+	if digits := contact.Digits(r.number()); x.AdoptSearch == adoptDigits && digits != "" {
+		patterns = []string{between(digits)}
+	} else if x.AdoptSearch != adoptDigits {
+		for _, ending := range contact.Endings(r.number()) {
+			patterns = append(patterns, "%"+strings.ReplaceAll(ending, "%", ""))
+		}
+	}
+	var all []string
+	for _, pattern := range patterns {
+		for _, name := range x.AdoptFields {
+			all = append(all, name+" like "+quote(pattern))
+		}
+	}
+	return all[:min(len(all), maxCriteria)]
+}
+
+// between is a pattern of digits with anything between them.
+func between(digits string) string {
+	return "%" + strings.Join(strings.Split(digits, ""), "%") + "%"
+}
+
+// search looks for the numbers of some people with one query. Where more is found than
+// an answer holds, it is asked of half of them at a time.
+func (x *session) search(ctx context.Context, fs *fields, some []sought, countries []string) {
+	var conditions []string
+	for _, s := range some {
+		conditions = append(conditions, s.conditions...)
+	}
+	if len(conditions) == 0 {
+		return
+	}
+	records, err := x.query(ctx, x.ContactModule, anyOf(conditions), append([]string{"id"}, x.looked(fs)...)...)
+	if err != nil {
+		if err.Code == core.CodeForbidden && x.AdoptSearch == adoptDigits {
+			err.Hint = `look at the fields of settings.adopt_fields; if they are there, set settings.adopt_search = "endings"`
+		}
+		for _, s := range some {
+			s.r.err = err
+		}
+		return
+	}
+	if half := len(some) / 2; len(records) >= maxFound && half > 0 {
+		x.search(ctx, fs, some[:half], countries)
+		x.search(ctx, fs, some[half:], countries)
+		return
+	}
+	// Ids grow.
+	slices.SortFunc(records, func(a, b found) int { return cmp.Or(len(a.id())-len(b.id()), strings.Compare(a.id(), b.id())) })
+	taken := map[string]bool{}
+	for _, f := range records {
+		for _, s := range some {
+			if s.r.id == "" && x.isOf(s.r, f, countries) {
+				x.take(s.r, f, taken)
+			}
+		}
+	}
+}
+
+// trySearch sees to it that numbers are found the way that settings.adopt_search says: it
+// looks for one that is there.
+func (x *session) trySearch(ctx context.Context) *core.Error {
+	if !x.Adopt || x.AdoptSearch != adoptDigits || len(x.AdoptFields) == 0 {
+		return nil
+	}
+	const op = "try adopt_search"
+	name := x.AdoptFields[0]
+	list, err := x.queryUpTo(ctx, 1, x.ContactModule, name+" is not null", "id", name)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	id, is := list[0].id(), list[0].text(name)
+	digits := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, is)
+	if digits == "" || len(digits) > 20 || !recordID.MatchString(id) {
+		return nil
+	}
+	one := "id = " + quote(id)
+	again, err := x.queryUpTo(ctx, 1, x.ContactModule, one+" and "+name+" like "+quote(between(digits)), "id", name)
+	if err == nil && len(again) == 0 {
+		if again, err = x.queryUpTo(ctx, 1, x.ContactModule, one, "id", name); err == nil && len(again) == 1 && again[0].text(name) == is {
+			err = &core.Error{Code: core.CodeForbidden, Op: op, Source: core.SourceVendor, Scope: core.ScopeLane,
+				Message: "Zoho does not find a number that is there by its digits"}
+		}
+	}
+	if err != nil && err.Code == core.CodeForbidden {
+		err.Hint = `set settings.adopt_search = "endings"`
+	}
+	return err
+}
