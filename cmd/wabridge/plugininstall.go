@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/connectortest"
 	"github.com/wabridge/wabridge/core/installed"
@@ -97,13 +99,27 @@ func sealedFolder(c *cli.Context, dir string) (plugin.Manifest, string, error) {
 	if want := c.String("signer"); want != "" && want != m.Signer {
 		return m, sum, fail(exitRefused, "plugin %s: %s %s is %s", c.Command.Name, m.Name, m.Version, signedBy(m.Signer)[2:])
 	}
-	if differs, err := plugin.Differences(dir); err != nil || len(differs) > 0 {
+	if len(m.Files) == 0 {
+		return m, sum, neverSealed(c.Command.Name, dir, exitConfig)
+	}
+	differs, err := plugin.Differences(dir)
+	if err != nil {
+		return m, sum, pluginError(c.Command.Name, err)
+	}
+	if len(differs) > 0 {
 		return m, sum, &exitError{
-			code: exitConfig, message: fmt.Sprintf("plugin %s: %s is not as it was sealed: %v", c.Command.Name, dir, or(fmt.Sprint(differs), fmt.Sprint(err))),
+			code: exitConfig, message: fmt.Sprintf("plugin %s: %s is not as it was sealed: %s", c.Command.Name, dir, strings.Join(differs, ", ")),
 			hint: "wabridge plugin verify says more; if the changes are yours: wabridge plugin seal " + dir,
 		}
 	}
 	return m, sum, nil
+}
+
+func neverSealed(command, dir string, code int) error {
+	return &exitError{
+		code: code, message: fmt.Sprintf("plugin %s: %s was never sealed: its plugin.json has no sums of its files", command, dir),
+		hint: "its author does that: wabridge plugin seal " + dir,
+	}
 }
 
 func mayInstall(c *cli.Context, cfg *config.Config, m plugin.Manifest, v installed.Version, upgrade bool) error {
@@ -140,10 +156,18 @@ func startsOnce(ctx context.Context, m plugin.Manifest, l plugin.Launcher) error
 		return &exitError{code: exitFailed, message: "plugin: it does not start: " + err.Error(), hint: "wabridge plugin test FOLDER --log shows what it says", err: err}
 	}
 	defer stop()
-	if info := connector.Info(); info.Name != m.Name {
-		return fail(exitConfig, "plugin: its manifest says that it is %s, the plugin itself says %s", m.Name, info.Name)
+	return saysItIs(m, connector.Info())
+}
+
+// saysItIs compares whose manifest it is with who answers.
+func saysItIs(m plugin.Manifest, info core.ConnectorInfo) error {
+	if info.Name == m.Name {
+		return nil
 	}
-	return nil
+	return &exitError{
+		code: exitConfig, message: fmt.Sprintf("plugin: its manifest says that it is %s, the plugin itself says %s", m.Name, info.Name),
+		hint: "make name in plugin.json and in the program the same: it is what a lane says in connector",
+	}
 }
 
 // copyOnce copies a plugin into its place, if it is not there already, whole.

@@ -126,6 +126,9 @@ func verifyFolder(c *cli.Context, dir string) error {
 	if err != nil {
 		return pluginError("verify", err)
 	}
+	if len(m.Files) == 0 {
+		return neverSealed("verify", dir, exitFailed)
+	}
 	differs, err := plugin.Differences(dir)
 	if err != nil {
 		return pluginError("verify", err)

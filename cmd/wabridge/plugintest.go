@@ -128,6 +128,33 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// testedManifest is that of a folder, nil of a program, and what to call the plugin.
+func testedManifest(program string) (*plugin.Manifest, string, error) {
+	if !isFolder(program) {
+		return nil, "plugin", nil
+	}
+	m, _, err := plugin.ReadManifest(program)
+	if err != nil {
+		return nil, "", pluginError("test", err)
+	}
+	return &m, m.Name, nil
+}
+
+// isItsManifests refuses what would not be installed, or be called by a version
+// that it is not.
+func isItsManifests(m plugin.Manifest, info core.ConnectorInfo) error {
+	if err := saysItIs(m, info); err != nil {
+		return err
+	}
+	if info.Version == m.Version {
+		return nil
+	}
+	return &exitError{
+		code: exitConfig, message: fmt.Sprintf("plugin test: its manifest says that it is %s %s, the plugin itself says %s", m.Name, m.Version, info.Version),
+		hint: "make version in plugin.json and in the program the same: wabridge plugin list shows people that of plugin.json",
+	}
+}
+
 func testPlugin(c *cli.Context, program string) error {
 	launch, clean, err := testLauncher(program)
 	if err != nil {
@@ -150,11 +177,20 @@ func testPlugin(c *cli.Context, program string) error {
 	if c.Bool("log") {
 		log = slog.New(slog.NewTextHandler(c.App.ErrWriter, nil))
 	}
-	connector, stop, err := connectortest.Start(c.Context, "plugin", launch, log)
+	m, name, err := testedManifest(program)
+	if err != nil {
+		return err
+	}
+	connector, stop, err := connectortest.Start(c.Context, name, launch, log)
 	if err != nil {
 		return &exitError{code: exitFailed, message: "plugin test: the program does not start: " + err.Error(), hint: "--log shows what it says", err: err}
 	}
 	defer stop()
+	if m != nil {
+		if err := isItsManifests(*m, connector.Info()); err != nil {
+			return err
+		}
+	}
 	target.Connector = connector
 	b := badge{
 		Program: filepath.Base(program), SHA256: launch.SHA256, Connector: connector.Info(), Wabridge: version, Time: time.Now().UTC(),
