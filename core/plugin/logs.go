@@ -39,7 +39,15 @@ type logs struct {
 	noted   time.Time // when dropped lines were last told of
 	crash   crash
 	last    string // what was logged last
+	thrown  string // the last line with which JavaScript names an error
 }
+
+// Node, when it dies of an error, prints the error, then its stack and last its own
+// version, which helps nobody.
+var (
+	thrownError = regexp.MustCompile(`^(?:Uncaught )?\w*Error\b[^:]*: `)
+	nodeEnds    = regexp.MustCompile(`^Node\.js v\d`)
+)
 
 func newLogs(log *slog.Logger, redact *redactor, drop func()) *logs {
 	return &logs{log: log, redact: redact, drop: drop, tokens: linesPerSecond, refill: time.Now()}
@@ -152,6 +160,12 @@ func (l *logs) emit(line []byte, cut bool, attrs ...slog.Attr) {
 		return
 	}
 	l.last = clean(text, 300)
+	switch {
+	case thrownError.MatchString(l.last):
+		l.thrown = l.last
+	case l.thrown != "" && nodeEnds.MatchString(l.last):
+		l.last, l.thrown = l.thrown, ""
+	}
 	l.log.LogAttrs(context.Background(), level, text, attrs...) //nolint:sloglint // the words are the plugin's
 }
 

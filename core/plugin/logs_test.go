@@ -149,6 +149,20 @@ func TestLogs_KeepsTheRuntimesOwnWords(t *testing.T) {
 	}
 }
 
+func TestLogs_TellsOfWhichErrorNodeDied(t *testing.T) {
+	stack := "    at Module._resolveFilename (node:internal/modules/cjs/loader:1207:15) {\n  code: 'MODULE_NOT_FOUND'\n}\n\n"
+	for _, tc := range []struct{ written, want string }{
+		{"node:internal/modules/cjs/loader:1210\n  throw err;\n  ^\n\nError: Cannot find module 'acme'\n" + stack + "Node.js v20.20.2\n", "Error: Cannot find module 'acme'"},
+		{"TypeError [ERR_X]: no such thing: s3cr3t\n" + stack + "Node.js v22.1.0\n", "TypeError [ERR_X]: no such thing: [secret]"},
+		{"Error: an old one\nall is well\n", "all is well"},
+		{"Node.js v20.20.2\n", "Node.js v20.20.2"},
+	} {
+		if _, l, _ := logged(tc.written, "s3cr3t"); l.lastWords() != tc.want {
+			t.Errorf("%q: last words are %q, want %q", tc.written, l.lastWords(), tc.want)
+		}
+	}
+}
+
 func TestLogs_GoesOnAfterWhatOnlyLooksLikeACrash(t *testing.T) {
 	got, l, _ := logged("panic: at the disco\n" + strings.Repeat("a song\n", maxCrashSeen+5))
 	if !strings.Contains(got, `msg="a song"`) {
