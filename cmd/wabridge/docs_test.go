@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wabridge/wabridge/core/broker"
 )
 
 // block is a fenced block of a page, with its language.
@@ -200,5 +202,21 @@ func TestAPIPage_VerifiesWhatTheReferenceImplementationSigns(t *testing.T) {
 	cmd.Stderr = &stderr
 	if out, err := cmd.Output(); err != nil || strings.Join(strings.Fields(string(out)), ",") != "true,false,false,false" {
 		t.Errorf("%s %v %s", out, err, &stderr)
+	}
+}
+
+func TestAPIPage_NamesTheKindsOfSubscriptions(t *testing.T) {
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(page), "\n| `kinds` | ")
+	row, _, _ = strings.Cut(row, ". None: ")
+	var want []string
+	for _, kind := range broker.SubscribedKinds() {
+		want = append(want, "`"+string(kind)+"`")
+	}
+	if want := strings.Join(want, ", "); row != want {
+		t.Errorf("the kinds are\n%s\nwant\n%s", row, want)
 	}
 }

@@ -56,7 +56,7 @@ func TestEscalations_AreATenantsOwnAndSayWhoActs(t *testing.T) {
 		{"close", "POST", "/api/v1/escalations/e1/close", `{"by":"ana","note":"x"}`, tenantToken, http.StatusOK, `"by": "ana"`},
 		{"release", "POST", "/api/v1/escalations/e1/release", `{"by":"ana"}`, tenantToken, http.StatusOK, `"by": "ana"`},
 		{"nobody", "POST", "/api/v1/escalations/e1/close", `{}`, tenantToken, http.StatusBadRequest, "by:"},
-		{"something else", "POST", "/api/v1/escalations/e1/eat", `{"by":"ana"}`, tenantToken, http.StatusNotFound, "nothing of the API"},
+		{"something else", "POST", "/api/v1/escalations/e1/eat", `{"by":"ana"}`, tenantToken, http.StatusNotFound, "openapi.json says what is"},
 		{"without a token", "POST", "/api/v1/escalations/e1/close", `{"by":"ana"}`, "", http.StatusUnauthorized, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

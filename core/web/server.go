@@ -218,7 +218,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET "+openAPIPath, s.openAPI)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, "not_found", r.Method+" "+r.URL.Path+" is nothing of the API", "see the README")
+		writeError(w, http.StatusNotFound, "not_found", r.Method+" "+r.URL.Path+" is nothing of the API", "GET "+openAPIPath+" says what is")
 	})
 
 	mux.HandleFunc("POST /login", s.login)
