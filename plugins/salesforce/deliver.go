@@ -278,7 +278,7 @@ func (st *step) result() core.Result {
 			break
 		}
 	}
-	if st.contact != nil && (st.contact.created || st.contact.adopted) {
+	if st.contact != nil && (!st.known || st.contact.created || st.contact.adopted) {
 		r.ContactRef = st.contact.id
 	}
 	return r

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
-	"github.com/wabridge/wabridge/core/contact"
 	"github.com/wabridge/wabridge/core/crm"
 )
 
@@ -25,12 +24,6 @@ const (
 // quoted makes a text a SOQL literal that is nothing but this text.
 func quoted(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "\b", `\b`, "\f", `\f`, `"`, `\"`).Replace(text) + "'"
-}
-
-// endsIn makes a SOQL pattern for texts that end in these digits, whatever stands
-// between them. What is found by it must be looked at again.
-func endsIn(digits string) string {
-	return "'%" + strings.Join(strings.Split(digits, ""), "%") + "'"
 }
 
 // found is one record of a query's answer.
@@ -139,78 +132,4 @@ func (x *session) pages(ctx context.Context, op string, queries []string) ([]pag
 		pages[i].records, pages[i].whole = list.Records, list.Done
 	}
 	return pages, nil
-}
-
-// adopt looks for the records that the org has of people the bridge has not written
-// yet, by their phone numbers as people write them down, and gives the rows their
-// ids. Of several the oldest counts; one that is another contact's is left alone.
-func (x *session) adopt(ctx context.Context, rs []*row) *core.Error {
-	byNumber := map[contact.Key]*row{}
-	var parts []string
-	regions := []string{""}
-	for _, r := range rs {
-		phone, err := contact.ParsePhone(r.phone, "")
-		if r.phone == "" || err != nil || len(x.AdoptBy) == 0 {
-			continue
-		}
-		byNumber[phone.Key()] = r
-		if !slices.Contains(regions, phone.Region()) {
-			regions = append(regions, phone.Region())
-		}
-		for _, ending := range endings(phone) {
-			for _, field := range x.AdoptBy {
-				parts = append(parts, field+" LIKE "+endsIn(ending))
-			}
-		}
-	}
-	if len(parts) == 0 {
-		return nil
-	}
-	records, err := x.query(ctx, "contact search", "SELECT Id, "+strings.Join(x.AdoptBy, ", ")+" FROM "+x.ContactObject+
-		" WHERE "+x.ContactKey+" = null AND (", parts, " OR ", ") ORDER BY CreatedDate, Id LIMIT 2000")
-	if err != nil {
-		return err
-	}
-	taken := map[string]bool{}
-	for _, record := range records {
-		id := record.text("Id")
-		for _, field := range x.AdoptBy {
-			r := x.whose(record.text(field), regions, byNumber)
-			if r != nil && r.id == "" && id != "" && !taken[id] {
-				r.id, taken[id] = id, true
-			}
-		}
-	}
-	return nil
-}
-
-// endingDigits are the digits of a number that stand at its end however it is
-// written, with the country's code or without.
-const endingDigits = 7
-
-// endings returns how a number, in all forms that it has had, ends.
-func endings(phone contact.Phone) []string {
-	var all []string
-	for _, a := range contact.MatchSet(phone.Address()) {
-		digits := strings.TrimPrefix(a.Value, "+")
-		digits = digits[max(0, len(digits)-endingDigits):]
-		if a.Kind == core.AddressPhone && digits != "" && !slices.Contains(all, digits) {
-			all = append(all, digits)
-		}
-	}
-	return all
-}
-
-// whose returns the row of the person who has a number, however it is written. A
-// number without a country's code is read as one of each person's country.
-func (x *session) whose(text string, regions []string, byNumber map[contact.Key]*row) *row {
-	if text == "" || len(text) > 100 {
-		return nil
-	}
-	for _, in := range regions {
-		if phone, err := contact.ParsePhone(text, in); err == nil && byNumber[phone.Key()] != nil {
-			return byNumber[phone.Key()]
-		}
-	}
-	return nil
 }

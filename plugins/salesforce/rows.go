@@ -1,6 +1,7 @@
 package salesforce
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,8 +17,10 @@ type row struct {
 	fields map[string]any
 	// onCreate are fields for a record that is new; see [session.writeContacts].
 	onCreate map[string]any
-	named    bool   // a script gave the contact its name
-	phone    string // by which a contact's record may be found
+	named    bool // a script gave the contact its name
+	// phone, bsuid and told are by which a record of the contact may be found that has
+	// no key of ours.
+	phone, bsuid, told string
 
 	id      string // the record's, once known
 	created bool   // this write made it
@@ -63,6 +66,8 @@ type step struct {
 	message    *row
 	escalation *row
 	merged     string // the record that stays of two
+	known      bool   // the bridge knows the contact's record
+	told       string // the record that Salesforce told of as the contact's
 	err        *core.Error
 }
 
@@ -84,6 +89,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{steps: make([]step, len(batch))}
 	for i, d := range batch {
 		st := &p.steps[i]
+		st.known, st.told = d.ContactRef != "", d.ToldRef
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
 			st.late = d.Attempt > 1 || time.Since(st.event.Accepted) > lateAfter
 			s.lay(p, st)
@@ -159,8 +165,8 @@ func (s *settings) layContact(p *plan, st *step) bool {
 	}
 	r := p.contacts.of(c.ID)
 	st.contact = r
+	r.phone, r.bsuid, r.told = cmp.Or(c.Phone, r.phone), cmp.Or(c.BSUID, r.bsuid), cmp.Or(st.told, r.told)
 	if c.Phone != "" {
-		r.phone = c.Phone
 		r.set(s.PhoneField, c.Phone)
 	}
 	if c.BSUID != "" {

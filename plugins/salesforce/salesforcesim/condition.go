@@ -178,25 +178,29 @@ func same(have, want any) bool {
 	return have == want
 }
 
-// like matches a text against a pattern with % and _.
+// like matches a text against a pattern with % and _. It looks at each place of the text
+// for a part of the pattern but once, however many % there are.
 func like(text, pattern []rune) bool {
-	if len(pattern) == 0 {
-		return len(text) == 0
-	}
-	switch {
-	case pattern[0] == '%':
-		for i := len(text); i >= 0; i-- {
-			if like(text[i:], pattern[1:]) {
-				return true
-			}
+	i, k := 0, 0
+	from, after := -1, 0 // where the last % has reached, and what follows it
+	for i < len(text) {
+		n := 1
+		escaped := k+1 < len(pattern) && pattern[k] == '\\'
+		if escaped {
+			n = 2
 		}
-		return false
-	case len(text) == 0:
-		return false
-	case pattern[0] == '_':
-		return like(text[1:], pattern[1:])
-	case pattern[0] == '\\' && len(pattern) > 1:
-		return text[0] == pattern[1] && like(text[1:], pattern[2:])
+		switch {
+		case k < len(pattern) && pattern[k] == '%':
+			from, after = i, k+1
+			k++
+		case k < len(pattern) && (escaped && pattern[k+1] == text[i] || !escaped && (pattern[k] == '_' || pattern[k] == text[i])):
+			i, k = i+1, k+n
+		case from >= 0:
+			from++
+			i, k = from, after
+		default:
+			return false
+		}
 	}
-	return text[0] == pattern[0] && like(text[1:], pattern[1:])
+	return strings.Trim(string(pattern[k:]), "%") == ""
 }

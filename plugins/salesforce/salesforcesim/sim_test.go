@@ -128,6 +128,8 @@ func TestQuery_ReadsSOQL(t *testing.T) {
 		`LastName = 'O\'Hara'`:                                   "O'Hara",
 		`LastName = 'Back\\slash'`:                               `Back\slash`,
 		`Phone LIKE '%6%0%0%1'`:                                  "Ana,O'Hara",
+		`Phone LIKE '%6%0%0%1%'`:                                 "Ana,O'Hara",
+		`Phone LIKE '%1%6%'`:                                     "",
 		`Phone LIKE '600\%1'`:                                    "O'Hara",
 		`Phone LIKE '1_'`:                                        "Über",
 		`Phone = null`:                                           `Back\slash`,
