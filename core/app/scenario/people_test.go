@@ -10,6 +10,16 @@ import (
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 )
 
+// variants are the national ones: the form that lists and CRMs have, and the one that
+// WhatsApp has.
+var variants = map[string][2]string{
+	"a Brazilian ninth digit":  {"+5511987654321", "551187654321"},
+	"an Argentinian 9":         {"+541123456789", "5491123456789"},
+	"a Mexican 1":              {"+525512345678", "5215512345678"},
+	"a Brazilian without":      {"+551188887777", "5511988887777"},
+	"an Argentinian without 9": {"+5491188887777", "541188887777"},
+}
+
 // people are those of whom it is not plain who they are: each of them is to be one
 // contact, with one record in the CRM.
 func (w *world) people(tn *tenant) {
@@ -52,14 +62,7 @@ func (w *world) people(tn *tenant) {
 		})
 	}
 
-	// The national variants: the form that lists have, and the one that WhatsApp has.
-	for what, v := range map[string][2]string{
-		"a Brazilian ninth digit":  {"+5511987654321", "551187654321"},
-		"an Argentinian 9":         {"+541123456789", "5491123456789"},
-		"a Mexican 1":              {"+525512345678", "5215512345678"},
-		"a Brazilian without":      {"+551188887777", "5511988887777"},
-		"an Argentinian without 9": {"+5491188887777", "541188887777"},
-	} {
+	for what, v := range variants {
 		known(v[0])
 		also = v[0]
 		write(v[1], "", "Hello")

@@ -68,6 +68,11 @@ func (c salesforceCRM) lacks() []string {
 	return nil
 }
 
+func (c salesforceCRM) makes(name, phone string) error {
+	c.Create("Contact", map[string]any{"LastName": name, "Phone": phone})
+	return nil
+}
+
 func (c salesforceCRM) read() state {
 	s, who := newState(), map[string]string{}
 	get := func(r salesforcesim.Record, name string) string { v, _ := r.Fields[name].(string); return v }

@@ -36,11 +36,17 @@ type knows interface {
 	makes(name, phone string) error
 }
 
-// clientele has every third customer be in the CRM already, their number written as people do.
+// clientele has every third customer be in the CRM already, their number written as people do,
+// and those whose numbers have variants.
 func (w *world) clientele(tn *tenant) {
 	crm, ok := tn.driver.(knows)
 	if !ok {
 		return
+	}
+	for _, v := range variants {
+		if err := crm.makes("Pat", v[0]); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	ways := []string{"(415) 555-%04d", "+1 415 555 %04d", "415.555.%04d", "+1415555%04d"}
 	for n := 0; n < *conversations; n += 3 {

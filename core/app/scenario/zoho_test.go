@@ -68,6 +68,11 @@ func (c zohoCRM) lacks() []string {
 	return nil
 }
 
+func (c zohoCRM) makes(name, phone string) error {
+	_, err := c.Edit(zohosim.Person, "Contacts", "", map[string]any{"Last_Name": name, "Phone": phone})
+	return err
+}
+
 func (c zohoCRM) read() state {
 	s, who := newState(), map[string]string{}
 	for _, r := range c.Records("Contacts") {
