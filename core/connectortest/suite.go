@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +54,8 @@ type Finding struct {
 	// sentence.
 	Rule string `json:"rule"`
 	Text string `json:"text"`
-	// Seen is what was seen, a line for each failure.
+	// Seen is what was seen, a line for each failure; what differs in the event's id
+	// only is one line, with how often.
 	Outcome Outcome       `json:"outcome"`
 	Seen    string        `json:"seen,omitempty"`
 	Took    time.Duration `json:"took"`
@@ -186,7 +188,7 @@ func (s *session) check(ctx context.Context, r rule) Finding {
 	f := Finding{Rule: r.id, Text: r.text, Outcome: Passed, Took: time.Since(began)}
 	switch {
 	case len(p.failures) > 0:
-		f.Outcome, f.Seen = Failed, strings.Join(p.failures, "\n")
+		f.Outcome, f.Seen = Failed, p.seen()
 	case p.skipped != "":
 		f.Outcome, f.Seen = Skipped, p.skipped
 	}
@@ -197,19 +199,50 @@ func (s *session) check(ctx context.Context, r rule) Finding {
 type probe struct {
 	*session
 	mu       sync.Mutex
-	failures []string
+	failures []failure
 	skipped  string
 }
+
+// failure is what was seen first of something, and how often the like of it was.
+type failure struct {
+	text, like string
+	times      int
+}
+
+// eventID is the id of an event of a session: what is alike but for that is told
+// once.
+var eventID = regexp.MustCompile(`wamid\.CT[A-Z2-7]{8}\d{4,}`)
+
+// maxFailures bounds what a rule tells that is not alike.
+const maxFailures = 20
 
 func (p *probe) failf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case len(p.failures) < 20:
-		p.failures = append(p.failures, fmt.Sprintf(format, args...))
-	case len(p.failures) == 20:
-		p.failures = append(p.failures, "…")
+	text := fmt.Sprintf(format, args...)
+	like := eventID.ReplaceAllString(text, "")
+	if i := slices.IndexFunc(p.failures, func(f failure) bool { return f.like == like }); i >= 0 {
+		p.failures[i].times++
+		return
 	}
+	if len(p.failures) == maxFailures {
+		text, like = "…", ""
+	} else if len(p.failures) > maxFailures {
+		return
+	}
+	p.failures = append(p.failures, failure{text: text, like: like, times: 1})
+}
+
+// seen is a line for each failure. The lock is held.
+func (p *probe) seen() string {
+	lines := make([]string, len(p.failures))
+	for i, f := range p.failures {
+		lines[i] = f.text
+		if f.times > 1 && f.like != "" {
+			lines[i] += fmt.Sprintf(" (%d times)", f.times)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // skip says what the target lacks. What a rule has found so far stays.
