@@ -5,6 +5,7 @@ package plugin
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wabridge/wabridge/core"
 )
 
 // folder makes a plugin that is a folder: a script that runs the test program.
@@ -209,6 +212,17 @@ func TestManifest_IsSignedAsAWhole(t *testing.T) {
 		if changed.CheckSignature() == nil {
 			t.Errorf("%s: changed after it was signed, the signature is good", what)
 		}
+	}
+}
+
+func TestSeal_SaysThatAProgramIsBuiltBefore(t *testing.T) {
+	dir := folder(t, map[string]string{
+		ManifestName: `{"name":"actor","version":"1.2.3","contract":1,"commands":{"any":["bin/acme"]},"include":["bin"]}`,
+	})
+	_, _, err := Seal(dir, nil)
+	var e *core.Error
+	if !errors.As(err, &e) || !strings.Contains(e.Message, "include names: bin") || !strings.Contains(e.Hint, "built before") {
+		t.Errorf("got %v, want what is missing, and that it is built before", err)
 	}
 }
 

@@ -264,7 +264,8 @@ func sum(dir string) (Manifest, error) {
 		return m, refuse("", "%w", err)
 	}
 	if len(names) == 0 {
-		return m, refuse(`such as "include": ["*.py"]`, "%s: no file of the folder is in include", filepath.Join(dir, ManifestName))
+		return m, refuse(`a program is built before that (make build); else name the files, such as "include": ["*.py"]`,
+			"%s: the folder has no file that include names: %s", filepath.Join(dir, ManifestName), strings.Join(m.Include, ", "))
 	}
 	m.Files, m.Signer, m.Signature = map[string]string{}, "", ""
 	left := int64(maxFolder)
