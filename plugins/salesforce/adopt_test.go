@@ -162,3 +162,24 @@ func TestDeliver_NamesTheContactsRecordUntilItIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// What stands in for a name makes way for it, once it is known; what people wrote does not.
+func TestDeliver_NamesWhoHadNoName(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	nameless := received(1)
+	nameless.Contact.Name = ""
+	made := b.deliver(nameless)["wamid.IN001"].ContactRef
+	again := func() {
+		t.Helper()
+		got := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: received(1), Attempt: 1, ToldRef: made}})[0]
+		if got.Err != nil || got.ContactRef != made {
+			t.Errorf("got %+v", got)
+		}
+	}
+	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"LastName": person(1).Phone})
+	again()
+	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"LastName": person(1).Name})
+	b.sim.Edit("Contact", made, map[string]any{"LastName": "López"})
+	again()
+	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"LastName": "López"})
+}

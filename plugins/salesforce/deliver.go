@@ -74,19 +74,22 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 		return
 	}
 	x.upsert(ctx, x.ContactObject, x.ContactKey, rs)
-	var unknown, doubtful, again []*row
+	var unknown, doubtful, again, nameless []*row
 	for _, r := range rs {
 		switch {
 		case r.err == nil && r.created: // the org requires no name
 		case r.err == nil && r.named:
 			r.set(x.NameField, r.onCreate[x.NameField])
 			again = append(again, r)
+		case r.err == nil && !r.known && r.called != "": // it may have been written without a name
+			nameless = append(nameless, r)
 		case r.refused.code() == "REQUIRED_FIELD_MISSING" && slices.Contains(r.refused.Fields, x.NameField):
 			unknown = append(unknown, r)
 		case r.err != nil && r.perhapsNew():
 			doubtful = append(doubtful, r)
 		}
 	}
+	again = append(again, x.name(ctx, nameless)...)
 	unknown = append(unknown, x.unknownOf(ctx, doubtful)...)
 	if err := x.adopt(ctx, unknown); err != nil {
 		for _, r := range unknown {
@@ -113,6 +116,30 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 	if len(again) > 0 {
 		x.upsert(ctx, x.ContactObject, x.ContactKey, again)
 	}
+}
+
+// name gives contacts their names whose records have what stands in for one, and returns
+// them. A name that people gave a record stays.
+func (x *session) name(ctx context.Context, rs []*row) (named []*row) {
+	var texts []string
+	byKey := map[string]*row{}
+	for _, r := range rs {
+		texts, byKey[r.key] = append(texts, quoted(r.key)), r
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	records, err := x.query(ctx, "contact read", "SELECT "+x.ContactKey+", "+x.NameField+" FROM "+x.ContactObject+" WHERE "+x.ContactKey+" IN (", texts, ", ", ") LIMIT 2000")
+	for _, r := range rs {
+		r.err = err
+	}
+	for _, f := range records {
+		if r := byKey[f.text(x.ContactKey)]; r != nil && slices.Contains(r.instead, f.text(x.NameField)) {
+			r.set(x.NameField, r.called)
+			named = append(named, r)
+		}
+	}
+	return named
 }
 
 // perhapsNew reports whether a contact may have been refused because it would have

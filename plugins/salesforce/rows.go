@@ -18,9 +18,13 @@ type row struct {
 	// onCreate are fields for a record that is new; see [session.writeContacts].
 	onCreate map[string]any
 	named    bool // a script gave the contact its name
+	// called is the contact's own name, instead what stands in for one.
+	called  string
+	instead []string
 	// phone, bsuid and told are by which a record of the contact may be found that has
 	// no key of ours.
 	phone, bsuid, told string
+	known              bool // to the bridge, which record it is
 
 	id      string // the record's, once known
 	created bool   // this write made it
@@ -166,6 +170,7 @@ func (s *settings) layContact(p *plan, st *step) bool {
 	r := p.contacts.of(c.ID)
 	st.contact = r
 	r.phone, r.bsuid, r.told = cmp.Or(c.Phone, r.phone), cmp.Or(c.BSUID, r.bsuid), cmp.Or(st.told, r.told)
+	r.known = r.known || st.known
 	if c.Phone != "" {
 		r.set(s.PhoneField, c.Phone)
 	}
@@ -183,6 +188,9 @@ func (s *settings) layContact(p *plan, st *step) bool {
 	}
 	if !r.named {
 		r.onCreate[s.NameField] = cut(crm.Name(c), maxName)
+	}
+	if name := strings.TrimSpace(c.Name); name != "" {
+		r.called, r.instead = cut(name, maxName), []string{c.Phone, c.Username, cut(crm.Name(&core.Contact{ID: c.ID}), maxName)}
 	}
 	if e.Kind == core.KindContactChanged || len(c.Tags) > 0 {
 		r.set(s.TagsField, strings.Join(c.Tags, ";"))

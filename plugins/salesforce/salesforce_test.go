@@ -54,13 +54,16 @@ type bench struct {
 	connector *salesforce.Connector
 	account   core.Account
 	served    *memnet.Served
+	// known are what the connector said that contacts' records are called, as the bridge
+	// keeps it.
+	known map[string]string
 }
 
 // start serves a sim. Settings are JSON.
 func start(t testing.TB, o salesforcesim.Options, settings string) *bench {
 	t.Helper()
 	o.Tokens = append(o.Tokens, access)
-	b := &bench{t: t, sim: salesforcesim.New(o)}
+	b := &bench{t: t, sim: salesforcesim.New(o), known: map[string]string{}}
 	m := map[string]any{"login_url": "http://127.0.0.1", "instance_host": "127.0.0.1", "client_id": clientID, "username": username}
 	if settings != "" {
 		if err := json.Unmarshal([]byte(settings), &m); err != nil {
@@ -96,6 +99,9 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 	batch := make([]core.Delivery, len(events))
 	for i, e := range events {
 		batch[i] = core.Delivery{Event: e, Attempt: 1}
+		if e.Contact != nil {
+			batch[i].ContactRef = b.known[e.Contact.ID]
+		}
 	}
 	results := b.connector.Deliver(b.t.Context(), b.account, batch)
 	if len(results) != len(events) {
@@ -107,6 +113,11 @@ func (b *bench) deliver(events ...*core.Event) map[string]core.Result {
 			b.t.Errorf("the token is in an error: %v", r.Err)
 		}
 		byID[r.ID] = r
+	}
+	for _, e := range events {
+		if r := byID[e.ID]; r.Err == nil && r.ContactRef != "" {
+			b.known[e.Contact.ID] = r.ContactRef
+		}
 	}
 	return byID
 }

@@ -30,7 +30,7 @@ func listening(t testing.TB) *teller {
 		t.Fatal(err)
 	}
 	go func() { _ = bus.Serve(ln) }()
-	b := &bench{t: t, sim: sim, connector: &salesforce.Connector{}}
+	b := &bench{t: t, sim: sim, connector: &salesforce.Connector{}, known: map[string]string{}}
 	t.Cleanup(func() { b.connector.CloseIdleConnections(); bus.Stop(); server.Close() })
 	b.account = core.Account{Tenant: "acme", Lane: "crm", Token: &core.Token{Secrets: map[string]core.Secret{"access": access},
 		Values: map[string]string{"instance_url": server.URL, "user": salesforcesim.Integration, "org": "00D000000000simEAA"}}}

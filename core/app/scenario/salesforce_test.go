@@ -83,9 +83,6 @@ func (c salesforceCRM) read() state {
 		}
 		who[r.ID] = id
 		name := get(r, "LastName")
-		if strings.HasPrefix(name, "+") { // whoever is known by a number first keeps it as the name
-			name = "Pat"
-		}
 		s.contact(id, person{
 			Name: name, Phone: get(r, "MobilePhone"), BSUID: get(r, "WA_BSUID__c"), Tags: get(r, "WA_Tags__c"),
 			Order: get(r, "WA_Order__c"), Marketing: get(r, "WA_Consent__c"), Suppressed: get(r, "WA_Suppressed__c"),
