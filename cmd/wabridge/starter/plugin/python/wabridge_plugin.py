@@ -24,11 +24,15 @@ import threading
 import time
 import traceback
 
-import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+try:
+    import grpc
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+except ImportError as missing:
+    sys.exit(f"{sys.executable} has no {missing.name}: on Debian, sudo apt-get install python3-grpcio python3-protobuf python3-cryptography,"
+             " which are for /usr/bin/python3")
 
 MAX_MESSAGE = 8 << 20
 MAX_CALLS = 16  # at once; more wait
