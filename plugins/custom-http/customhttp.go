@@ -59,7 +59,7 @@
 //
 // # Where it connects to
 //
-// Only to base_url, over https, at a public address; redirects are not followed
+// Only to base_url and, for a token, settings.auth.token_url, over https, at a public address; redirects are not followed
 // and proxies not asked. A host named in allowed_hosts may be private
 // (loopback, a private network) and plain http, for tests and APIs of one's own
 // network. Link-local addresses, where clouds keep their credentials, are never
@@ -157,7 +157,10 @@ func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {
 	if err != nil {
 		return nil, err
 	}
-	p.client = p.newClient(c.DialContext)
+	p.client = newClient(c.DialContext, p.private)
+	if p.signIn != nil {
+		p.signIn.client = newClient(c.DialContext, p.signIn.own)
+	}
 	if c.plans == nil {
 		c.plans = make(map[string]*plan)
 	}
@@ -165,7 +168,7 @@ func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {
 		if len(c.plans) < maxPlans {
 			break
 		}
-		old.client.CloseIdleConnections()
+		old.closeIdle()
 		delete(c.plans, key)
 	}
 	c.plans[string(settings)] = p
@@ -178,6 +181,13 @@ func (c *Connector) CloseIdleConnections() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.plans {
-		p.client.CloseIdleConnections()
+		p.closeIdle()
+	}
+}
+
+func (p *plan) closeIdle() {
+	p.client.CloseIdleConnections()
+	if p.signIn != nil {
+		p.signIn.client.CloseIdleConnections()
 	}
 }

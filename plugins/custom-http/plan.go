@@ -39,6 +39,7 @@ type plan struct {
 	timeout     time.Duration
 	parallel    int
 	auth        authSettings
+	signIn      *signIn // nil where credentials do not expire
 	idempotency core.Idempotency
 	retryAfter  retryAfterSettings
 	health      *operation
@@ -254,14 +255,26 @@ func (c *planner) limits(p *plan) {
 
 func (c *planner) authentication(p *plan) {
 	a := &p.auth
-	unused := map[string]string{"in": a.In, "name": a.Name, "prefix": a.Prefix}
-	switch a.Type = cmp.Or(a.Type, "none"); a.Type {
-	case "none", "bearer", "basic":
-		for _, name := range sortedKeys(unused) {
-			if unused[name] != "" {
-				c.addf("settings.auth."+name, `is for type = "api_key"`)
-			}
+	a.Type = cmp.Or(a.Type, "none")
+	for name, of := range map[string]struct {
+		set bool
+		key bool
+	}{
+		"in": {a.In != "", true}, "name": {a.Name != "", true}, "grant": {set: a.Grant != ""}, "token_url": {set: a.TokenURL != ""},
+		"client_id": {set: a.ClientID != ""}, "client": {set: a.Client != ""}, "scope": {set: a.Scope != ""},
+		"params": {set: len(a.Params) > 0}, "token": {set: a.Token != ""},
+	} {
+		if want := map[bool]string{true: "api_key", false: "oauth2"}[of.key]; of.set && a.Type != want {
+			c.addf("settings.auth."+name, "is for type = %q", want)
 		}
+	}
+	switch a.Type {
+	case "none", "bearer", "basic":
+		if a.Prefix != "" {
+			c.addf("settings.auth.prefix", `is for type = "api_key" and "oauth2"`)
+		}
+	case "oauth2":
+		c.oauth2(p)
 	case "api_key":
 		if a.In = cmp.Or(a.In, "header"); a.In != "header" && a.In != "query" {
 			c.addf("settings.auth.in", `want "header" or "query"`)
@@ -277,7 +290,7 @@ func (c *planner) authentication(p *plan) {
 			c.addf("settings.auth.prefix", "control characters cannot be in a header")
 		}
 	default:
-		c.addf("settings.auth.type", "want none, bearer, basic or api_key")
+		c.addf("settings.auth.type", "want none, bearer, basic, api_key or oauth2")
 	}
 }
 
@@ -367,7 +380,7 @@ func (c *planner) headers(to map[string]named, where string, from map[string]str
 
 func (c *planner) setByAuth(canonical string) bool {
 	switch c.Auth.Type {
-	case "bearer", "basic":
+	case "bearer", "basic", "oauth2":
 		return canonical == "Authorization"
 	case "api_key":
 		return c.Auth.In != "query" && canonical == textproto.CanonicalMIMEHeaderKey(c.Auth.Name)

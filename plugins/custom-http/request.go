@@ -102,6 +102,8 @@ func credentialsOf(a *authSettings, secret func(name string) string) credentials
 	switch a.Type {
 	case "bearer":
 		return credentials{header: parameter{"Authorization", "Bearer " + secret("token")}}
+	case "oauth2":
+		return credentials{header: parameter{"Authorization", a.Prefix + secret(accessToken)}}
 	case "basic":
 		value := secret("username") + ":" + secret("password")
 		if value == masked+":"+masked {

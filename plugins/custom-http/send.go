@@ -38,6 +38,11 @@ type session struct {
 
 // open reads the account. Its errors pause the lane and lose no events.
 func (c *Connector) open(account core.Account) (*session, *core.Error) {
+	return c.openFor(account, true)
+}
+
+// openFor reads the account; to use the API, or to get a token for that.
+func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Error) {
 	p, err := c.plan(account.Settings)
 	if err != nil {
 		return nil, err
@@ -56,32 +61,56 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 			why = "cannot have a colon"
 		}
 		if why != "" {
-			return nil, &core.Error{
-				Code: core.CodeUnauthenticated, Op: "settings", Source: core.SourcePlugin,
-				Message: "secrets." + name + ": " + why,
-				Hint:    "set " + name + " under the lane's secrets; settings.auth asks for it",
+			return nil, missingSecret(name, why)
+		}
+		hide = append(hide, value)
+	}
+	secret := func(name string) string { return account.Secrets[name].Reveal() }
+	if p.signIn != nil {
+		if account.Secrets[clientSecret] == "" && p.auth.Grant == "client_credentials" {
+			return nil, missingSecret(clientSecret, "missing")
+		}
+		var token core.Token
+		if account.Token != nil {
+			token = *account.Token
+		}
+		if use && token.Secrets[accessToken] == "" {
+			return nil, &core.Error{Code: core.CodeUnauthenticated, Op: "settings", Source: core.SourcePlugin, Message: "not signed in: there is no token"}
+		}
+		for _, value := range []core.Secret{account.Secrets[clientSecret], account.Secrets[refreshSecret], token.Secrets[accessToken], token.Secrets[keptRefresh]} {
+			if value != "" {
+				hide = append(hide, value.Reveal())
 			}
 		}
-		hide = append(hide, value, url.QueryEscape(value), url.PathEscape(value))
+		secret = func(name string) string { return token.Secrets[name].Reveal() }
 	}
-	x.cred = credentialsOf(&p.auth, func(name string) string { return account.Secrets[name].Reveal() })
+	x.cred = credentialsOf(&p.auth, secret)
 	if p.auth.Type == "basic" {
 		pass := account.Secrets["username"].Reveal() + ":" + account.Secrets["password"].Reveal()
 		hide = append(hide, base64.StdEncoding.EncodeToString([]byte(pass)))
 	}
 	var pairs []string
 	for _, value := range hide {
-		pairs = append(pairs, value, masked)
+		pairs = append(pairs, value, masked, url.QueryEscape(value), masked, url.PathEscape(value), masked)
 	}
 	x.secrets = strings.NewReplacer(pairs...)
 	return x, nil
 }
 
+func missingSecret(name, why string) *core.Error {
+	return &core.Error{
+		Code: core.CodeUnauthenticated, Op: "settings", Source: core.SourcePlugin,
+		Message: "secrets." + name + ": " + why,
+		Hint:    "set " + name + " under the lane's secrets; settings.auth asks for it",
+	}
+}
+
 // newClient returns the client for one plan: connections to a host that one
-// lane may reach are not lent to a lane that may not.
-func (p *plan) newClient(dial dialFunc) *http.Client {
+// lane may reach are not lent to a lane that may not. Private addresses are for a
+// host that allowed_hosts names.
+func newClient(dial dialFunc, private bool) *http.Client {
 	if dial == nil {
-		dial = guard.Dial(p.private, privateHint)
+		dial = guard.Dial(private, privateHint)
 	}
 	return &http.Client{
 		Transport: &http.Transport{
@@ -200,6 +229,9 @@ func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent b
 // renew says which secrets to look at.
 func (x *session) renew() string {
 	names := secretNames(x.auth.Type)
+	if x.signIn != nil {
+		return "look at what the app may do at the API, and at settings.auth.scope"
+	}
 	if names == nil {
 		return "the API wants credentials: set settings.auth"
 	}

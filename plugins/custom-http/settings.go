@@ -51,13 +51,26 @@ type settings struct {
 
 type authSettings struct {
 	// Type is "none", "bearer" (secret token), "basic" (secrets username and
-	// password) or "api_key" (secret api_key).
+	// password), "api_key" (secret api_key) or "oauth2" (secrets client_secret
+	// and refresh_token).
 	Type string `json:"type"`
 	// In is where an API key goes, "header" or "query", and Name under which
-	// name. Prefix is written before it in a header.
+	// name. Prefix is written before it, or before the token of oauth2, in a header.
 	In     string `json:"in"`
 	Name   string `json:"name"`
 	Prefix string `json:"prefix"`
+
+	// For oauth2. Grant is "client_credentials" or "refresh_token"; TokenURL is
+	// where a token is asked for, ClientID what the API calls the app. Client is
+	// where the app says who it is, "form" or "basic". Scope and Params are sent
+	// along. Token is the path to the token in the answer, access_token unless set.
+	Grant    string            `json:"grant"`
+	TokenURL string            `json:"token_url"`
+	ClientID string            `json:"client_id"`
+	Client   string            `json:"client"`
+	Scope    string            `json:"scope"`
+	Params   map[string]string `json:"params"`
+	Token    string            `json:"token"`
 }
 
 // idempotencySettings may be written as just the mode.

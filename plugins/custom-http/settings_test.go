@@ -38,6 +38,11 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		maps.Copy(r, more)
 		return op(table{"batch": table{"max_items": 10, "results": r}})
 	}
+	oauth := func(more table) table {
+		a := table{"type": "oauth2", "grant": "client_credentials", "client_id": "app", "token_url": "https://login.example.com/token"}
+		maps.Copy(a, more)
+		return table{"auth": a}
+	}
 	for _, c := range []struct {
 		change table
 		want   string // in the message
@@ -63,10 +68,23 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		{table{"headers": table{"X-A": "{{.id}}"}}, "settings.headers.X-A: is for all requests"},
 		{table{"headers": table{"idempotency-key": "x"}}, "settings.headers.idempotency-key: say settings.idempotency"},
 		{table{"headers": table{"Authorization": "x"}, "auth": table{"type": "bearer"}}, "settings.headers.Authorization: is set by settings.auth"},
-		{table{"auth": table{"type": "magic"}}, "settings.auth.type: want none, bearer, basic or api_key"},
+		{table{"auth": table{"type": "magic"}}, "settings.auth.type: want none, bearer, basic, api_key or oauth2"},
 		{table{"auth": table{"type": "bearer", "name": "X"}}, `settings.auth.name: is for type = "api_key"`},
 		{table{"auth": table{"type": "api_key"}}, "settings.auth.name: missing"},
 		{table{"auth": table{"type": "api_key", "in": "cookie", "name": "x"}}, `settings.auth.in: want "header" or "query"`},
+		{table{"auth": table{"type": "bearer", "prefix": "X"}}, `settings.auth.prefix: is for type = "api_key" and "oauth2"`},
+		{table{"auth": table{"type": "bearer", "grant": "refresh_token"}}, `settings.auth.grant: is for type = "oauth2"`},
+		{oauth(table{"name": "X"}), `settings.auth.name: is for type = "api_key"`},
+		{oauth(table{"grant": "password"}), "settings.auth.grant: want"},
+		{oauth(table{"client_id": ""}), "settings.auth.client_id: missing"},
+		{oauth(table{"client": "cookie"}), `settings.auth.client: want "form" or "basic"`},
+		{oauth(table{"params": table{"client_secret": "x"}}), "settings.auth.params.client_secret: is set by settings.auth"},
+		{oauth(table{"token_url": ""}), "settings.auth.token_url: want an address"},
+		{oauth(table{"token_url": "https://u:p@login.example.com/token"}), "settings.auth.token_url: want an address"},
+		{oauth(table{"token_url": "http://login.example.com/token"}), "settings.auth.token_url: plain http"},
+		{oauth(table{"token_url": "https://10.0.0.7/token"}), "settings.auth.token_url: the address is a private one"},
+		{oauth(table{"token_url": "https://169.254.169.254/token"}), "never allowed"},
+		{oauth(table{"token": "a..b"}), "settings.auth.token: want names separated by single dots"},
 		{table{"auth": table{"tpye": "bearer"}}, "settings.auth.tpye: unknown setting, did you mean type?"},
 		{table{"idempotency": nil}, "settings.idempotency: missing"},
 		{table{"idempotency": "maybe"}, "settings.idempotency: want"},
@@ -243,22 +261,29 @@ func TestConnector_ReachesPrivateAddressesOnlyByName(t *testing.T) {
 	}
 }
 
-// TestReadme_ShowsSettingsThatWork takes the README's own examples, the least first: the
-// others go on from it.
+// TestReadme_ShowsSettingsThatWork takes the README's own examples: those that are no
+// lane go on from the one before.
 func TestReadme_ShowsSettingsThatWork(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	examples := strings.Split(string(text), "```toml\n")[1:]
-	if len(examples) != 2 {
+	if len(examples) != 3 {
 		t.Fatalf("there are %d examples", len(examples))
 	}
 	whole := ""
 	for _, example := range examples {
 		block, _, _ := strings.Cut(example, "```")
+		if strings.HasPrefix(block, "[[lanes]]") {
+			whole = ""
+		}
 		whole += block
-		if err := check(toJSON(t, lane(t, []byte(whole))), secrets()); err != nil {
+		given := secrets()
+		given["client_secret"], given["refresh_token"] = appSecret, firstRefresh
+		err := customhttp.New().Check(t.Context(), core.Account{Tenant: "acme", Lane: "crm", Settings: toJSON(t, lane(t, []byte(whole))), Secrets: given,
+			Token: &core.Token{Secrets: map[string]core.Secret{"access": "eyJ.1"}}})
+		if err != nil {
 			t.Error(err)
 		}
 	}

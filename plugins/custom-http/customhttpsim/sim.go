@@ -19,6 +19,7 @@
 //	POST  /v1/events                  takes any event with an id, and drops it when it has it
 //	POST  /v1/events/bulk             {"events":[…]}, all or nothing
 //	POST  /v1/rpc                     as /v1/notes, but always answers 200 with {"ok":…}
+//	POST  /oauth/token                gives an access token: client_credentials, or refresh_token, which is good once
 //
 // A Sim is an [http.Handler]: tests mount it in memory, a demo on a port. Other
 // processes steer it under /_sim/: see [Sim.ServeHTTP].
@@ -49,6 +50,11 @@ type Options struct {
 	// authentication, and Key as an API key in the header X-Api-Key or the
 	// query's api_key. Without any of them everyone is let in.
 	Token, User, Password, Key string
+	// ClientID and ClientSecret are an app's, which asks for access tokens at
+	// /oauth/token; RefreshToken is its first one. Only the newest access token is
+	// taken, for TokenLife, or for good when that is 0.
+	ClientID, ClientSecret, RefreshToken string
+	TokenLife                            time.Duration
 	// MaxBatch is the most items in bulk; 100 when 0.
 	MaxBatch int
 	// Shuffle answers to bulk in another order than asked.
@@ -74,6 +80,10 @@ type Sim struct {
 	requests []Request
 	stats    Stats
 	inFlight int
+
+	granted         int    // access tokens
+	access, refresh string // the newest
+	accessEnds      time.Time
 }
 
 // Request is a request as it came, for whoever asks what was sent.
@@ -198,6 +208,11 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		return // the client went away
 	}
+	if route == tokenRoute && s.opts.ClientID != "" {
+		status, answer := s.token(c)
+		s.write(c, status, answer)
+		return
+	}
 	status, answer, refused := s.answer(c, route, id)
 	switch {
 	case refused != nil:
@@ -273,13 +288,14 @@ func routeOf(r *http.Request) (route, id string) {
 
 func (s *Sim) authorize(r *http.Request) *refusal {
 	o := s.opts
-	if o.Token == "" && o.Password == "" && o.Key == "" {
+	if o.Token == "" && o.Password == "" && o.Key == "" && o.ClientID == "" {
 		return nil
 	}
 	user, password, _ := r.BasicAuth()
 	bearer, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
 	case o.Token != "" && isBearer && same(bearer, o.Token),
+		o.ClientID != "" && isBearer && s.isGranted(bearer),
 		o.Password != "" && same(user, o.User) && same(password, o.Password),
 		o.Key != "" && same(r.Header.Get("X-Api-Key"), o.Key),
 		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key):

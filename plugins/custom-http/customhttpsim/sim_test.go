@@ -304,3 +304,22 @@ func TestSim_ListsListsAndTheirMembersStrictly(t *testing.T) {
 	c.sim.RemoveList("7")
 	c.want(404, "no_such_list", "GET", "/v1/lists/7", "")
 }
+
+func TestToken_IsGivenToTheAppAndARefreshTokenIsGoodOnce(t *testing.T) {
+	c := serve(t, customhttpsim.Options{ClientID: "app", ClientSecret: "s1", RefreshToken: "r1"})
+	const path, form = "/oauth/token", "Content-Type: application/x-www-form-urlencoded"
+	ask := func(status int, contains, body string, headers ...string) {
+		t.Helper()
+		c.want(status, contains, http.MethodPost, path, body, append(headers, form)...)
+	}
+	c.want(400, "want a form", http.MethodPost, path, "grant_type=client_credentials")
+	ask(401, "invalid_client", "grant_type=client_credentials&client_id=app&client_secret=s2")
+	ask(400, "unsupported_grant_type", "grant_type=password&client_id=app&client_secret=s1")
+	ask(400, "wants one value", "grant_type=client_credentials&client_id=app&client_secret=s1&scope=")
+	ask(400, "says twice", "grant_type=client_credentials&client_secret=s1", "Authorization: Basic YXBwOnMx")
+	ask(200, "access-token-0001", "grant_type=client_credentials", "Authorization: Basic YXBwOnMx")
+	ask(200, "refresh-after-0002", "grant_type=refresh_token&refresh_token=r1&client_id=app&client_secret=s1")
+	ask(400, "invalid_grant", "grant_type=refresh_token&refresh_token=r1&client_id=app&client_secret=s1")
+	c.want(401, "unauthorized", http.MethodGet, "/v1/me", "", "Authorization: Bearer access-token-0001")
+	c.want(200, "demo", http.MethodGet, "/v1/me", "", "Authorization: Bearer access-token-0002")
+}
