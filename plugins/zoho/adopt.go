@@ -165,7 +165,7 @@ func (x *session) search(ctx context.Context, fs *fields, some []sought, countri
 	}
 	records, err := x.query(ctx, x.ContactModule, anyOf(conditions), append([]string{"id"}, x.looked(fs)...)...)
 	if err != nil {
-		if err.Code == core.CodeForbidden && x.AdoptSearch == adoptDigits {
+		if err.Hint == hintQuery && x.AdoptSearch == adoptDigits {
 			err.Hint = `look at the fields of settings.adopt_fields; if they are there, set settings.adopt_search = "endings"`
 		}
 		for _, s := range some {
@@ -217,11 +217,11 @@ func (x *session) trySearch(ctx context.Context) *core.Error {
 	if err == nil && len(again) == 0 {
 		if again, err = x.queryUpTo(ctx, 1, x.ContactModule, one, "id", name); err == nil && len(again) == 1 && again[0].text(name) == is {
 			err = &core.Error{Code: core.CodeForbidden, Op: op, Source: core.SourceVendor, Scope: core.ScopeLane,
-				Message: "Zoho does not find a number that is there by its digits"}
+				Message: "Zoho does not find a number that is there by its digits", Hint: hintQuery}
 		}
 	}
-	if err != nil && err.Code == core.CodeForbidden {
-		err.Hint = `set settings.adopt_search = "endings"`
+	if err != nil && err.Hint == hintQuery {
+		err.Hint = `set settings.adopt_search = "endings"; a field that is encrypted cannot be searched at all: leave it out of settings.adopt_fields`
 	}
 	return err
 }

@@ -60,6 +60,9 @@ func anyOf(conditions []string) string {
 	return text
 }
 
+// hintQuery is the hint where Zoho refuses a query itself.
+const hintQuery = "look at the fields and modules that the settings name"
+
 // query returns up to maxFound records of a module that fulfil a condition.
 func (x *session) query(ctx context.Context, module, where string, names ...string) ([]found, *core.Error) {
 	return x.queryUpTo(ctx, maxFound, module, where, names...)
@@ -77,7 +80,7 @@ func (x *session) queryUpTo(ctx context.Context, limit int, module, where string
 		return a.Data, nil
 	}
 	if r.Code == core.CodeInvalid { // the query is ours, no event's
-		r.Code, r.Scope, r.Hint = core.CodeForbidden, core.ScopeLane, "look at the fields and modules that the settings name"
+		r.Code, r.Scope, r.Hint = core.CodeForbidden, core.ScopeLane, hintQuery
 	}
 	return nil, r.Error
 }
