@@ -44,7 +44,7 @@ const (
 	LaneWaiting  LaneState = "waiting" // asked to slow down
 	LaneDown     LaneState = "down"    // the sink is out of reach; probing
 	LaneSignIn   LaneState = "sign_in" // credentials refused; a person must renew them
-	LaneStopped  LaneState = "stopped" // WhatsApp lets the number send nothing: see the alarms
+	LaneStopped  LaneState = "stopped" // WhatsApp lets the number send nothing: see the alarms; or no lane has the queue
 )
 
 // LaneStatus describes a lane at one moment.
@@ -92,7 +92,8 @@ type QueueStatus struct {
 	Waiting int       `json:"waiting"`
 	Oldest  time.Time `json:"oldest,omitzero"`
 	NextDue time.Time `json:"next_due,omitzero"`
-	// State and Why are the lane's, where it is one that does not deliver now.
+	// State and Why are the lane's, where it is one that does not deliver now, or is
+	// not in the configuration any more.
 	State LaneState `json:"state,omitempty"`
 	Why   string    `json:"why,omitempty"`
 }

@@ -334,6 +334,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	if err := b.requeueQuarantine(ctx); err != nil {
 		return err
 	}
+	b.tellUnserved()
 	var wg sync.WaitGroup
 	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	for _, t := range b.tenants {

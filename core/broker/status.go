@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +69,7 @@ func (b *Broker) Snapshot() Snapshot {
 	for _, q := range st.Queues {
 		byQueue[q.Queue] = q
 	}
-	held := map[store.QueueID]LaneStatus{} // the lanes that do not deliver now
+	lanes := map[store.QueueID]LaneStatus{}
 	snap.Alarms = b.Alarms("")
 	for _, t := range b.tenants {
 		info := TenantInfo{ID: t.ID, Name: t.Name}
@@ -80,20 +81,44 @@ func (b *Broker) Snapshot() Snapshot {
 		for _, l := range t.allLanes() {
 			s := l.status(byQueue[l.queue])
 			snap.Lanes = append(snap.Lanes, s)
-			if s.State != LaneRunning {
-				held[l.queue] = s
-			}
+			lanes[l.queue] = s
 		}
 	}
 	for i := range snap.Queues {
 		q := &snap.Queues[i]
-		if s, ok := held[store.QueueID{Tenant: q.Tenant, Name: q.Queue}]; ok {
+		switch s, ok := lanes[store.QueueID{Tenant: q.Tenant, Name: q.Queue}]; {
+		case ok && s.State != LaneRunning:
 			q.State, q.Why = s.State, s.Why
+		case !ok && q.Depth > 0 && isLanes(q.Queue):
+			q.State, q.Why = LaneStopped, noLane
 		}
 	}
 	sort.Slice(snap.Tenants, func(i, j int) bool { return snap.Tenants[i].ID < snap.Tenants[j].ID })
 	sort.SliceStable(snap.Lanes, func(i, j int) bool { return snap.Lanes[i].Tenant < snap.Lanes[j].Tenant })
 	return snap
+}
+
+// noLane is said of what waits for a lane, target or number that the configuration
+// had when it came.
+const noLane = "the configuration does not have it any more: what waits goes on when it is there again, by this name"
+
+// isLanes reports whether a queue is for a lane of the configuration.
+func isLanes(queue string) bool {
+	for _, of := range []func(string) string{crmQueue, targetQueue, numberQueue} {
+		if strings.HasPrefix(queue, of("")) {
+			return true
+		}
+	}
+	return false
+}
+
+// tellUnserved logs what waits for lanes that are not there.
+func (b *Broker) tellUnserved() {
+	for _, q := range b.Snapshot().Queues {
+		if q.Why == noLane {
+			b.log.Warn("events wait that nobody delivers", "tenant", q.Tenant, "lane", q.Queue, "events", q.Depth, "why", noLane)
+		}
+	}
 }
 
 // Queues describes the queues in a store's stats, by tenant and name.
