@@ -30,7 +30,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Description: "Begin with: wabridge demo\nor with:    wabridge init, then check, then run\n\nExit codes:" + exitTable(),
 		Commands: []*cli.Command{
 			initCommand(), checkCommand(), runCommand(), demoCommand(), simCommand(), sendCommand(),
-			whyCommand(), scriptCommand(), queueCommand(), limitsCommand(), deadCommand(), alarmCommand(), escalationCommand(), subscriptionCommand(), campaignCommand(), costCommand(), mediaCommand(), tokenCommand(), contactCommand(), mappingCommand(), numberCommand(), consentCommand(), conversationCommand(), templateCommand(), versionCommand(), pluginCommand(), workerHelp(),
+			whyCommand(), scriptCommand(), queueCommand(), limitsCommand(), deadCommand(), alarmCommand(), escalationCommand(), subscriptionCommand(), campaignCommand(), costCommand(), mediaCommand(), tokenCommand(), contactCommand(), mappingCommand(), requestCommand(), numberCommand(), consentCommand(), conversationCommand(), templateCommand(), versionCommand(), pluginCommand(), workerHelp(),
 		},
 		Action:         group(""),
 		OnUsageError:   usageOf("wabridge", nil),
