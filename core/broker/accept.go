@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -85,7 +86,28 @@ func (b *Broker) accept(ctx context.Context, events []core.Event, with store.Set
 	}
 	b.failpoint("accept-after-commit")
 	b.countAccepted(out, s.Add, placed)
+	b.tellStrange(events, now)
 	return out, nil
+}
+
+// strangeEvery is how often the log tells of numbers that no tenant has.
+const strangeEvery = time.Minute
+
+// tellStrange tells the log of a number that no tenant has: where the owner mistook its
+// id, everything else looks well.
+func (b *Broker) tellStrange(events []core.Event, now time.Time) {
+	for i := range events {
+		e := &events[i]
+		if b.tenants[e.Tenant] != nil || b.numbers[e.Number] != nil {
+			continue
+		}
+		last := b.strange.Load()
+		if (last == 0 || now.UnixNano()-last >= int64(strangeEvery)) && b.strange.CompareAndSwap(last, now.UnixNano()) {
+			b.log.Warn("what comes for a number that no tenant has is kept until one has it", "phone_number_id", fmt.Sprintf("%.40s", e.Number),
+				"hint", "compare it with id in [[numbers]] of tenant.toml; wabridge queue show \"\" quarantine")
+		}
+		return
+	}
 }
 
 func (b *Broker) countAccepted(out store.Outcome, items []store.Item, placed []placing) {

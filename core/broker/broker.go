@@ -210,6 +210,7 @@ type Broker struct {
 	totals     totals
 	ready      atomic.Bool
 	overdue    atomic.Int64
+	strange    atomic.Int64 // when the log last told of a number that no tenant has, in Unix nanoseconds
 }
 
 type tenant struct {

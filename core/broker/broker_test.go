@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -414,6 +416,8 @@ func TestBridge_KeepsTheOrderOfEachConversation(t *testing.T) {
 
 func TestBridge_KeepsEventsOfUnknownNumbersUntilSomebodyHasThem(t *testing.T) {
 	run(t, func(b *bridge) {
+		log := &lines{}
+		b.change = func(o *Options) { o.Log = slog.New(slog.NewTextHandler(log, nil)) }
 		b.start()
 		e := received("wamid.1", "+14155550100", "hi")
 		e.Number = "999"
@@ -421,6 +425,10 @@ func TestBridge_KeepsEventsOfUnknownNumbersUntilSomebodyHasThem(t *testing.T) {
 		settled(time.Second)
 		if s := b.Snapshot(); s.Totals.Quarantine != 1 || b.depth() != 1 {
 			t.Errorf("quarantine = %d, depth = %d", s.Totals.Quarantine, b.depth())
+		}
+		b.accept(e)
+		if n := strings.Count(log.String(), "phone_number_id=999"); n != 1 {
+			t.Errorf("the log tells of it %d times: %s", n, log)
 		}
 		b.stop()
 		b.change = func(o *Options) {
