@@ -12,7 +12,8 @@ type Segmenter interface {
 	Connector
 	// Segments returns the segments of contacts whose name has the text name in it, in
 	// whatever case, and the one with that ID, if there is one; all for "". It
-	// returns at most [MaxSegments]. Errors are those of Check.
+	// returns at most [MaxSegments]. Errors are those of Check; CodeInvalid says that the
+	// account has none, by its settings.
 	Segments(ctx context.Context, account Account, name string) ([]Segment, error)
 	// Members returns the next members of the segment with an ID, after cursor. Each
 	// comes once where the CRM's pages allow that, in whatever order; who joins or leaves

@@ -68,7 +68,7 @@ func check(c *cli.Context) error {
 		return err
 	}
 	k := &checker{c: c, cfg: cfg, bar: newProgress(c.App.ErrWriter)}
-	k.add("configuration", fmt.Sprintf("%s, %d tenants", cfg.File, len(cfg.Tenants)), nil, exitConfig)
+	k.add("configuration", fmt.Sprintf("%s, tenants: %d", cfg.File, len(cfg.Tenants)), nil, exitConfig)
 	k.dataDir()
 	k.scripts()
 	for name, p := range cfg.Plugins {

@@ -122,7 +122,7 @@ func (f final) Unwrap() error { return f.error }
 // draft again, where waiting does not help.
 func (r *segmentReader) failed(ctx context.Context, c *campaignRecord, wait time.Duration, err error) time.Duration {
 	e := core.AsError(err)
-	why := e.Error()
+	why := strings.TrimPrefix(e.Error(), "segments: ")
 	if e.Hint != "" {
 		why += "; " + e.Hint
 	}

@@ -64,7 +64,7 @@ func (b *Broker) Segments(ctx context.Context, q SegmentQuery) (SegmentList, err
 	if len(q.Name) > maxSegmentName {
 		return SegmentList{}, core.Errorf(core.CodeInvalid, "segments", "name: at most %d bytes", maxSegmentName)
 	}
-	l, err := t.segmentLane(q.Lane)
+	l, err := t.segmentLane(ctx, q.Lane)
 	if err != nil {
 		return SegmentList{}, err
 	}
@@ -75,8 +75,9 @@ func (b *Broker) Segments(ctx context.Context, q SegmentQuery) (SegmentList, err
 	return SegmentList{Lane: l.crmName(), Segments: found, More: len(found) == core.MaxSegments}, nil
 }
 
-// segmentLane returns the lane of a name whose CRM has segments, or the only one.
-func (t *tenant) segmentLane(name string) (*lane, error) {
+// segmentLane returns the lane of a name whose CRM has segments, or the only one. Of several
+// whose connectors know of segments each is asked, as its settings may give it none.
+func (t *tenant) segmentLane(ctx context.Context, name string) (*lane, error) {
 	wrong := func(code core.Code, format string, args ...any) (*lane, error) {
 		return nil, core.Errorf(code, "segments", format, args...)
 	}
@@ -100,6 +101,24 @@ func (t *tenant) segmentLane(name string) (*lane, error) {
 			have, names = append(have, l), append(names, l.crmName())
 		case can && !l.up():
 			down = append(down, l.notUp().Message)
+		}
+	}
+	if len(have) > 1 {
+		var unset error
+		have = slices.DeleteFunc(have, func(l *lane) bool {
+			_, err := l.segmentsNamed(ctx, "")
+			if core.CodeOf(err) != core.CodeInvalid {
+				return false
+			}
+			unset = err
+			return true
+		})
+		if len(have)+len(down) == 0 {
+			return nil, unset
+		}
+		names = names[:0]
+		for _, l := range have {
+			names = append(names, l.crmName())
 		}
 	}
 	switch {
@@ -230,12 +249,12 @@ func (t *tenant) segmentOf(ctx context.Context, name string, want CampaignSegmen
 	if have := t.campaign(name); have != nil && have.Segment.is(want) {
 		return have.Segment, nil
 	}
-	l, err := t.segmentLane(want.Lane)
+	ctx, cancel := context.WithTimeout(ctx, segmentsDeadline) // of all calls, where there is no such segment
+	defer cancel()
+	l, err := t.segmentLane(ctx, want.Lane)
 	if err != nil {
 		return want, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, segmentsDeadline) // of both calls, where there is no such segment
-	defer cancel()
 	s, err := l.segment(ctx, want)
 	if err != nil {
 		return want, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/access"
@@ -92,7 +93,7 @@ func fail(w http.ResponseWriter, err error) {
 	case core.CodeUnauthenticated:
 		status = http.StatusUnauthorized
 	}
-	writeError(w, status, string(e.Code), e.Error(), e.Hint)
+	writeError(w, status, string(e.Code), strings.TrimSuffix(e.Error(), ": "+store.ErrNotFound.Error()), e.Hint)
 }
 
 // read decodes the body into v; unknown names are mistakes.

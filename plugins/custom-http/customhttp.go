@@ -71,7 +71,9 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -111,13 +113,16 @@ func (c *Connector) Info() core.ConnectorInfo {
 }
 
 // Check implements [core.Connector]: it checks the settings, and asks what
-// settings.health says.
+// settings.health says, or else whether there is anybody at settings.base_url.
 func (c *Connector) Check(ctx context.Context, account core.Account) error {
 	x, err := c.open(account)
 	if err != nil {
 		return err
 	}
 	if x.health == nil {
+		if err := x.reach(ctx); err != nil {
+			return err
+		}
 		return nil
 	}
 	r, err := x.request(x.health, nil, 0, nil, x.cred)
@@ -136,6 +141,27 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 	}
 	if err.Hint == "" {
 		err.Hint = "look at settings.health and settings.base_url"
+	}
+	return err
+}
+
+// reach asks for the API's base address, without credentials: whatever it answers, it is
+// there, unless what stands before it says that it is not.
+func (x *session) reach(ctx context.Context) *core.Error {
+	op := &operation{name: "settings.base_url", kind: "health"}
+	a, err := x.do(ctx, op, Request{Method: http.MethodGet, URL: x.base.String(), Header: http.Header{"Accept": {"*/*"}}})
+	if err == nil && slices.Contains([]int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, a.status) {
+		err = &core.Error{Code: core.CodeUnavailable, Op: op.kind, Source: core.SourceVendor, Vendor: strconv.Itoa(a.status),
+			Message: "the API is not there: its base address answers " + strconv.Itoa(a.status), Hint: "if it does so always, say in settings.health what to ask instead"}
+	}
+	if err == nil {
+		return nil
+	}
+	if err.Code == core.CodeUnknownOutcome {
+		err.Code = core.CodeUnavailable // it was only a question
+	}
+	if err.Hint == "" {
+		err.Hint = "look at settings.base_url"
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package customhttp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"sync"
@@ -34,7 +35,7 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, deliverie
 // newItem reads what decides where an event goes. The event may have crossed a
 // process boundary as JSON only.
 func newItem(d *core.Delivery) *item {
-	it := &item{data: d.Data}
+	it := &item{data: d.Data, contactRef: cmp.Or(d.ContactRef, d.ToldRef)}
 	if d.Event != nil {
 		it.id, it.kind = d.Event.ID, d.Event.Kind
 	} else {

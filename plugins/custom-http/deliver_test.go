@@ -437,3 +437,22 @@ func TestRender_ShowsTheRequestWithoutSecrets(t *testing.T) {
 		t.Errorf("bad settings: %v", err)
 	}
 }
+
+// Whoever has a record at the API, as the API said, is written to there.
+func TestDeliver_NamesTheContactsRecord(t *testing.T) {
+	b := start(t, customhttpsim.Options{Token: token}, notes("upsert", table{
+		"operations": table{"*": table{"method": "PUT", "path": "/contacts/{{if .contact_ref}}{{.contact_ref}}{{else}}by-phone/{{.contact.phone | digits}}{{end}}"}},
+	}), nil)
+	e := received(1)
+	for _, c := range []struct{ said, told, want string }{
+		{"", "", "/v1/contacts/by-phone/" + strings.TrimPrefix(e.Contact.Phone, "+")},
+		{"", "7/1", "/v1/contacts/7%2F1"},
+		{"8", "7", "/v1/contacts/8"},
+	} {
+		b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: e, Data: toJSON(t, e), Attempt: 1, ContactRef: c.said, ToldRef: c.told}})
+		requests := b.sim.Requests()
+		if got := requests[len(requests)-1].Path; got != c.want {
+			t.Errorf("%+v: asked for %s", c, got)
+		}
+	}
+}

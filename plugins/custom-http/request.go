@@ -223,9 +223,11 @@ type item struct {
 	kind core.Kind
 	data []byte // the event's JSON
 
-	decoded any    // data, once a template looked at it
-	body    []byte // what goes into the request; nil is nothing
-	key     string // what its result is found by
+	decoded any // data, once a template looked at it
+	// contactRef is the contact's record, as far as anybody has said which it is.
+	contactRef string
+	body       []byte // what goes into the request; nil is nothing
+	key        string // what its result is found by
 
 	result core.Result
 }
@@ -252,6 +254,9 @@ func (it *item) fields() any {
 			return nil // newItem has seen that it is JSON
 		}
 		vocabulary().complete(v)
+		if event, ok := v.(map[string]any); ok {
+			event["contact_ref"] = it.contactRef
+		}
 		it.decoded = v
 	}
 	return it.decoded

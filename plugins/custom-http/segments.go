@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -259,7 +260,7 @@ func (c *Connector) Segments(ctx context.Context, account core.Account, name str
 		return nil, err
 	}
 	if x.segments == nil {
-		return nil, nil
+		return nil, noSegments("segments")
 	}
 	// An API that searches may look at names only, and one with an answer for one ID has
 	// that at once.
@@ -382,7 +383,7 @@ func nobody(op *operation, name string, row int) *core.Error {
 
 // pointTo adds to an error what to look at.
 func pointTo(err *core.Error, op *operation) *core.Error {
-	if err.Hint == "" {
+	if err.Hint == "" && (err.Code == core.CodeInvalid || err.Code == core.CodeForbidden) { // otherwise they are not to blame
 		err.Hint = "look at " + op.name
 	}
 	return err
@@ -405,8 +406,7 @@ func (c *Connector) Members(ctx context.Context, account core.Account, segment s
 		return core.Members{}, err
 	}
 	if x.segments == nil {
-		return core.Members{}, &core.Error{Code: core.CodeInvalid, Op: "members", Source: core.SourcePlugin,
-			Message: "the settings say nothing of segments", Hint: "set " + inSegments + " (list or fixed, and members) in the lane's settings"}
+		return core.Members{}, noSegments("members")
 	}
 	var at memberAt
 	if len(cursor) > 0 {
@@ -418,6 +418,9 @@ func (c *Connector) Members(ctx context.Context, account core.Account, segment s
 	}
 	q, from := &x.segments.members, at
 	rows, err := x.ask(ctx, &q.listing, ofSegment(segment), &at.pageAt)
+	if err != nil && len(cursor) > 0 && slices.Contains([]string{"404", "410"}, err.Vendor) { // it was there
+		return core.Members{}, gone(x)
+	}
 	if err != nil {
 		return core.Members{}, pointTo(err, q.op)
 	}
@@ -447,13 +450,23 @@ func (c *Connector) Members(ctx context.Context, account core.Account, segment s
 	return page, nil
 }
 
+func noSegments(op string) *core.Error {
+	return &core.Error{Code: core.CodeInvalid, Op: op, Source: core.SourcePlugin,
+		Message: "the settings say nothing of segments", Hint: "set " + inSegments + " (list or fixed, and members) in the lane's settings"}
+}
+
 func (x *session) mustExist(ctx context.Context, segment string) *core.Error {
 	found, err := x.segment(ctx, segment)
 	if err == nil && found == nil {
-		err = &core.Error{Code: core.CodeInvalid, Op: "members", Source: core.SourcePlugin, Message: "there is no such segment (any more)"}
-		if err.Hint = "look at the segments that there are"; x.segments.list == nil {
-			err.Hint = "look at " + inSegments + ".fixed"
-		}
+		return gone(x)
+	}
+	return err
+}
+
+func gone(x *session) *core.Error {
+	err := &core.Error{Code: core.CodeInvalid, Op: "members", Source: core.SourcePlugin, Message: "there is no such segment (any more)"}
+	if err.Hint = "look at the segments that there are"; x.segments.list == nil {
+		err.Hint = "look at " + inSegments + ".fixed"
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package customhttp_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net"
 	"net/http/httptest"
@@ -24,7 +25,18 @@ func good() table {
 }
 
 func check(settings json.RawMessage, s map[string]core.Secret) error {
-	return customhttp.New().Check(context.Background(), core.Account{Tenant: "acme", Lane: "crm", Settings: settings, Secrets: s})
+	return checkAccount(core.Account{Tenant: "acme", Lane: "crm", Settings: settings, Secrets: s})
+}
+
+var errNobody = errors.New("nobody is at this address")
+
+// checkAccount says what is wrong with an account's settings. There is nobody to ask.
+func checkAccount(account core.Account) error {
+	c := &customhttp.Connector{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errNobody }}
+	if err := c.Check(context.Background(), account); err != nil && !strings.Contains(err.Error(), errNobody.Error()) {
+		return err
+	}
+	return nil
 }
 
 func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
@@ -236,6 +248,36 @@ func TestCheck_AsksWhatHealthSays(t *testing.T) {
 	}
 }
 
+// Without health it is asked whether anybody is at the address; what they answer to that
+// does not matter.
+func TestCheck_AsksWhetherAnybodyIsThere(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fault customhttpsim.Fault
+		want  core.Code
+	}{
+		{name: "not found, it says"},
+		{name: "it fails at that", fault: customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 500}},
+		{name: "it wants a key", fault: customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 401}},
+		{name: "what is before it says that it is not there", fault: customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 503}, want: core.CodeUnavailable},
+		{name: "no answer", fault: customhttpsim.Fault{Kind: customhttpsim.FaultDrop}, want: core.CodeUnavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := start(t, customhttpsim.Options{}, notes("none", nil), nil)
+			if c.fault.Kind != "" {
+				b.sim.Inject(c.fault)
+			}
+			err := b.connector.Check(t.Context(), b.account)
+			if core.CodeOf(err) != c.want {
+				t.Fatalf("got %v, want %q", err, c.want)
+			}
+			if err != nil && core.AsError(err).Hint == "" {
+				t.Errorf("%v has no hint", err)
+			}
+		})
+	}
+}
+
 // TestConnector_ReachesPrivateAddressesOnlyByName uses real addresses: the name
 // localhost resolves to one that must be refused when nobody allowed it.
 func TestConnector_ReachesPrivateAddressesOnlyByName(t *testing.T) {
@@ -281,7 +323,7 @@ func TestReadme_ShowsSettingsThatWork(t *testing.T) {
 		whole += block
 		given := secrets()
 		given["client_secret"], given["refresh_token"] = appSecret, firstRefresh
-		err := customhttp.New().Check(t.Context(), core.Account{Tenant: "acme", Lane: "crm", Settings: toJSON(t, lane(t, []byte(whole))), Secrets: given,
+		err := checkAccount(core.Account{Tenant: "acme", Lane: "crm", Settings: toJSON(t, lane(t, []byte(whole))), Secrets: given,
 			Token: &core.Token{Secrets: map[string]core.Secret{"access": "eyJ.1"}}})
 		if err != nil {
 			t.Error(err)
