@@ -256,7 +256,8 @@ func (a *Address) UnmarshalText(b []byte) error {
 type Contact struct {
 	// ID is the bridge's own.
 	ID string `json:"id,omitempty"`
-	// Name is what the person calls themselves on WhatsApp: untrusted text.
+	// Name is what the business calls the person, by a list, a CRM or a script; else what they
+	// call themselves on WhatsApp: untrusted text.
 	Name string `json:"name,omitempty"`
 	// Username is the WhatsApp username, if the person has one.
 	Username string `json:"username,omitempty"`

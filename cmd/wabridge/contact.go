@@ -202,6 +202,9 @@ func printContact(c *cli.Context, v *broker.ContactView) {
 	if !v.Since.IsZero() {
 		fmt.Fprintln(w, "known since", moment(v.Since))
 	}
+	if v.NamedBy != "" {
+		fmt.Fprintf(w, "named by %s; on WhatsApp: %s\n", printable(v.NamedBy), or(printable(v.Profile), "not known"))
+	}
 	for _, m := range v.Merges {
 		printMerge(w, v.ID, m)
 	}

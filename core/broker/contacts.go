@@ -48,6 +48,10 @@ type FoundContact struct {
 type ContactView struct {
 	Tenant string `json:"tenant"`
 	core.Contact
+	// NamedBy says from where the business has the name: a list's file, a CRM's lane, "script". Without,
+	// it is what the person calls themselves on WhatsApp; else that is Profile.
+	NamedBy string `json:"named_by,omitempty"`
+	Profile string `json:"profile,omitempty"`
 	// Since is when the bridge came to know the person.
 	Since      time.Time  `json:"since,omitzero"`
 	Identities []Identity `json:"identities"`
@@ -198,7 +202,7 @@ func (p *person) matches(text, tag string) (by string, ok bool) {
 		return "tag", true
 	case strings.ToLower(p.Username) == text:
 		return "username", true
-	case strings.Contains(strings.ToLower(p.Name), text):
+	case strings.Contains(strings.ToLower(p.Name), text), strings.Contains(strings.ToLower(p.Profile), text):
 		return "name", true
 	case strings.Contains(strings.ToLower(p.Username), text):
 		return "username", true
@@ -300,7 +304,7 @@ func ContactOf(ctx context.Context, s store.Store, tenant, who, region string) (
 		return ContactView{}, err
 	}
 	v := ContactView{
-		Tenant: tenant, Contact: p.Contact, Since: p.since(), Identities: p.identities(), MergedInto: p.MergedInto, Apart: p.Apart,
+		Tenant: tenant, Contact: p.Contact, NamedBy: p.NamedBy, Profile: p.Profile, Since: p.since(), Identities: p.identities(), MergedInto: p.MergedInto, Apart: p.Apart,
 		Consent: consentStatus(tenant, p), Conversations: []ConversationView{}, Set: p.Set, Agreed: p.Agreed,
 	}
 	if v.Merges, err = mergesOf(ctx, s, tenant, p.ID); err != nil {

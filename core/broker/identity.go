@@ -287,7 +287,7 @@ func (p *person) meet(e *core.Event, c claim, attach []contact.Key) bool {
 		}
 	}
 	set(&p.ID, e.Contact.ID)
-	set(&p.Name, e.Contact.Name)
+	changed = p.callsThemself(e) || changed
 	set(&p.Username, e.Contact.Username)
 	for _, k := range c.keys {
 		if p.has(k) != nil || slices.Contains(attach, k) {

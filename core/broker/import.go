@@ -288,8 +288,8 @@ func (im *importing) take(u *turn, p *roster.Person, keys []contact.Key) (notes 
 	}
 	slices.SortFunc(u.person.Identities, func(a, b identity) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	u.person.face()
-	if p.Name != "" && u.person.Name == "" {
-		u.person.Name = p.Name
+	// The business's first name for a person stays: who is in a list twice is not renamed to and fro.
+	if u.person.NamedBy == "" && (!im.r.Quiet || u.person.mayBeCalled(p.Name)) && u.person.isCalled(p.Name, or(im.r.File, sourceFile)) {
 		notes = append(notes, "the name")
 	}
 	for _, tag := range p.Tags {

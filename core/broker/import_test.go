@@ -64,7 +64,7 @@ func TestImport_TwiceIsOnce(t *testing.T) {
 			return []roster.Person{more, listed("Berto", "+34600111222"), again, other}
 		}
 		before := fmt.Sprint(keysOf(b.people()))
-		b.wantImported(b.imports(false, list()...), "changed: tagged vip; the field city", "new: ", "changed: new: ", "new: ")
+		b.wantImported(b.imports(false, list()...), "changed: tagged vip; the field city; the name", "new: ", "changed: new: ", "new: ")
 		if after := fmt.Sprint(keysOf(b.people())); after != before {
 			t.Fatalf("a preview changed %s to %s", before, after)
 		}
@@ -76,7 +76,7 @@ func TestImport_TwiceIsOnce(t *testing.T) {
 			t.Errorf("the CRM was told %v", b.crm.kinds())
 		}
 		p := b.people()[slices.IndexFunc(b.people(), func(p *person) bool { return p.ID == known.ID })]
-		if p.Name != "Ana" || p.Phone != "+553196883193" || p.Fields["city"] != "BH" || !slices.Contains(p.Tags, "vip") {
+		if p.Name != "Bia" || p.Profile != "Ana" || p.Phone != "+553196883193" || p.Fields["city"] != "BH" || !slices.Contains(p.Tags, "vip") {
 			t.Errorf("who wrote before is now %+v", p)
 		}
 		b.crm.tries = nil

@@ -180,14 +180,18 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 	t.toSubscribers(s, e, nil)
 }
 
-// reachedNow returns the contact of an event of before with the addresses that the person
-// has now: a CRM would take those of before for newer ones.
+// reachedNow returns the contact of an event of before with the addresses and the name that
+// the person has now: a CRM would take those of before for newer ones.
 func reachedNow(c, now *core.Contact) *core.Contact {
-	if c.ID != now.ID || c.Phone == now.Phone && c.BSUID == now.BSUID && c.Username == now.Username {
+	name := c.Name
+	if name != "" {
+		name = or(now.Name, name)
+	}
+	if c.ID != now.ID || c.Phone == now.Phone && c.BSUID == now.BSUID && c.Username == now.Username && c.Name == name {
 		return c
 	}
 	own := *c
-	own.Phone, own.BSUID, own.Username = now.Phone, now.BSUID, now.Username
+	own.Phone, own.BSUID, own.Username, own.Name = now.Phone, now.BSUID, now.Username, name
 	return &own
 }
 

@@ -91,6 +91,7 @@ func joinBy(s, l dossier, offset int) union {
 func joinPeople(s, l *person) *person {
 	a, b := clone(s), clone(l)
 	fillIn(reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem())
+	a.joinNames(s, l)
 	a.Identities = clone(s).Identities
 	for _, i := range b.Identities {
 		if a.has(i.Key) == nil {

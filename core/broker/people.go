@@ -30,6 +30,10 @@ func conversationKey(tenant, contact, number string) store.Key {
 // the bridge keeps beside that.
 type person struct {
 	core.Contact
+	// NamedBy says from where the business has Contact.Name: a list's file, a CRM's lane, "script".
+	// Empty where it is what the person calls themselves; then Profile, which is that, is, too.
+	NamedBy string `json:"named_by,omitempty"`
+	Profile string `json:"profile,omitempty"`
 	// Identities are what the person is known by, sorted by key. No two contacts
 	// share one.
 	Identities []identity `json:"identities,omitempty"`

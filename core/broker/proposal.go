@@ -42,6 +42,8 @@ type handOver struct {
 
 // propose takes what the script asked for.
 func (t *tenant) propose(u *turn, actions []script.Action) {
+	called := fullName(u.contact)
+	defer func() { u.changed = u.renamed(called, "script") || u.changed }()
 	for _, a := range actions {
 		if why := overfull(u.contact, &a); why != "" {
 			u.note(a.String() + " refused: " + why)

@@ -324,7 +324,7 @@ func (t *tenant) takeOver(u *turn) {
 	if from == nil || t.crmLane(u.e.Source) == nil {
 		return
 	}
-	news := 0
+	news, called := 0, fullName(u.contact)
 	for _, tag := range from.Tags {
 		if addTag(u.contact, tag) {
 			news++
@@ -337,6 +337,9 @@ func (t *tenant) takeOver(u *turn) {
 		}
 	}
 	news += t.takeMapped(u, t.crmLane(u.e.Source))
+	if u.renamed(called, u.e.Source) {
+		news++
+	}
 	if u.tell = nil; news > 0 {
 		e := *u.e
 		e.Contact, e.Fields, e.Changed, e.ContactRef = u.contact, nil, nil, "" // another CRM has other properties

@@ -299,6 +299,9 @@ func (r *segmentReader) rows(ctx context.Context, l *lane, c *campaignRecord, me
 		switch p := known[m.ContactRef]; {
 		case p != nil:
 			row.Contact = p.ID
+			if again, _ := roster.Of(row.N, people[i].Name, p.Phone, p.BSUID, t.Region); p.mayBeCalled(again.Name) && len(again.Keys()) > 0 {
+				entries = append(entries, CampaignEntry{Person: again}) // for the name alone
+			}
 			for _, k := range people[i].Keys() {
 				switch owner := owners[k]; {
 				case owner == p.ID && k.IsPhone():
@@ -323,6 +326,9 @@ func (r *segmentReader) rows(ctx context.Context, l *lane, c *campaignRecord, me
 	}
 	first := c.rows() + 1
 	for _, row := range listed {
+		if rows[row.N-first].Contact != "" {
+			continue
+		}
 		row.Ref = rows[row.N-first].Ref
 		if row.Bad != "" {
 			row.Bad = fmt.Sprintf("%s's record %s: %s", l.crmName(), clip(or(row.Ref, "without a name"), 80), row.Bad)

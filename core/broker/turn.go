@@ -189,6 +189,9 @@ func (t *tenant) received(u *turn) {
 // follows from it.
 func (t *tenant) close(u *turn) {
 	if u.tell != nil {
+		if e := u.called(u.tell); e != u.tell {
+			u.tell, u.data = e, nil
+		}
 		t.toLanes(&u.s, u, u.tell, u.data)
 	}
 	t.writesBack(u)

@@ -69,6 +69,9 @@ func splitPeople(now, one, s0, l0 *person) (s, l *person) {
 	if s.Name == l0.Name && s0.Name != "" {
 		s.Name = s0.Name
 	}
+	if s.NamedBy = s0.NamedBy; s.Name != s0.Name {
+		s.NamedBy = now.NamedBy
+	}
 	if s.Username == l0.Username {
 		s.Username = s0.Username
 	}

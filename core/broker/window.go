@@ -15,7 +15,7 @@ import (
 type OutsideWindow struct {
 	Name, Language string
 	// Params are the values of its body's variables: {text} stands for the text, {name}
-	// for what the person calls themselves.
+	// for the person's name.
 	Params []string
 }
 

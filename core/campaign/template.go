@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
 )
 
 // Template is what a campaign sends. In any text of Components there may be slots:
 //
 //	{{name}}          the contact's name
-//	{{first_name}}    its first word
+//	{{first_name}}    its first word, or what is after the comma ("García, Ana")
 //	{{field.city}}    a field of the contact
 //	{{column.Code}}   a column of the list
 //	{{name|friend}}   the same, with what stands there if it is empty
@@ -103,7 +104,7 @@ func (t *Template) Freeze(c *core.Contact, columns map[string]string) (values []
 		case "first_name":
 			v = c.Fields["first_name"]
 			if v == "" {
-				v, _, _ = strings.Cut(strings.TrimSpace(c.Name), " ")
+				v, _ = contact.Names(c.Name)
 			}
 		case "field":
 			v = c.Fields[name]

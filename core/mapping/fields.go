@@ -62,7 +62,7 @@ var fields = []Field{
 	{"marketing_consent", Consent, true, "consent to marketing: granted, asked, withdrawn"},
 
 	{"contact_id", Text, false, "the bridge's own id of the contact"},
-	{"name", Text, false, "what the person calls themselves on WhatsApp"},
+	{"name", Text, false, "what the business calls the person; else what they call themselves on WhatsApp"},
 	{"username", Text, false, "WhatsApp username"},
 	{"phone", Text, false, "phone number, +34600111222"},
 	{"phone_digits", Text, false, "phone number without the +"},

@@ -151,11 +151,11 @@ func (k *Known) address() core.Address {
 func (k *Known) guess(name string) string {
 	switch name {
 	case "first_name", "last_name":
-		first, rest, _ := strings.Cut(strings.TrimSpace(k.Contact.Name), " ")
+		first, rest := contact.Names(k.Contact.Name)
 		if name == "first_name" {
 			return first
 		}
-		return strings.TrimSpace(rest)
+		return rest
 	case "country":
 		return contact.Country(k.Contact.Address())
 	case "language":
