@@ -34,7 +34,8 @@ type crmRecord struct {
 	Ref string `json:"ref,omitempty"`
 	// Told says that the CRM told of it, and no result has confirmed it.
 	Told bool `json:"told,omitempty"`
-	// Nameless says that the contact had no name when the connector said so.
+	// Nameless says that the contact had no name when the connector said so, or that it is
+	// the record of one who had none, as may be after a merge.
 	Nameless bool `json:"nameless,omitempty"`
 	// Tried is when the connector last had an event of the contact's without Ref.
 	Tried time.Time `json:"tried,omitzero"`
@@ -170,7 +171,7 @@ func (l *lane) remember(s *store.Settlement, e *core.Event, r core.Result) {
 	case e.Kind == core.KindContactErased:
 		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID)})
 	case r.ContactRef != "":
-		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID), Value: mustJSON(crmRecord{Ref: r.ContactRef, Nameless: e.Contact.Name == ""})})
+		s.Put = append(s.Put, store.Put{Key: l.recordKey(e.Contact.ID), Value: mustJSON(crmRecord{Ref: r.ContactRef, Nameless: e.Contact.Name == "" || e.Kind == core.KindContactMerged})})
 	}
 }
 

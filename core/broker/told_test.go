@@ -19,7 +19,7 @@ func (s *sink) notes(say func(core.Delivery) string) *[]refs {
 	var got []refs
 	s.do = func(d core.Delivery) core.Result {
 		got = append(got, refs{d.ContactRef, d.ToldRef})
-		if d.ContactRef != "" {
+		if d.ContactRef != "" && d.Event.Kind != core.KindContactMerged {
 			return core.Result{}
 		}
 		return core.Result{ContactRef: say(d)}
@@ -151,6 +151,35 @@ func TestSent_SaysWhoGotIt(t *testing.T) {
 		tries := b.crm.taken()
 		if e := tries[len(tries)-1].event; e.Kind != core.KindMessageSent || e.Contact.Name != "Ana" {
 			t.Errorf("the CRM was told of %s to %+v", e.Kind, e.Contact)
+		}
+	})
+}
+
+// So is the one that a merge leaves: it may be that of whoever had no name.
+func TestTold_TheRecordThatAMergeLeft(t *testing.T) {
+	run(t, func(b *bridge) {
+		d := b.mapping(texts("City"), false)
+		got := d.notes(func(core.Delivery) string { return "r-1" })
+		inner := b.change
+		b.change = func(o *Options) {
+			inner(o)
+			o.Tenants[0].Lanes[0].Sink = wanting{d, []core.Kind{core.KindMessageReceived, core.KindContactMerged}}
+		}
+		b.start()
+		settled(time.Second)
+		b.accept(received("wamid.1", anasPhone, "hi"), received("wamid.2", "+14155550199", "hi"))
+		settled(time.Second)
+		if _, err := b.MergeContacts(b.Context(), MergeRequest{Tenant: "acme", Contact: anasPhone, With: "+14155550199", By: "maria", Reason: "one person"}); err != nil {
+			t.Fatal(err)
+		}
+		settled(time.Minute)
+		*got = nil
+		for _, id := range []string{"wamid.3", "wamid.4"} {
+			b.accept(received(id, anasPhone, "hi"))
+			settled(time.Second)
+		}
+		if diff := cmp.Diff([]refs{{Told: "r-1"}, {Said: "r-1"}}, *got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }
