@@ -191,7 +191,7 @@ func (e evil) Deliver(_ context.Context, req *connectorpb.DeliverRequest) (*conn
 	r := res.Results
 	switch e.how {
 	case "huge":
-		r[0].Ref = strings.Repeat("x", 100<<20)
+		r[0].Ref = strings.Repeat("x", 300<<20)
 	case "foreign":
 		r[0].Id = "wamid.of-another-tenant"
 	case "doubled":
