@@ -63,7 +63,7 @@ type Subscription struct {
 	// event, else a list.
 	Batch int `json:"batch"`
 	// State is "active", "paused", "suspended" or "ended", Since from when on, and
-	// Why says why in words.
+	// Why says why in words; of an active one, why what it is to be told of waits.
 	State string    `json:"state"`
 	Why   string    `json:"why,omitempty"`
 	Since time.Time `json:"since"`

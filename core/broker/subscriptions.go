@@ -221,7 +221,7 @@ func (b *Broker) Subscriptions(tenant string) []Subscription {
 		if t := b.tenants[id]; tenant == "" || id == tenant {
 			t.subscriptions.lock()
 			for _, s := range t.subscriptions.all {
-				out = append(out, s.Subscription)
+				out = append(out, t.subscriptions.shown(s))
 			}
 			t.subscriptions.unlock()
 		}
@@ -242,7 +242,22 @@ func (b *Broker) Subscription(tenant, id string) (Subscription, error) {
 		return Subscription{}, err
 	}
 	defer unlock()
-	return s.Subscription, nil
+	return b.tenants[s.Tenant].subscriptions.shown(s), nil
+}
+
+// shown returns a subscription for people: of an active one, why what it is to be told waits.
+func (x *subscriptions) shown(s *subscription) Subscription {
+	out := s.Subscription
+	for _, live := range x.live() {
+		if live.ID != s.ID || live.lane == nil {
+			continue
+		}
+		var lane LaneStatus
+		if live.lane.gate.status(&lane); lane.State != LaneRunning {
+			out.Why = "it waits" + withWhy(lane.Why)
+		}
+	}
+	return out
 }
 
 // ChangeSubscription changes one. What waits for it goes on as it is now. Events

@@ -170,6 +170,12 @@ func TestSubscription_WithADeadEndpointStopsNobodyAndIsSuspended(t *testing.T) {
 		if tries := len(x.at("https://dead.example").taken()); tries > 10 {
 			t.Errorf("it was tried %d times in five seconds", tries)
 		}
+		if s := state(); s.State != SubscriptionActive || !strings.Contains(s.Why, "it waits: ") || !strings.Contains(s.Why, "404") || b.Subscriptions("acme")[0].Why != s.Why {
+			t.Errorf("it does not say that it waits: %+v", s)
+		}
+		if s := b.Subscriptions("acme")[1]; s.Why != "" {
+			t.Errorf("the other one is %+v", s)
+		}
 		b.off(suspendAfter - time.Minute)
 		if s := state(); s.State != SubscriptionActive || b.depth() != 20 {
 			t.Fatalf("a minute too early it is %s, and %d wait", s.State, b.depth())
