@@ -329,6 +329,39 @@ func TestMapping_WaitsForWhatTheCRMHas(t *testing.T) {
 	}
 }
 
+// So does what a CRM says by calling the bridge: its call is not read before; when that takes
+// too long, it is told to call again.
+func TestMapping_WaitsForWhatTheCRMHasWhenItCalls(t *testing.T) {
+	run(t, func(b *bridge) {
+		d := b.mapping(texts("lang"), false, core.MapRule{Field: "language", Property: "lang"})
+		d.err = core.Errorf(core.CodeUnavailable, "describe", "not now")
+		reads := 0
+		d.hook = func(core.WebhookRequest) (core.WebhookAnswer, error) {
+			reads++
+			return core.WebhookAnswer{Status: 200, Events: []core.Event{atCRM("v1", time.Now(), map[string]any{"lang": "pt_BR"})}}, nil
+		}
+		b.start()
+		settled(time.Second)
+		calls := func() error {
+			_, err := b.CRMWebhook(b.Context(), "acme", "crm", core.WebhookRequest{Body: []byte("x")})
+			return err
+		}
+		if err := calls(); core.CodeOf(err) != core.CodeUnavailable || reads > 0 {
+			t.Errorf("while it is not known what the CRM has: %v, read %d times", err, reads)
+		}
+		d.mu.Lock()
+		d.err = nil
+		d.mu.Unlock()
+		if err := calls(); err != nil || reads != 1 {
+			t.Errorf("%v, read %d times", err, reads)
+		}
+		settled(time.Second)
+		if all := b.people(); len(all) != 1 || all[0].Fields["language"] == "" {
+			t.Errorf("the language is not known: %+v", all)
+		}
+	})
+}
+
 // What a CRM says of a person's language and time zone is used.
 func TestMapping_TellsWhichLanguageAndTimeZone(t *testing.T) {
 	run(t, func(b *bridge) {
