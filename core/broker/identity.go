@@ -244,7 +244,8 @@ func (p *person) current(k contact.Key) string {
 }
 
 // face sets what everybody sees of the identities: of each kind the one seen
-// last, and one that WhatsApp told before one that it did not.
+// last, one that WhatsApp told before one that it did not, and before all one that the person
+// has not left.
 func (p *person) face() {
 	var best [3]*identity
 	for n := range p.Identities {
@@ -262,6 +263,9 @@ func (p *person) face() {
 }
 
 func (i *identity) before(j *identity) bool {
+	if a, b := i.Left.IsZero(), j.Left.IsZero(); a != b {
+		return b
+	}
 	if a, b := i.Source == sourceWhatsApp, j.Source == sourceWhatsApp; a != b {
 		return b
 	}

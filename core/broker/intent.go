@@ -233,8 +233,8 @@ func (t *tenant) settleHeld(ctx context.Context, u *turn, in *intent) {
 }
 
 // sent adds what follows from a send that WhatsApp accepted: the intent's end
-// and the message for the CRMs.
-func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
+// and the message for the CRMs, which it returns; nil when nobody is told.
+func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) *core.Event {
 	in.Campaign = send.Campaign
 	if m := send.Message; m != nil && m.Template != nil {
 		in.Template = m.Template.Name + "/" + m.Template.Language
@@ -248,13 +248,13 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 		Key: intentKey(t.ID, whatsapp.IntentHash(in.ID)), Value: mustJSON(in), Expires: in.At.Add(t.b.o.IntentRetention),
 	})
 	if send.Message == nil || send.Message.Type == core.TypeRead {
-		return
+		return nil
 	}
 	m := *send.Message
 	m.ID = in.MessageID
 	t.sentFile(s, send, &m, in.At)
 	if len(t.crm) == 0 && len(t.subscriptions.live()) == 0 {
-		return
+		return nil
 	}
 	if m.Template != nil && m.Text == "" {
 		if d := t.definition(send.Number, m.Template); d != nil { // so that the CRMs have what was read
@@ -267,4 +267,5 @@ func (t *tenant) sent(s *store.Settlement, send *core.Event, in *intent) {
 		Class: send.Class, Campaign: send.Campaign, Contact: send.Contact, Message: &m, MessageRef: send.MessageRef,
 	}
 	t.tellSent(s, e)
+	return e
 }

@@ -180,6 +180,32 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 	t.toSubscribers(s, e, nil)
 }
 
+// tellReached tells who was told of a message that was sent how to reach its person, if that
+// changed after it was read for them and before it was stored.
+func (t *tenant) tellReached(ctx context.Context, told *core.Event) {
+	if told == nil || told.Contact == nil || told.Contact.ID == "" {
+		return
+	}
+	values, err := t.b.o.Store.Get(ctx, contactKey(t.ID, told.Contact.ID))
+	if err != nil || values[0] == nil {
+		return
+	}
+	p := personOf(values[0])
+	now := &p.Contact
+	if p.MergedInto != "" || reachedNow(told.Contact, now) == told.Contact {
+		return
+	}
+	e := &core.Event{
+		ID: core.FollowID(told.ID, 1), Kind: core.KindContactChanged, Tenant: told.Tenant, Number: told.Number, Conversation: told.Conversation,
+		Time: told.Time, Accepted: told.Accepted, Source: told.Source, Cause: told.ID, Contact: now,
+	}
+	var s store.Settlement
+	t.tellSent(&s, e)
+	if _, err := t.b.settle(ctx, s); err != nil {
+		t.b.log.Warn("CRMs have the address of before of somebody, until the next message", "tenant", t.ID, "contact", now.ID, "error", err)
+	}
+}
+
 // reachedNow returns the contact of an event of before with the addresses and the name that
 // the person has now: a CRM would take those of before for newer ones.
 func reachedNow(c, now *core.Contact) *core.Contact {

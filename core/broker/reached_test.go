@@ -1,10 +1,14 @@
 package broker
 
 import (
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/contact"
+	"github.com/wabridge/wabridge/core/whatsapp"
 )
 
 // What the CRMs are told of a message that was on its way while its person's number
@@ -42,5 +46,71 @@ func TestSent_HasTheNumberThatThePersonHasByThen(t *testing.T) {
 				t.Errorf("the last that the CRM got is %s", last)
 			}
 		})
+	}
+}
+
+// A number change that is stored after it was read whom a message went to, and before that is: the
+// last that CRMs are told has the new number.
+func TestSent_WhileANumberChangesIsToldOfWithIt(t *testing.T) {
+	run(t, func(b *bridge) {
+		b.scripts = reply("hello")
+		// The mapped property has the number, too.
+		b.mapping(texts("tel"), false, core.MapRule{Field: "phone", Property: "tel"})
+		before := b.change
+		b.change = func(o *Options) {
+			before(o)
+			var once sync.Once
+			o.Failpoint = func(name string) {
+				if name == "send-before-outcome" {
+					once.Do(func() {
+						news, err := whatsapp.Parse(changed("2", time.Now(), map[string]any{"from": "34600111222", "from_user_id": "ES.2"},
+							map[string]any{"type": "user_changed_number", "wa_id": "34600000888", "user_id": "ES.2"}))
+						if err != nil || len(news) != 1 {
+							t.Errorf("%d, %v", len(news), err)
+							return
+						}
+						b.accept(news[0].Event)
+						<-time.After(10 * time.Second)
+					})
+				}
+			}
+		}
+		b.start()
+		settled(time.Second)
+		b.webhooks(who{"34600111222", "ES.2", ""}.wrote("1", time.Now(), "hi"))
+		settled(time.Minute)
+		got := b.crm.taken()
+		sent := slices.IndexFunc(got, func(d try) bool { return d.event.Kind == core.KindMessageSent })
+		last := got[len(got)-1].event
+		if sent < 0 || last.Contact.Phone != "+34600000888" || last.Fields["tel"] != "+34600000888" {
+			for _, d := range got {
+				t.Errorf("%s %s: %s, %v", d.event.Kind, d.event.ID, d.event.Contact.Phone, d.event.Fields)
+			}
+		}
+	})
+}
+
+// WhatsApp's times are seconds: a change in the second of the last message from the old number
+// counts, one before it does not.
+func TestTake_LeavesANumberThatIsChangedInTheSecondOfTheLastMessage(t *testing.T) {
+	at := hour(1)
+	for after, left := range map[time.Duration]bool{-time.Second: false, 0: true, time.Second: true} {
+		for _, number := range []string{"+34600000888", "+34600999888"} {
+			p := &person{}
+			meet := func(e *core.Event) {
+				e.Source = sourceWhatsApp
+				c := claimOf(e)
+				p.meet(e, c, c.keys)
+			}
+			meet(&core.Event{Kind: core.KindMessageReceived, Time: at, Contact: &core.Contact{Phone: "+34600111222", BSUID: "ES.2"}})
+			meet(&core.Event{Kind: core.KindContactChanged, Time: at.Add(after), Contact: &core.Contact{Phone: "+34600111222", BSUID: "ES.2"}, Change: &core.IdentityChange{Phone: number}})
+			has, want := p.Phone, "+34600111222"
+			if left {
+				want = number
+			}
+			if old := p.has(contact.KeyOf(core.Address{Kind: core.AddressPhone, Value: "+34600111222"})); has != want || old.Left.IsZero() == left {
+				t.Errorf("changed %v later to %s: has %s, left the old number at %v", after, number, has, old.Left)
+			}
+		}
 	}
 }

@@ -213,6 +213,7 @@ func (l *lane) settleSend(ctx context.Context, d store.Delivery, r core.Result, 
 	step.Ref, step.Error = r.Ref, r.Err
 	step.Took = float64(now.Sub(began).Microseconds()) / 1000
 	var s store.Settlement
+	var told *core.Event
 	stopped := false
 	l.t.rowMet(&s, e, r.Err)
 	switch v {
@@ -220,7 +221,7 @@ func (l *lane) settleSend(ctx context.Context, d store.Delivery, r core.Result, 
 		held()
 		return
 	case verdictDone:
-		l.done(ctx, &s, d, e, in, &step)
+		told = l.done(ctx, &s, d, e, in, &step)
 		l.t.unlocked(&s, e.Number, d.ID, false, now)
 	case verdictWaits:
 		// Not sent: the mark is taken back, so that nobody takes it for unknown.
@@ -269,6 +270,7 @@ func (l *lane) settleSend(ctx context.Context, d store.Delivery, r core.Result, 
 	}
 	l.b.failpoint("send-after-outcome")
 	if v == verdictDone {
+		l.t.tellReached(ctx, told)
 		l.count(e, now)
 	}
 }
@@ -280,12 +282,13 @@ func (l *lane) step(d store.Delivery, e *core.Event, now time.Time) Step {
 	}
 }
 
-func (l *lane) done(ctx context.Context, s *store.Settlement, d store.Delivery, e *core.Event, in *intent, step *Step) {
+func (l *lane) done(ctx context.Context, s *store.Settlement, d store.Delivery, e *core.Event, in *intent, step *Step) (told *core.Event) {
 	s.Ack = append(s.Ack, d)
 	in.State = intentSent
-	l.t.sent(s, e, in)
+	told = l.t.sent(s, e, in)
 	l.awaits(ctx, s, e, in.At)
 	step.Follows = append(step.Follows, core.FollowID(e.ID, 1))
+	return told
 }
 
 func (l *lane) count(e *core.Event, now time.Time) {
@@ -346,10 +349,11 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 	in := &intent{ID: d.ID, Conversation: e.Conversation, Number: e.Number, MessageID: wamid, Attempt: d.Attempt, At: now}
 	step := l.step(d, e, now)
 	var s store.Settlement
+	var told *core.Event
 	if wamid != "" {
 		step.Step, step.Ref = "settled", wamid
 		step.Notes = []string{"the answer was lost, but the status says that it was sent"}
-		l.done(ctx, &s, d, e, in, &step)
+		told = l.done(ctx, &s, d, e, in, &step)
 	} else if l.onceMore(ctx, e) {
 		step.Step, step.Error = "retry", why
 		step.Notes = []string{"no status came within " + l.b.o.UnknownWait.String() + ": sent once more (retry_unknown)"}
@@ -371,6 +375,7 @@ func (l *lane) settleHold(ctx context.Context, d store.Delivery, since time.Time
 	}
 	l.end(d)
 	if wamid != "" {
+		l.t.tellReached(ctx, told)
 		l.count(e, now)
 	}
 }
