@@ -29,7 +29,7 @@ type gate struct {
 	limit    float64 // calls at once
 	start    int     // as many may always be, when all goes well
 	max      int
-	strained func() bool // the machine is: more calls at once would help nobody; nil when nobody knows
+	strained func() bool // the machine is, and fewer calls at once would do as much; nil when nobody knows
 	climb    *climb      // looks for how many are best; nil where that is not wanted
 	inflight int
 	probing  bool
@@ -212,7 +212,11 @@ func (g *gate) learn(results []core.Result, safe bool) []verdict {
 			g.set(LaneRunning, "", time.Time{})
 		}
 		g.climbs(now, len(results))
-		if g.limit < float64(g.roof()) && (g.limit < float64(g.start) || g.strained == nil || !g.strained()) {
+		start := float64(g.start)
+		switch strained := g.strained != nil && g.strained(); {
+		case strained && g.limit > start: // fuller batches do as much with less
+			g.limit = max(start, g.limit-1)
+		case g.limit < float64(g.roof()) && (g.limit < start || !strained):
 			g.limit++
 		}
 	default:

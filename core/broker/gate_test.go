@@ -197,6 +197,9 @@ func TestGate_DoesNotGrowOnABusyMachine(t *testing.T) {
 	if busy = false; grow() != 16 {
 		t.Error("it does not grow when the machine has time")
 	}
+	if busy = true; grow() != 4 {
+		t.Error("it goes on with as many when the machine is busy again")
+	}
 }
 
 func TestGate_EveryCodeHasAVerdict(t *testing.T) {
