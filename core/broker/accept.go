@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -232,11 +233,41 @@ func (b *Broker) Send(ctx context.Context, r SendRequest) (SendReceipt, error) {
 		ID: "api-" + hex.EncodeToString(sum[:16]), Kind: core.KindMessageSend, Tenant: t.ID, Number: r.Number,
 		Time: time.Now().UTC(), Source: "api", Author: r.Author, By: r.By, Class: class, Contact: contactAt(m.To), Message: &m,
 	}
-	out, err := b.accept(ctx, []core.Event{e}, store.Settlement{})
+	asked, err := b.askedBefore(ctx, e.ID, r)
+	if err != nil {
+		return SendReceipt{}, err
+	}
+	out, err := b.accept(ctx, []core.Event{e}, asked)
 	if err != nil {
 		return SendReceipt{}, err
 	}
 	return SendReceipt{ID: e.ID, Duplicate: !out.Added[0]}, nil
+}
+
+const (
+	bucketAsked = "asked" // <a send's id> → what was asked for, as a hash
+	// askedFor is how long a key is known to be another message's.
+	askedFor = 24 * time.Hour
+)
+
+// askedBefore refuses a message whose key was used for another one, which would be taken for
+// sent; else it returns what to store of it.
+func (b *Broker) askedBefore(ctx context.Context, id string, r SendRequest) (with store.Settlement, _ error) {
+	data := mustJSON(r)
+	sum := sha256.Sum256(data)
+	key := store.Key{Tenant: r.Tenant, Bucket: bucketAsked, Key: id}
+	have, err := b.o.Store.Get(ctx, key)
+	switch {
+	case err != nil:
+		return with, err
+	case have[0] == nil:
+		with.Put = []store.Put{{Key: key, Value: sum[:8], Expires: time.Now().UTC().Add(askedFor)}}
+	case !bytes.Equal(have[0], sum[:8]):
+		e := core.Errorf(core.CodeUndeliverable, "send", "another message was sent with this Idempotency-Key")
+		e.Hint = "take a key of its own for each message; the same message may be asked for again with the same key"
+		return with, e
+	}
+	return with, nil
 }
 
 func contactAt(a core.Address) *core.Contact {

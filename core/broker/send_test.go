@@ -223,9 +223,18 @@ func TestSend_IsIdempotentByItsKey(t *testing.T) {
 		if err != nil || two.ID != one.ID || one.Duplicate || !two.Duplicate {
 			t.Errorf("%+v, then %+v, %v", one, two, err)
 		}
+		other := req
+		other.Message.Text = "another"
+		if got, err := b.Send(context.Background(), other); core.CodeOf(err) != core.CodeUndeliverable {
+			t.Errorf("another message with that key: %+v, %v", got, err)
+		}
 		settled(time.Second)
 		if n := len(b.wa.taken()); n != 1 {
 			t.Errorf("sent %d times", n)
+		}
+		settled(askedFor) // the id is remembered longer
+		if two, err = b.Send(context.Background(), req); err != nil || !two.Duplicate {
+			t.Errorf("a day later %+v, %v", two, err)
 		}
 	})
 }
