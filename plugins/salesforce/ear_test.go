@@ -249,6 +249,7 @@ func TestListen_ForgetsAPlaceThatIsUnknown(t *testing.T) {
 			tl.t.Fatalf("told %q", told)
 		}
 		tl.sim.EndStreams()
+		synctest.Wait() // they bring nothing more
 		tl.sim.Create("Contact", map[string]any{"LastName": "Bob", "MobilePhone": "+34600000003"})
 		tl.sim.Forget()
 		tl.say("two")
@@ -280,6 +281,7 @@ func TestListen_AsksForWhatWasBeforeItBegan(t *testing.T) {
 			tl.t.Errorf("told %q", told)
 		}
 		tl.sim.EndStreams()
+		synctest.Wait() // they bring nothing more
 		tl.sim.Create("Contact", map[string]any{"LastName": "Cy", "MobilePhone": "+34600000004"})
 		tl.sim.Forget()
 		tl.next() // the place is unknown now

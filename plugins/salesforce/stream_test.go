@@ -100,6 +100,7 @@ func TestPoll_HearsAtOnceWhatSalesforceTells(t *testing.T) {
 	tl.wantsToHear("after it died", told("three"))
 	tl.sim.Create("Contact", map[string]any{"LastName": "Ana", "MobilePhone": "+34600000002", "Department": "Toys"})
 	tl.wantsToHear("a change", "contact.changed +34600000002 map[department:Toys] []")
+	tl.sim.EndStreams() // what was brought by one that goes on is not lost
 	tl.sim.Create("Contact", map[string]any{"LastName": "Bob", "MobilePhone": "+34600000003"})
 	tl.sim.Forget()
 	tl.wantsToHear("a change whose event is lost", "contact.changed +34600000003 map[department:] []")
@@ -129,8 +130,14 @@ func TestPoll_HearsAtOnceWhatSalesforceTells(t *testing.T) {
 		t.Errorf("of an event that cannot be read and one that can, %d and %d were told", bad, good)
 	}
 	tl.sim.Revoke()
-	say("five") // it is with the next event that Salesforce looks at the token
-	if _, err := tl.connector.Poll(t.Context(), tl.account, tl.cursor); core.CodeOf(err) != core.CodeUnauthenticated {
+	say("five")   // it is with the next event that Salesforce looks at the token
+	for range 5 { // another topic may bring something first
+		if polled, err = tl.connector.Poll(t.Context(), tl.account, tl.cursor); err != nil {
+			break
+		}
+		tl.cursor = polled.Cursor
+	}
+	if core.CodeOf(err) != core.CodeUnauthenticated {
 		t.Errorf("without a token: %v", err)
 	}
 }

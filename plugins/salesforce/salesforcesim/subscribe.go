@@ -81,9 +81,10 @@ type subscription struct {
 	name   string
 	topic  *topic
 	number int
-	after  uint64    // the place that was reached
-	left   int       // how many events were asked for and did not come
-	heard  time.Time // when either side said something last
+	broken <-chan struct{} // closed when it is to end
+	after  uint64          // the place that was reached
+	left   int             // how many events were asked for and did not come
+	heard  time.Time       // when either side said something last
 }
 
 // subscribe serves one subscription.
@@ -104,7 +105,7 @@ func (s *Sim) subscribe(stream grpc.ServerStream) error {
 		return err
 	}
 	for {
-		news, broken, err := sub.deliver(false)
+		news, err := sub.deliver(false)
 		if err != nil {
 			return err
 		}
@@ -113,14 +114,14 @@ func (s *Sim) subscribe(stream grpc.ServerStream) error {
 		case req := <-asked:
 			err = sub.more(req)
 		case <-news:
-		case <-broken:
+		case <-sub.broken:
 			err = refused(stream.SetTrailer, codes.Unavailable, "service.unavailable", "The service is unavailable.")
 		case <-quiet.C:
 			if sub.left == 0 {
 				err = status.Error(codes.DeadlineExceeded, "no request came for 60 seconds")
 				break
 			}
-			_, _, err = sub.deliver(true)
+			_, err = sub.deliver(true)
 		case err = <-ended:
 			return err // the client is done
 		}
@@ -181,6 +182,7 @@ func (sub *subscription) begin(req *pubsubpb.FetchRequest) error {
 	defer s.mu.Unlock()
 	s.expire(time.Now())
 	s.bus.streams++
+	sub.broken = s.bus.broken
 	sub.number, sub.name, sub.topic, sub.after = s.bus.streams, req.GetTopicName(), s.bus.topics[req.GetTopicName()], s.bus.at
 	switch {
 	case sub.name == "":
@@ -223,14 +225,14 @@ func (sub *subscription) ask(req *pubsubpb.FetchRequest) error {
 
 // deliver sends what there is and was asked for; where that is nothing, an empty answer
 // if it is to be. It returns what to wait for.
-func (sub *subscription) deliver(empty bool) (news, broken <-chan struct{}, err error) {
+func (sub *subscription) deliver(empty bool) (news <-chan struct{}, err error) {
 	s := sub.sim
 	s.mu.Lock()
-	news, broken = s.bus.news, s.bus.broken
+	news = s.bus.news
 	if sub.number <= s.bus.deaf {
 		s.mu.Unlock()
 		sub.heard = time.Now()
-		return nil, broken, nil
+		return nil, nil
 	}
 	answer := &pubsubpb.FetchResponse{RpcId: "00000000-0000-4000-8000-000000000000"}
 	for _, e := range sub.topic.events {
@@ -251,14 +253,14 @@ func (sub *subscription) deliver(empty bool) (news, broken <-chan struct{}, err 
 	answer.LatestReplayId, answer.PendingNumRequested = place(sub.after), int32(sub.left)
 	s.mu.Unlock()
 	if len(answer.GetEvents()) == 0 && !empty {
-		return news, broken, nil
+		return news, nil
 	}
 	if err := s.known(sub.stream.Context(), sub.stream.SetTrailer); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if over {
-		return nil, nil, refused(sub.stream.SetTrailer, codes.ResourceExhausted, "subscription.limit.exceeded", "You have exceeded the event delivery limit for your org.")
+		return nil, refused(sub.stream.SetTrailer, codes.ResourceExhausted, "subscription.limit.exceeded", "You have exceeded the event delivery limit for your org.")
 	}
 	sub.heard = time.Now()
-	return news, broken, sub.stream.SendMsg(answer)
+	return news, sub.stream.SendMsg(answer)
 }

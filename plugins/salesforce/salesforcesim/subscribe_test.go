@@ -393,3 +393,15 @@ func TestSubscribe_MayFallSilentOrEnd(t *testing.T) {
 		}
 	})
 }
+
+// Also where something is published at the same moment.
+func TestSubscribe_EndsWhateverElseHappens(t *testing.T) {
+	bus(t, salesforcesim.Options{}, func(l *listener) {
+		for range 20 {
+			s := l.subscribe(from(orders, latest, 5))
+			l.sim.EndStreams()
+			l.say("one")
+			s.wantsEnd(codes.Unavailable, "service.unavailable")
+		}
+	})
+}
