@@ -137,7 +137,7 @@ func (x *session) renew(ctx context.Context, a core.Account, id string, events [
 				} `json:"details"`
 			} `json:"watch"`
 		}
-		r := x.call(ctx, "watch", method, "actions/watch", body, false, func(b []byte) error { return crm.Decode(b, &answer) })
+		r := x.call(ctx, "watch", method, "actions/watch", body, func(b []byte) error { return crm.Decode(b, &answer) })
 		var o *outcome
 		switch {
 		case r == nil && len(answer.Watch) == 1:

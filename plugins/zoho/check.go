@@ -194,7 +194,7 @@ func (x *session) createField(ctx context.Context, module string, n need) *core.
 	var a struct {
 		Fields []outcome `json:"fields"`
 	}
-	r := x.call(ctx, "create field "+n.name, http.MethodPost, "settings/fields?module="+module, body, false, func(b []byte) error { return crm.Decode(b, &a) })
+	r := x.call(ctx, "create field "+n.name, http.MethodPost, "settings/fields?module="+module, body, func(b []byte) error { return crm.Decode(b, &a) })
 	switch {
 	case r == nil && (len(a.Fields) == 0 || a.Fields[0].Status != "error"):
 		return nil

@@ -92,6 +92,7 @@ func TestSettings_AreChecked(t *testing.T) {
 		{`{"data_centre":"us"}`, "data_centre"},
 		{`{"timeout":"10ms"}`, "timeout"},
 		{`{"concurrency":0}`, "concurrency"},
+		{`{"sub_concurrency":0}`, "sub_concurrency"},
 		{`{"mode":"inbox"}`, "mode"},
 		{`{"on_conflict":"steal"}`, "on_conflict"},
 		{`{"erase":"maybe"}`, "erase"},

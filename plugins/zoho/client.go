@@ -53,27 +53,47 @@ type refusal struct {
 // budgetCredits are an organization's credits of 24 hours.
 const budgetCredits = "credits"
 
-// enter waits for a turn: Zoho limits how many calls an account makes at once.
-func (x *session) enter(ctx context.Context, op string) (leave func(), err *core.Error) {
-	select {
-	case x.known.slots <- struct{}{}:
-		return func() { <-x.known.slots }, nil
-	case <-ctx.Done():
-		return nil, crm.Failure(core.CodeUnavailable, op, "no turn to call Zoho: %v", ctx.Err())
+// enter waits for a turn: Zoho limits how many calls an account makes at once, by its
+// edition, and how many of them may be intense, in every edition. See
+// https://www.zoho.com/crm/developer/docs/api/v8/api-limits.html.
+func (x *session) enter(ctx context.Context, call *crm.Call) (leave func(), err *core.Error) {
+	turns := []chan struct{}{x.known.slots}
+	if intense(call) { // first of the few: who waits for these keeps no other call waiting
+		turns = []chan struct{}{x.known.few, x.known.slots}
 	}
+	leave = func() {}
+	for _, turn := range turns {
+		before := leave
+		select {
+		case turn <- struct{}{}:
+			leave = func() { <-turn; before() }
+		case <-ctx.Done():
+			leave()
+			return nil, crm.Failure(core.CodeUnavailable, call.Op, "no turn to call Zoho: %v", ctx.Err())
+		}
+	}
+	return leave, nil
+}
+
+// intense reports whether a call counts to Zoho's sub-concurrency: queries, a view's
+// records, and writes of more than ten rows. Composite calls, searches and sorted lists
+// would, too; none is made.
+func intense(call *crm.Call) bool {
+	path, query, _ := strings.Cut(call.URL, "?")
+	return strings.HasSuffix(path, "/coql") || strings.Contains(query, "cvid=") || call.Method != http.MethodGet && call.Cost > 1
 }
 
 // call makes one request and hands the body of a success to read, which must not
 // keep it; there is none when nothing was found. Answers of writes, which have a
 // row for each row, are successes whatever their status.
-func (x *session) call(ctx context.Context, op, method, path string, body []byte, once bool, read func([]byte) error) *refusal {
-	return x.request(ctx, crm.Call{Op: op, Method: method, URL: x.api(path), Header: http.Header{}, Body: body, Once: once}, read)
+func (x *session) call(ctx context.Context, op, method, path string, body []byte, read func([]byte) error) *refusal {
+	return x.request(ctx, crm.Call{Op: op, Method: method, URL: x.api(path), Header: http.Header{}, Body: body}, read)
 }
 
 // request is call with header fields of its own.
 func (x *session) request(ctx context.Context, call crm.Call, read func([]byte) error) *refusal {
 	op := call.Op
-	leave, err := x.enter(ctx, op)
+	leave, err := x.enter(ctx, &call)
 	if err != nil {
 		return &refusal{Error: err}
 	}
@@ -195,6 +215,9 @@ func tooMany(e *core.Error, message string) {
 	case strings.Contains(text, "concurren"):
 		e.RetryAfter = max(e.RetryAfter, time.Second+rand.N(4*time.Second)) //nolint:gosec // jitter
 		e.Hint = "lower settings.concurrency if this goes on"
+		if strings.Contains(text, "sub-concurren") {
+			e.Hint = "lower settings.sub_concurrency if this goes on"
+		}
 	case strings.Contains(text, "24 hour"), strings.Contains(text, "24-hour"), strings.Contains(text, "credit"), strings.Contains(text, "day"):
 		e.RetryAfter = max(e.RetryAfter, time.Hour)
 		e.Hint = "the day's API credits are used up: buy more in Zoho, or see which other integrations use them"

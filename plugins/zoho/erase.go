@@ -66,7 +66,7 @@ func (x *session) delete(ctx context.Context, module string, ids []string) *core
 		Data []outcome `json:"data"`
 	}
 	path := module + "?ids=" + url.QueryEscape(strings.Join(ids, ","))
-	if r := x.call(ctx, "delete from "+module, http.MethodDelete, path, nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+	if r := x.call(ctx, "delete from "+module, http.MethodDelete, path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 		return r.Error
 	}
 	for i := range a.Data {

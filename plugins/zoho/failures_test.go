@@ -1,9 +1,12 @@
 package zoho_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,6 +247,63 @@ func TestDeliver_KeepsWithinTheConcurrencyOfTheAccount(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// Queries, and writes of many rows, are ten at once in every edition, whoever makes them.
+func TestCalls_KeepWithinTheSubConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, zohosim.Options{Concurrency: 20, SubConcurrency: 10, Latency: 100 * time.Millisecond},
+			`{"concurrency":20,"pull_fields":{"city":"Mailing_City"}}`, nil).mustCheck()
+		const lanes, rows = 14, 11
+		ended := make(chan error)
+		for i := range lanes {
+			go func() {
+				var batch []*core.Event
+				for n := range rows {
+					batch = append(batch, received(i*rows+n))
+				}
+				var errs []error
+				for _, r := range b.deliver(batch...) {
+					if r.Err != nil {
+						errs = append(errs, r.Err)
+					}
+				}
+				ended <- errors.Join(errs...)
+			}()
+			go func() {
+				_, err := b.connector.Poll(t.Context(), b.account, nil)
+				ended <- err
+			}()
+		}
+		for range 2 * lanes {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if n := len(b.messages()); n != lanes*rows {
+			t.Errorf("%d messages, want %d", n, lanes*rows)
+		}
+	})
+}
+
+// Who waits for a turn among the few keeps none from others: a call of another kind passes.
+func TestCalls_OfOtherKindsPassThoseThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, zohosim.Options{Concurrency: 3, SubConcurrency: 1}, `{"concurrency":3,"sub_concurrency":1}`, nil).mustCheck()
+		b.sim.Inject(zohosim.Fault{Kind: zohosim.FaultHang, Match: "/coql"})
+		ctx, give := context.WithTimeout(t.Context(), 10*time.Second)
+		defer give()
+		var waiting sync.WaitGroup
+		for i := range 8 {
+			waiting.Go(func() { b.connector.Deliver(ctx, b.account, []core.Delivery{{Event: received(i)}}) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		if _, err := b.connector.Describe(t.Context(), b.account); err != nil || time.Since(began) > time.Second {
+			t.Errorf("it took %v: %v", time.Since(began), err)
+		}
+		waiting.Wait()
 	})
 }
 

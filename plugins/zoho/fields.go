@@ -74,7 +74,7 @@ func (x *session) readFields(ctx context.Context, module string) (*fields, *core
 	var a struct {
 		Fields []*field `json:"fields"`
 	}
-	r := x.call(ctx, "read fields of "+module, http.MethodGet, "settings/fields?module="+module, nil, false, func(b []byte) error { return crm.Decode(b, &a) })
+	r := x.call(ctx, "read fields of "+module, http.MethodGet, "settings/fields?module="+module, nil, func(b []byte) error { return crm.Decode(b, &a) })
 	if r != nil {
 		return nil, r.Error
 	}

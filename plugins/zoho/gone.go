@@ -48,9 +48,8 @@ func (x *session) gone(ctx context.Context, at **bin, now time.Time) (events []c
 			More bool `json:"more_records"`
 		} `json:"info"`
 	}
-	core.Spend(ctx, budgetCredits, 1) // it costs two; the call counts one
 	r := x.request(ctx, crm.Call{
-		Op: "read deleted contacts", Method: http.MethodGet, Header: http.Header{"If-Modified-Since": {b.Since.UTC().Format(clock)}},
+		Op: "read deleted contacts", Cost: 2, Method: http.MethodGet, Header: http.Header{"If-Modified-Since": {b.Since.UTC().Format(clock)}},
 		URL: x.api(fmt.Sprintf("%s/deleted?type=all&per_page=%d&page=%d", x.ContactModule, binLimit, b.Page)),
 	}, func(body []byte) error { return crm.Decode(body, &a) })
 	if r != nil {

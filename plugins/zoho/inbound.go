@@ -294,7 +294,7 @@ func (x *session) read(ctx context.Context, op, module string, ids, names []stri
 				Data []found `json:"data"`
 			}
 			path := fmt.Sprintf("%s?ids=%s&fields=%s&per_page=%d", module, strings.Join(part, ","), strings.Join(some, ","), maxFound)
-			if r := x.call(ctx, op, "GET", path, nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+			if r := x.call(ctx, op, "GET", path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 				return nil, r.Error
 			}
 			for _, f := range a.Data {

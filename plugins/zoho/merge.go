@@ -180,7 +180,7 @@ func (x *session) allNotes(ctx context.Context, record string) (all []found, _ *
 			} `json:"info"`
 		}
 		path := fmt.Sprintf("%s/%s/Notes?fields=id,Note_Title,Note_Content&per_page=200&page=%d", x.ContactModule, record, page)
-		if r := x.call(ctx, "read notes", http.MethodGet, path, nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+		if r := x.call(ctx, "read notes", http.MethodGet, path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 			return nil, r.Error
 		}
 		if all = append(all, a.Data...); !a.Info.More {

@@ -141,7 +141,7 @@ func (x *session) notesOf(ctx context.Context, contact string, messages []*row) 
 			} `json:"info"`
 		}
 		path := x.ContactModule + "/" + contact + "/Notes?fields=id,Note_Title&per_page=200&page=" + string(rune('0'+page))
-		if r := x.call(ctx, "read notes", http.MethodGet, path, nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+		if r := x.call(ctx, "read notes", http.MethodGet, path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 			return r.Error
 		}
 		left := 0

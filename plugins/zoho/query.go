@@ -75,7 +75,7 @@ func (x *session) queryUpTo(ctx context.Context, limit int, module, where string
 	var a struct {
 		Data []found `json:"data"`
 	}
-	r := x.call(ctx, "query "+module, http.MethodPost, "coql", body, false, func(b []byte) error { return crm.Decode(b, &a) })
+	r := x.call(ctx, "query "+module, http.MethodPost, "coql", body, func(b []byte) error { return crm.Decode(b, &a) })
 	if r == nil {
 		return a.Data, nil
 	}

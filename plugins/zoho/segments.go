@@ -74,7 +74,7 @@ func (x *session) views(ctx context.Context, wanted string) ([]core.Segment, *co
 			} `json:"info"`
 		}
 		path := fmt.Sprintf("settings/custom_views?module=%s&page=%d&per_page=%d", x.ContactModule, page, segmentPage)
-		if r := x.call(ctx, "list views", http.MethodGet, path, nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+		if r := x.call(ctx, "list views", http.MethodGet, path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 			return nil, r.Error
 		}
 		for _, v := range a.Views {
@@ -299,7 +299,7 @@ func (x *session) memberPage(ctx context.Context, kind, id string, names []strin
 		path += fmt.Sprintf("&page=%d", at.Page)
 	}
 	var p memberPage
-	r := x.call(ctx, op, http.MethodGet, path, nil, false, func(b []byte) error { return crm.Decode(b, &p) })
+	r := x.call(ctx, op, http.MethodGet, path, nil, func(b []byte) error { return crm.Decode(b, &p) })
 	return &p, r
 }
 

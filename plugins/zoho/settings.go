@@ -23,10 +23,12 @@ type settings struct {
 	AccountsURL string `json:"accounts_url"`
 	APIURL      string `json:"api_url"`
 	// Timeout bounds each call, answer included; Concurrency is how many are made at
-	// once. CreditsReserve is left to others: when fewer of the day's API credits
+	// once, SubConcurrency how many of them may be queries, of views, or writes of more
+	// than ten rows. CreditsReserve is left to others: when fewer of the day's API credits
 	// remain, the lane waits.
 	Timeout        crm.Duration `json:"timeout"`
 	Concurrency    int          `json:"concurrency"`
+	SubConcurrency int          `json:"sub_concurrency"`
 	CreditsReserve int          `json:"credits_reserve"`
 	// RunWorkflows lets Zoho's workflow rules run on what is written.
 	RunWorkflows bool `json:"run_workflows"`
@@ -96,7 +98,7 @@ type settings struct {
 
 func defaultSettings() *settings {
 	return &settings{
-		DataCentre: "com", Timeout: crm.Duration(20 * time.Second), Concurrency: 8, CreditsReserve: 100, CreateFields: true,
+		DataCentre: "com", Timeout: crm.Duration(20 * time.Second), Concurrency: 8, SubConcurrency: 10, CreditsReserve: 100, CreateFields: true,
 		ContactModule: "Contacts", ContactKey: "WA_Contact_ID", PhoneField: "Phone", NameField: "Last_Name", KeepNames: true,
 		BSUIDField: "WA_BSUID", UsernameField: "WA_Username", TagsField: "WA_Tags", NativeTags: true,
 		Adopt: true, AdoptFields: []string{"Phone", "Mobile"}, AdoptSearch: adoptDigits, OnConflict: "adopt", Erase: "delete", OnMerge: crm.OnMerge[0],
@@ -146,6 +148,9 @@ func (s *settings) check() *core.Error {
 	}
 	if s.Concurrency < 1 || s.Concurrency > 25 {
 		return crm.BadSetting(settingsOp, "concurrency", "want 1 to 25")
+	}
+	if s.SubConcurrency < 1 || s.SubConcurrency > 25 {
+		return crm.BadSetting(settingsOp, "sub_concurrency", "want 1 to 25")
 	}
 	for _, choice := range []struct {
 		setting, value string

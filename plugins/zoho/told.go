@@ -54,7 +54,7 @@ func (x *session) userID(ctx context.Context) (string, *core.Error) {
 			ID string `json:"id"`
 		} `json:"users"`
 	}
-	if r := x.call(ctx, "read user", "GET", "users?type=CurrentUser", nil, false, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+	if r := x.call(ctx, "read user", "GET", "users?type=CurrentUser", nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 		return "", r.Error
 	}
 	if len(a.Users) != 1 || a.Users[0].ID == "" {
@@ -242,7 +242,7 @@ func (x *session) history(ctx context.Context, id string, names []string, made e
 				Next string `json:"next_page_token"`
 			} `json:"info"`
 		}
-		r := x.call(ctx, "read timeline of contact", "GET", path, nil, false, func(b []byte) error { return crm.Decode(b, &a) })
+		r := x.call(ctx, "read timeline of contact", "GET", path, nil, func(b []byte) error { return crm.Decode(b, &a) })
 		if r != nil {
 			if r.Code == core.CodeInvalid {
 				return nil, nil // it was deleted just now

@@ -41,6 +41,9 @@ func (x *session) write(ctx context.Context, w writing, list []*row, values map[
 	}
 }
 
+// rowsPerCredit is how many rows of a write Zoho takes for a credit.
+const rowsPerCredit = 10
+
 // rowPath finds the row that an error about a whole call is about.
 var rowPath = regexp.MustCompile(`^\$\.data\[([0-9]{1,3})\]`)
 
@@ -61,9 +64,9 @@ func (x *session) writeOnce(ctx context.Context, w writing, list []*row, values 
 		body = append(body, `,"trigger":[]`...)
 	}
 	body = append(body, '}')
-	core.Spend(ctx, budgetCredits, (len(list)-1)/10) // a credit for ten rows; the call counts one
 	var answered []outcome
-	refused := x.call(ctx, w.op, w.method, w.path, body, w.once, func(b []byte) error {
+	credits := (len(list) + rowsPerCredit - 1) / rowsPerCredit
+	refused := x.request(ctx, crm.Call{Op: w.op, Method: w.method, URL: x.api(w.path), Header: http.Header{}, Body: body, Once: w.once, Cost: credits}, func(b []byte) error {
 		var a struct {
 			Data []outcome `json:"data"`
 		}
@@ -159,7 +162,7 @@ func (x *session) post(ctx context.Context, op, path string, body any) *core.Err
 	if err != nil {
 		return crm.Failure(core.CodeInternal, op, "%v", err)
 	}
-	if r := x.call(ctx, op, http.MethodPost, path, text, false, ignore); r != nil {
+	if r := x.call(ctx, op, http.MethodPost, path, text, ignore); r != nil {
 		return r.Error
 	}
 	return nil

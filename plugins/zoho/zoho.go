@@ -102,6 +102,7 @@ const maxAccounts = 16
 // about how to call, and learned again when it is lost.
 type account struct {
 	slots chan struct{} // of calls at once
+	few   chan struct{} // of those that are intense
 	notes chan struct{} // held while notes are looked for and made
 
 	mu      sync.Mutex
@@ -123,7 +124,7 @@ func (c *Connector) account(a core.Account, s *settings) *account {
 	if c.accounts == nil || len(c.accounts) >= maxAccounts {
 		c.accounts = map[string]*account{}
 	}
-	made := &account{slots: make(chan struct{}, s.Concurrency), notes: make(chan struct{}, 1), fields: map[string]*fields{}, credits: -1}
+	made := &account{slots: make(chan struct{}, s.Concurrency), few: make(chan struct{}, s.SubConcurrency), notes: make(chan struct{}, 1), fields: map[string]*fields{}, credits: -1}
 	c.accounts[key] = made
 	return made
 }
