@@ -21,8 +21,8 @@ import (
 func requestCommand() *cli.Command {
 	return &cli.Command{
 		Name: "request", Usage: "show the requests that the settings of a custom-http lane make, without making them",
-		Description: "Of an event of each kind, of somebody made up; or of one kind, or of an event in a file, with --on. Secrets are\n" +
-			"masked. What a mapping or a script adds (fields) is not in those that are made up.\n\n" +
+		Description: "Of an event of each kind, of somebody made up; or of one kind, or of an event in a file, with --on. First those that\n" +
+			"look for the contact's record, until one finds it (settings.find). Secrets are masked. What a mapping or a script adds (fields) is not in those that are made up.\n\n" +
 			"Examples:\n   wabridge request\n   wabridge request --lane crm --on message.received\n   wabridge request --on event.json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "lane", Usage: "the `LANE`, where several are custom-http"},
@@ -35,12 +35,15 @@ func requestCommand() *cli.Command {
 
 // shownRequest is a request as --json has it.
 type shownRequest struct {
-	Kind   core.Kind   `json:"kind"`
+	Kind   core.Kind   `json:"kind"`   // or "find": a search for the contact's record, before all others
 	Method string      `json:"method"` // empty: nothing is asked
 	URL    string      `json:"url,omitempty"`
 	Header http.Header `json:"header,omitempty"`
 	Body   string      `json:"body,omitempty"`
 }
+
+// showsFind stands for a kind at the searches for the contact's record.
+const showsFind = "find"
 
 func showRequests(c *cli.Context) error {
 	if c.NArg() > 0 {
@@ -64,6 +67,13 @@ func showRequests(c *cli.Context) error {
 		}
 		shown = append(shown, shownRequest{e.Kind, r.Method, r.URL, r.Header, string(r.Body)})
 	}
+	if len(failures) == 0 {
+		searches, err := searchesFor(lane, events)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", showsFind, err))
+		}
+		shown = append(searches, shown...)
+	}
 	if c.Bool("json") {
 		printJSON(c.App.Writer, shown)
 	} else {
@@ -75,6 +85,24 @@ func showRequests(c *cli.Context) error {
 		return &exitError{code: exitConfig, message: "lane " + lane.Name + ": " + err.Error(), hint: hintOf(failures[0]), err: err}
 	}
 	return nil
+}
+
+// searchesFor returns the searches for the record of a contact, by the first of the events
+// that needs one.
+func searchesFor(lane *config.Lane, events []*core.Event) (shown []shownRequest, _ error) {
+	for _, e := range events {
+		searches, err := customhttp.RenderFind(lane.Settings, e)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range searches {
+			shown = append(shown, shownRequest{showsFind, r.Method, r.URL, r.Header, string(r.Body)})
+		}
+		if len(shown) > 0 {
+			break
+		}
+	}
+	return shown, nil
 }
 
 func printRequest(c *cli.Context, r shownRequest) {

@@ -19,6 +19,12 @@
 // An operation for contact.erased is how `wabridge contact erase` reaches the API.
 // Without it the event becomes a dead letter, for a person to erase by hand.
 //
+// # Who is there already
+//
+// Of whom no record is known one is looked for by settings.find before an operation
+// that says {{.contact_ref}}, which is that record then. It is taken only where it has
+// their number, however it is written, or their user id.
+//
 // # Batches
 //
 // With a batch, the bodies of up to max_items events become an array in one

@@ -71,6 +71,11 @@ func (it *item) refuse(format string, err error) *item {
 // deliver settles the items: those of one operation with a batch together, the
 // others each by itself, several requests at once.
 func (x *session) deliver(ctx context.Context, items []*item) {
+	var looks []func()
+	for _, who := range x.strangers(items) {
+		looks = append(looks, func() { x.findFor(ctx, who) })
+	}
+	x.run(looks)
 	var jobs []func()
 	batches := make(map[*operation][]*item)
 	for _, it := range items {
@@ -99,6 +104,11 @@ func (x *session) deliver(ctx context.Context, items []*item) {
 			all = all[n:]
 		}
 	}
+	x.run(jobs)
+}
+
+// run does jobs, so many at once as the settings allow.
+func (x *session) run(jobs []func()) {
 	if len(jobs) == 1 {
 		jobs[0]()
 		return

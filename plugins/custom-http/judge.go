@@ -15,13 +15,13 @@ import (
 type response struct {
 	success                 []statusRange
 	ok                      condition
-	id                      path
+	id, contact             path
 	errorCode, errorMessage path
 }
 
 func compileResponse(s *responseSettings, where string, p *problems) response {
 	r := response{
-		success: []statusRange{{200, 299}}, id: parsePath(s.ID),
+		success: []statusRange{{200, 299}}, id: parsePath(s.ID), contact: parsePath(s.Contact),
 		errorCode: parsePath(s.ErrorCode), errorMessage: parsePath(s.ErrorMessage),
 	}
 	if s.Success != nil {
@@ -37,6 +37,7 @@ func compileResponse(s *responseSettings, where string, p *problems) response {
 		}
 	}
 	r.id.check(where+".id", p)
+	r.contact.check(where+".contact", p)
 	r.errorCode.check(where+".error_code", p)
 	r.errorMessage.check(where+".error_message", p)
 	return r
@@ -89,6 +90,8 @@ func (c *planner) rules(where string, list []errorSettings) []rule {
 type verdict struct {
 	err *core.Error // nil is success
 	ref string
+	// contact is the contact's record, where the answer tells.
+	contact string
 	// rows says that the rows of the answer are to be judged one by one.
 	rows bool
 	// split says that one event may have spoilt the others' request, which was
@@ -131,7 +134,7 @@ func (x *session) judge(op *operation, a *answer) verdict {
 	if op.response.id != nil && ref == "" {
 		return verdict{err: x.unknown(op, fmt.Sprintf("answered %d without the id that proves it: %s", a.status, x.quote(a)))}
 	}
-	return verdict{ref: ref}
+	return verdict{ref: ref, contact: a.text(op.response.contact)}
 }
 
 func (r *rule) holds(status int, raw []byte, body func() any) bool {

@@ -47,6 +47,7 @@ type plan struct {
 	pulls       []*pull
 	webhook     *webhook
 	segments    *segments
+	find        []*search
 
 	client *http.Client
 }
@@ -56,6 +57,7 @@ type operation struct {
 	name     string // the setting's path, for people
 	kind     string // the kind it is for, or "*" or "health"
 	skip     bool
+	names    bool // says {{.contact_ref}}
 	method   string
 	path     *tmpl
 	query    []named
@@ -178,6 +180,7 @@ func (c *planner) plan() *plan {
 		p.operations[core.Kind(kind)] = c.operation(where, kind, c.Operations[kind])
 	}
 	p.pulls, p.webhook, p.segments = c.pulls(), c.webhook(), c.segments()
+	p.find = c.searches(p)
 	if len(c.Operations) == 0 && len(p.pulls) == 0 && p.webhook == nil && p.segments == nil {
 		c.addf("settings.operations", `missing: say what to do, for "message.received" or for all kinds as "*"`)
 	}

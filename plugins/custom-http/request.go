@@ -226,6 +226,7 @@ type item struct {
 	decoded any // data, once a template looked at it
 	// contactRef is the contact's record, as far as anybody has said which it is.
 	contactRef string
+	lookedFor  bool   // it was found just now
 	body       []byte // what goes into the request; nil is nothing
 	key        string // what its result is found by
 
@@ -235,8 +236,22 @@ type item struct {
 // settle ends the delivery.
 func (it *item) settle(v verdict) {
 	it.result = core.Result{ID: it.id, Err: v.err, Ref: v.ref}
-	if it.kind == core.KindContactChanged {
+	switch {
+	case v.err != nil, it.kind == core.KindContactErased:
+	case isRef(v.contact):
+		it.result.ContactRef = v.contact
+	case it.kind == core.KindContactChanged && v.ref != "":
 		it.result.ContactRef = v.ref // the API may tell that it is gone
+	case it.lookedFor:
+		it.result.ContactRef = it.contactRef
+	}
+}
+
+// found tells an event of the record of its contact that a search gave, if any.
+func (it *item) found(ref string) {
+	it.contactRef, it.lookedFor = ref, ref != ""
+	if event, ok := it.decoded.(map[string]any); ok {
+		event["contact_ref"] = ref
 	}
 }
 

@@ -19,6 +19,7 @@ type results struct {
 	status  path
 	success condition
 	id      path
+	contact path
 	code    path
 	message path
 	errors  []rule
@@ -26,11 +27,11 @@ type results struct {
 
 func (c *planner) results(where string, s *resultsSettings) *results {
 	r := &results{
-		where: where, path: parsePath(s.Path), status: parsePath(s.Status), id: parsePath(s.ID),
+		where: where, path: parsePath(s.Path), status: parsePath(s.Status), id: parsePath(s.ID), contact: parsePath(s.Contact),
 		code: parsePath(s.ErrorCode), message: parsePath(s.ErrorMessage),
 	}
 	for name, q := range map[string]path{
-		"path": r.path, "status": r.status, "id": r.id, "error_code": r.code, "error_message": r.message,
+		"path": r.path, "status": r.status, "id": r.id, "contact": r.contact, "error_code": r.code, "error_message": r.message,
 	} {
 		q.check(where+"."+name, c.problems)
 	}
@@ -117,7 +118,7 @@ func (x *session) judgeRow(op *operation, a *answer, row any) verdict {
 		if r.id != nil && ref == "" {
 			return verdict{err: x.unknown(op, "answered with a result without the id that proves it")}
 		}
-		return verdict{ref: ref}
+		return verdict{ref: ref, contact: r.contact.text(row)}
 	}
 	raw, encErr := json.Marshal(row)
 	if encErr != nil {

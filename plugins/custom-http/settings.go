@@ -41,6 +41,8 @@ type settings struct {
 	// Operations are by the kind of event that they are for; "*" is for all
 	// kinds without one. A kind without an operation is done at once.
 	Operations map[string]operationSettings `json:"operations"`
+	// Find are searches for the record of a contact of whom none is known.
+	Find []findSettings `json:"find"`
 	// Pull asks the API what happened there, Webhook reads what it calls the
 	// bridge with.
 	Pull    []pullSettings   `json:"pull"`
@@ -146,6 +148,8 @@ type resultsSettings struct {
 	Success *conditionSettings `json:"success"`
 	// ID leads to the record's id in a row.
 	ID string `json:"id"`
+	// Contact leads to the id of the contact's record in a row.
+	Contact string `json:"contact"`
 	// ErrorCode and ErrorMessage lead to the reasons in a bad row. When there
 	// is neither Status nor Success, a row is bad if it has an ErrorCode.
 	ErrorCode    string `json:"error_code"`
@@ -162,6 +166,8 @@ type responseSettings struct {
 	// ID leads to the record's id. When set, an answer without one does not
 	// prove that anything was written.
 	ID string `json:"id"`
+	// Contact leads to the id of the contact's record, which the bridge then knows.
+	Contact string `json:"contact"`
 	// ErrorCode and ErrorMessage lead to the reasons in other answers.
 	ErrorCode    string `json:"error_code"`
 	ErrorMessage string `json:"error_message"`

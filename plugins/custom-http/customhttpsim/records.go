@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -253,7 +254,25 @@ func (s *Sim) putContact(c *call, id string) (int, any, *refusal) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return made(s.put("contact", id, p))
+	own, isOwn := strings.CutPrefix(id, ownID)
+	if !isOwn {
+		return made(s.put("contact", id, p))
+	}
+	r := s.byOwnID(own)
+	switch {
+	case r == nil:
+		return 0, nil, refuse(http.StatusNotFound, "not_found", "there is no contact with this id")
+	case p.ExternalID == "" || r.ExternalID != "" && r.ExternalID != p.ExternalID:
+		return 0, nil, refuse(http.StatusUnprocessableEntity, "invalid", "external_id is missing, or is not the contact's")
+	}
+	if s.records["contact"] == nil {
+		s.records["contact"] = make(map[string]*Record)
+	}
+	if other := s.records["contact"][p.ExternalID]; other != nil && other != r {
+		return 0, nil, refuse(http.StatusConflict, "duplicate", "another contact has this external_id")
+	}
+	r.ExternalID, s.records["contact"][p.ExternalID] = p.ExternalID, r
+	return made(s.put("contact", p.ExternalID, p))
 }
 
 // note is what is appended each time it comes.

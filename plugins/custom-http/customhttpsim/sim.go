@@ -7,7 +7,8 @@
 //	PUT   /v1/messages/{external_id}  makes or changes a message
 //	PATCH /v1/messages/{external_id}  changes its status
 //	POST  /v1/messages/bulk           {"items":[…]}, makes or changes messages, a result for each
-//	PUT   /v1/contacts/{external_id}  makes or changes a contact
+//	GET   /v1/contacts                the contacts: phone, phone_like, bsuid, after_id, and pages as of /v1/changes
+//	PUT   /v1/contacts/{external_id}  makes or changes a contact; /v1/contacts/id:{id} changes the one with that id
 //	DELETE /v1/contacts/{external_id} erases a contact and its messages; 404 when it has neither
 //	POST  /v1/contacts/merge          {"from","into"}: one contact of two, with the messages of both; 404 when there is nothing of the first
 //	GET   /v1/changes                 what people at the CRM changed: updated_after, limit, and page, offset or cursor
@@ -250,6 +251,7 @@ var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
 	"PUT /v1/messages/{id}":      (*Sim).putMessage,
 	"PATCH /v1/messages/{id}":    (*Sim).patchMessage,
 	"POST /v1/messages/bulk":     (*Sim).bulkMessages,
+	"GET /v1/contacts":           (*Sim).getContacts,
 	"PUT /v1/contacts/{id}":      (*Sim).putContact,
 	"DELETE /v1/contacts/{id}":   (*Sim).eraseContact,
 	"POST /v1/contacts/merge":    (*Sim).mergeContacts,

@@ -305,6 +305,27 @@ func TestSim_ListsListsAndTheirMembersStrictly(t *testing.T) {
 	c.want(404, "no_such_list", "GET", "/v1/lists/7", "")
 }
 
+func TestSim_FindsContactsAsTheyAreWritten(t *testing.T) {
+	c := serve(t, customhttpsim.Options{})
+	id := c.sim.AddContact("0151 123-45", "US.1")
+	c.want(200, `"id":"`+id+`"`, "GET", "/v1/contacts?phone=0151+123-45", "")
+	c.want(200, `"id":"`+id+`"`, "GET", "/v1/contacts?phone=1,0151+123-45", "")
+	c.want(200, `"total":0`, "GET", "/v1/contacts?phone=015112345", "")
+	c.want(200, `"total":1`, "GET", "/v1/contacts?phone_like=%251%255%251%251%252%253%254%255%25", "")
+	c.want(200, `"total":0`, "GET", "/v1/contacts?phone_like=%251%255%251%251%252%253%254%255%256%25", "")
+	c.want(200, `"total":1`, "GET", "/v1/contacts?bsuid=US.1", "")
+	c.want(400, "unknown_parameter", "GET", "/v1/contacts?mobile=1", "")
+	c.want(404, "not_found", "PUT", "/v1/contacts/id:c_9", `{"external_id":"a","name":"Ada"}`)
+	c.want(422, "external_id is missing", "PUT", "/v1/contacts/id:"+id, `{"name":"Ada"}`)
+	c.want(200, `"id":"`+id+`"`, "PUT", "/v1/contacts/id:"+id, `{"external_id":"a","name":"Ada","phone":"1"}`)
+	c.want(422, "not the contact's", "PUT", "/v1/contacts/id:"+id, `{"external_id":"b","name":"Ada"}`)
+	c.want(200, `"id":"`+id+`"`, "PUT", "/v1/contacts/a", `{"external_id":"a","name":"Ada"}`)
+	other := c.sim.AddContact("2", "")
+	c.want(409, "duplicate", "PUT", "/v1/contacts/id:"+other, `{"external_id":"a","name":"Ada"}`)
+	c.want(200, `"id":"`+other+`"`, "GET", "/v1/contacts?after_id="+id, "")
+	c.want(400, "bad_parameter", "GET", "/v1/contacts?after_id=c_9", "")
+}
+
 func TestToken_IsGivenToTheAppAndARefreshTokenIsGoodOnce(t *testing.T) {
 	c := serve(t, customhttpsim.Options{ClientID: "app", ClientSecret: "s1", RefreshToken: "r1"})
 	const path, form = "/oauth/token", "Content-Type: application/x-www-form-urlencoded"
