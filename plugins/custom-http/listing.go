@@ -33,7 +33,8 @@ type listingSettings struct {
 
 type pagingSettings struct {
 	// Type is "none", "page" ({{.page}} counts from First, 1 unless set), "offset"
-	// ({{.offset}}), "cursor" ({{.cursor}} is what Path led to in the page before)
+	// ({{.offset}}), "cursor" ({{.cursor}} is what Path led to in the page before),
+	// "keyset" ({{.cursor}} is what Path leads to in the last row of the page before)
 	// or "next_url" (Path leads to the next page's address, or, without one, the
 	// header Link does, rel="next").
 	Type  string `json:"type"`
@@ -42,8 +43,11 @@ type pagingSettings struct {
 	// Size is {{.size}}, how many rows a page has; 100 unless set. For page and offset,
 	// a page with fewer is the last; or Total leads to how many rows all pages have
 	// together, for APIs that may give fewer than are asked for.
+	// With keyset an empty page is the last, and where Size is set, one with fewer.
 	Size  int    `json:"size"`
 	Total string `json:"total"`
+	// MaxPages is how many pages there can be: with more, something is wrong.
+	MaxPages int `json:"max_pages"`
 }
 
 // listing is a compiled [listingSettings].
@@ -55,6 +59,8 @@ type listing struct {
 	total  path
 	first  int
 	size   int
+	pages  int  // the most that there can be
+	short  bool // a page of fewer rows than size is the last of a keyset
 	most   int  // rows of one answer
 	oneRow bool // the rows may be one, and no list
 }
@@ -71,12 +77,12 @@ func pagingWords(who string, more map[string]*word) *word {
 	return w
 }
 
-var pagingTypes = []string{"none", "page", "offset", "cursor", "next_url"}
+var pagingTypes = []string{"none", "page", "offset", "cursor", "keyset", "next_url"}
 
 func (c *planner) listing(where, kind string, s listingSettings, words *word) listing {
 	l := listing{
 		rows: parsePath(s.Rows), paging: cmp.Or(s.Paging.Type, "none"), next: parsePath(s.Paging.Path), total: parsePath(s.Paging.Total),
-		first: 1, size: cmp.Or(s.Paging.Size, 100), most: maxRows,
+		first: 1, size: cmp.Or(s.Paging.Size, 100), short: s.Paging.Size != 0, pages: cmp.Or(s.Paging.MaxPages, maxPages), most: maxRows,
 	}
 	l.op = c.request(where, kind, operationSettings{
 		Method: cmp.Or(s.Method, http.MethodGet), Path: s.Path, Query: s.Query, Headers: s.Headers,
@@ -99,6 +105,12 @@ func (c *planner) listing(where, kind string, s listingSettings, words *word) li
 	}
 	if l.paging == "cursor" && s.Paging.Path == "" {
 		c.addf(where+".paging.path", "missing: the path to the next page's cursor")
+	}
+	if l.paging == "keyset" && s.Paging.Path == "" {
+		c.addf(where+".paging.path", "missing: the path in a row to what the next page begins after")
+	}
+	if l.pages < 1 || l.pages > maxPages {
+		c.addf(where+".paging.max_pages", "want 1 to %d", maxPages)
 	}
 	if l.total.check(where+".paging.total", c.problems); l.total != nil && l.paging != "page" && l.paging != "offset" {
 		c.addf(where+".paging.total", "is for page and offset: with others the API says where the end is")
@@ -163,6 +175,12 @@ func (x *session) ask(ctx context.Context, l *listing, data map[string]any, at *
 	case "cursor":
 		next = a.text(l.next)
 		last = next == ""
+	case "keyset":
+		if last = len(rows) == 0 || l.short && len(rows) < l.size; !last {
+			if next = l.next.text(rows[len(rows)-1]); next == "" {
+				return nil, x.odd(l, a, "the last row does not say what the next page begins after", "paging.path")
+			}
+		}
 	case "next_url":
 		if next = a.text(l.next); l.next == nil {
 			next = linkNext(a.header)
@@ -170,14 +188,14 @@ func (x *session) ask(ctx context.Context, l *listing, data map[string]any, at *
 		last = next == ""
 	}
 	if len(next) > maxURL {
-		return nil, x.unknown(l.op, "the next page's cursor is too long")
+		return nil, x.odd(l, a, "the next page's cursor is too long", "paging.path")
 	}
 	switch before := *at; {
 	case last:
 		*at = pageAt{}
-	case before.Pages+1 >= maxPages, next != "" && next == before.Next:
+	case before.Pages+1 >= l.pages, next != "" && next == before.Next:
 		return nil, &core.Error{Code: core.CodeForbidden, Op: l.op.kind, Source: core.SourceVendor,
-			Message: fmt.Sprintf("its pages do not end: %d were read", before.Pages+1), Hint: "look at paging in " + l.op.name}
+			Message: fmt.Sprintf("its pages do not end: %d were read", before.Pages+1), Hint: "look at paging, and its max_pages, in " + l.op.name}
 	default:
 		*at = pageAt{Pages: before.Pages + 1, Next: next, Seen: seen}
 	}

@@ -197,7 +197,7 @@ func (c *planner) asksForOne(where string, op *operation) {
 // turns reports pages that would be the first one for ever: who is on it would get a
 // campaign as often as there are pages.
 func (c *planner) turns(where string, l *listing) {
-	if name := map[string]string{"page": ".page", "offset": ".offset", "cursor": ".cursor"}[l.paging]; name != "" && !l.op.says(name) {
+	if name := map[string]string{"page": ".page", "offset": ".offset", "cursor": ".cursor", "keyset": ".cursor"}[l.paging]; name != "" && !l.op.says(name) {
 		c.addf(where+".paging.type", "the request does not say which page it wants: put {{%s}} into path, query or body", name)
 	}
 }
