@@ -75,7 +75,7 @@ func (c *planner) oauth2(p *plan) {
 		c.addf(where+".prefix", "control characters cannot be in a header")
 	}
 	a.Prefix = cmp.Or(a.Prefix, "Bearer ")
-	s.url, s.own = c.address(where+".token_url", a.TokenURL)
+	s.url, s.own = c.address(where+".token_url", a.TokenURL, "https://login.example.com/oauth/token")
 	s.op = &operation{
 		name: where + ".token_url", kind: "sign-in", method: http.MethodPost, path: &tmpl{where: where + ".token_url"},
 		response: response{success: []statusRange{{200, 299}}, errorCode: path{"error"}, errorMessage: path{"error_description"}},
@@ -83,11 +83,12 @@ func (c *planner) oauth2(p *plan) {
 	p.signIn = s
 }
 
-// address checks an address that is not below base_url, by the same rules.
-func (c *planner) address(where, text string) (u *url.URL, own bool) {
+// address checks an address that is not below base_url, by the same rules. It is nil
+// when it is none.
+func (c *planner) address(where, text, example string) (u *url.URL, own bool) {
 	u, err := url.Parse(text)
 	if text == "" || err != nil || u.Hostname() == "" || u.Opaque != "" || u.User != nil || u.Fragment != "" {
-		c.addf(where, "want an address such as https://login.example.com/oauth/token, without credentials")
+		c.addf(where, "want an address such as %s, without credentials", example)
 		return nil, false
 	}
 	own = slices.ContainsFunc(c.AllowedHosts, func(host string) bool { return names(host, u) })

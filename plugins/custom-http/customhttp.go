@@ -65,17 +65,17 @@
 //
 // # Where it connects to
 //
-// Only to base_url and, for a token, settings.auth.token_url, over https, at a public address; redirects are not followed
-// and proxies not asked. A host named in allowed_hosts may be private
+// Only to base_url and, for a token, settings.auth.token_url, over https, at a public address; redirects are not followed,
+// and a proxy is asked only when settings.proxy names one. A host named in allowed_hosts may be private
 // (loopback, a private network) and plain http, for tests and APIs of one's own
 // network. Link-local addresses, where clouds keep their credentials, are never
 // connected to. The address is looked at when it is connected to, after the name
-// was resolved.
+// was resolved. With a proxy that is the proxy's address, to which the same rules apply:
+// the proxy resolves the names of the others.
 package customhttp
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"slices"
@@ -94,7 +94,7 @@ type Connector struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu    sync.Mutex
-	plans map[string]*plan // by settings
+	plans map[string]*plan // by settings and how to connect
 }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -178,20 +178,25 @@ const maxPlans = 64
 // budgetRequests are the requests to the API.
 const budgetRequests = "requests"
 
-// plan returns the compiled settings, from the last time if they are the same.
-func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {
+// plan returns the compiled settings, from the last time if they and how to connect are
+// the same.
+func (c *Connector) plan(account core.Account) (*plan, *core.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p, ok := c.plans[string(settings)]; ok {
+	same := string(account.Settings) + sameWire(account.Secrets)
+	if p, ok := c.plans[same]; ok {
 		return p, nil
 	}
-	p, err := compile(settings)
+	p, err := compile(account.Settings)
 	if err != nil {
 		return nil, err
 	}
-	p.client = newClient(c.DialContext, p.private)
+	if p.wire, err = p.line.open(account.Secrets); err != nil {
+		return nil, err
+	}
+	p.client = p.wire.client(c.DialContext, p.private)
 	if p.signIn != nil {
-		p.signIn.client = newClient(c.DialContext, p.signIn.own)
+		p.signIn.client = p.wire.client(c.DialContext, p.signIn.own)
 	}
 	if c.plans == nil {
 		c.plans = make(map[string]*plan)
@@ -203,7 +208,7 @@ func (c *Connector) plan(settings json.RawMessage) (*plan, *core.Error) {
 		old.closeIdle()
 		delete(c.plans, key)
 	}
-	c.plans[string(settings)] = p
+	c.plans[same] = p
 	return p, nil
 }
 

@@ -32,7 +32,7 @@ const (
 )
 
 // plan is what the settings say, checked and compiled. It is not changed, and
-// holds no secrets: those come with each call.
+// holds no secrets but those of its connections: the others come with each call.
 type plan struct {
 	base        *url.URL
 	private     bool // may be at a private address, and plain http
@@ -49,6 +49,8 @@ type plan struct {
 	segments    *segments
 	find        []*search
 
+	line   line
+	wire   *wire
 	client *http.Client
 }
 
@@ -152,6 +154,7 @@ func (c *planner) plan() *plan {
 		operations: make(map[core.Kind]*operation),
 	}
 	c.base(p)
+	p.line = c.line()
 	c.limits(p)
 	c.authentication(p)
 	c.idempotency(p)

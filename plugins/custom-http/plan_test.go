@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+
+	"github.com/wabridge/wabridge/core"
 )
 
 func TestConnector_CompilesSettingsOnce(t *testing.T) {
@@ -11,25 +13,25 @@ func TestConnector_CompilesSettingsOnce(t *testing.T) {
 		return json.RawMessage(fmt.Sprintf(`{"base_url":"https://crm.example.com/%d","idempotency":"none","operations":{"*":{}}}`, i))
 	}
 	c := new(Connector)
-	first, err := c.plan(settings(1))
+	first, err := c.plan(core.Account{Settings: settings(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := c.plan(settings(1)); again != first {
+	if again, _ := c.plan(core.Account{Settings: settings(1)}); again != first {
 		t.Error("the same settings were compiled twice")
 	}
-	if other, _ := c.plan(settings(2)); other == first {
+	if other, _ := c.plan(core.Account{Settings: settings(2)}); other == first {
 		t.Error("other settings made the same plan")
 	}
 	for i := range 10 * maxPlans {
-		if p, err := c.plan(settings(i)); err != nil || p == nil {
+		if p, err := c.plan(core.Account{Settings: settings(i)}); err != nil || p == nil {
 			t.Fatal(err)
 		}
 	}
 	if len(c.plans) > maxPlans {
 		t.Errorf("%d plans are kept, at most %d should be", len(c.plans), maxPlans)
 	}
-	if p, err := c.plan(json.RawMessage(`{}`)); err == nil || p != nil {
+	if p, err := c.plan(core.Account{Settings: json.RawMessage(`{}`)}); err == nil || p != nil {
 		t.Error("bad settings made a plan")
 	}
 }

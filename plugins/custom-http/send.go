@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/guard"
@@ -43,12 +42,17 @@ func (c *Connector) open(account core.Account) (*session, *core.Error) {
 
 // openFor reads the account; to use the API, or to get a token for that.
 func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Error) {
-	p, err := c.plan(account.Settings)
+	p, err := c.plan(account)
 	if err != nil {
 		return nil, err
 	}
 	x := &session{plan: p}
 	var hide []string
+	for _, name := range []string{keySecret, proxySecret} {
+		if value := account.Secrets[name].Reveal(); value != "" {
+			hide = append(hide, value, base64.StdEncoding.EncodeToString([]byte(value)))
+		}
+	}
 	for _, name := range secretNames(p.auth.Type) {
 		value := account.Secrets[name].Reveal()
 		why := ""
@@ -102,29 +106,6 @@ func missingSecret(name, why string) *core.Error {
 		Code: core.CodeUnauthenticated, Op: "settings", Source: core.SourcePlugin,
 		Message: "secrets." + name + ": " + why,
 		Hint:    "set " + name + " under the lane's secrets; settings.auth asks for it",
-	}
-}
-
-// newClient returns the client for one plan: connections to a host that one
-// lane may reach are not lent to a lane that may not. Private addresses are for a
-// host that allowed_hosts names.
-func newClient(dial dialFunc, private bool) *http.Client {
-	if dial == nil {
-		dial = guard.Dial(private, privateHint)
-	}
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:            dial,
-			ForceAttemptHTTP2:      true,
-			TLSHandshakeTimeout:    10 * time.Second,
-			MaxIdleConnsPerHost:    maxParallel,
-			MaxResponseHeaderBytes: 64 << 10,
-			// Servers close what is idle, some after 5 seconds. A request that
-			// crosses with that has an unknown outcome, so we close first.
-			IdleConnTimeout: 4 * time.Second,
-		},
-		// A redirect would take the credentials to wherever an answer points.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
@@ -185,6 +166,10 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 
 	core.Spend(ctx, budgetRequests, 1)
 	resp, err := x.client.Do(req)
+	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && x.wire.proxy != nil {
+		_ = resp.Body.Close()
+		err = &proxyError{resp.StatusCode} // to a request by plain http
+	}
 	if err != nil {
 		return nil, x.noAnswer(ctx, op, err, sent.Load())
 	}
@@ -215,12 +200,20 @@ func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent b
 	case errors.As(err, &refused):
 		e.Code, e.Source = core.CodeForbidden, core.SourcePlugin
 		e.Message, e.Hint = "not connected: "+refused.Why, "look at settings.base_url and settings.allowed_hosts"
+	case x.wire.unconnected(err) != nil:
+		e = x.wire.unconnected(err)
+		e.Op, e.Message = op.kind, "no connection: "+why
 	case sent:
 		e.Code, e.Message = x.unknownCode(), "no answer: "+why
+		if x.wire.asked.Load() {
+			e.Hint = certHint
+		}
 	default:
 		e.Message, e.Hint = "no connection: "+why, "look at settings.base_url and the network"
 		if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
 			e.Scope = core.ScopeLane // nobody else's event would get through
+		} else if x.wire.asked.Load() {
+			e.Hint = certHint
 		}
 	}
 	return e

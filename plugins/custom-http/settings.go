@@ -21,7 +21,10 @@ type settings struct {
 	BaseURL string `json:"base_url"`
 	// AllowedHosts names hosts (host or host:port) that may be reached by plain
 	// http and at private addresses.
-	AllowedHosts []string `json:"allowed_hosts"`
+	AllowedHosts []string    `json:"allowed_hosts"`
+	TLS          tlsSettings `json:"tls"`
+	// Proxy is what all requests go through: scheme, host and port. None unless set.
+	Proxy string `json:"proxy"`
 	// Timeout bounds each request, answer included; 10 s unless set.
 	Timeout string `json:"timeout"`
 	// Parallel is how many requests of one batch run at once; 8 unless set.
@@ -49,6 +52,11 @@ type settings struct {
 	Webhook *webhookSettings `json:"webhook"`
 	// Segments are its lists of contacts, for campaigns.
 	Segments *segmentsSettings `json:"segments"`
+}
+
+type tlsSettings struct {
+	// MinVersion is the oldest version that is spoken, "1.2" (unless set) or "1.3".
+	MinVersion string `json:"min_version"`
 }
 
 type authSettings struct {

@@ -148,7 +148,7 @@ var _ core.Receiver = (*Connector)(nil)
 
 // Webhook implements [core.Receiver].
 func (c *Connector) Webhook(_ context.Context, account core.Account, r core.WebhookRequest) (core.WebhookAnswer, error) {
-	p, err := c.plan(account.Settings)
+	p, err := c.plan(account)
 	if err != nil {
 		err.Code = core.CodeUnavailable // the request is as good as before
 		return core.WebhookAnswer{}, err

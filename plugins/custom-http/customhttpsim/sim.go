@@ -51,6 +51,9 @@ type Options struct {
 	// authentication, and Key as an API key in the header X-Api-Key or the
 	// query's api_key. Without any of them everyone is let in.
 	Token, User, Password, Key string
+	// CommonName is in the certificate of who is let in by it; the server that the Sim
+	// is mounted on verifies that.
+	CommonName string
 	// ClientID and ClientSecret are an app's, which asks for access tokens at
 	// /oauth/token; RefreshToken is its first one. Only the newest access token is
 	// taken, for TokenLife, or for good when that is 0.
@@ -290,7 +293,7 @@ func routeOf(r *http.Request) (route, id string) {
 
 func (s *Sim) authorize(r *http.Request) *refusal {
 	o := s.opts
-	if o.Token == "" && o.Password == "" && o.Key == "" && o.ClientID == "" {
+	if o.Token == "" && o.Password == "" && o.Key == "" && o.ClientID == "" && o.CommonName == "" {
 		return nil
 	}
 	user, password, _ := r.BasicAuth()
@@ -300,7 +303,8 @@ func (s *Sim) authorize(r *http.Request) *refusal {
 		o.ClientID != "" && isBearer && s.isGranted(bearer),
 		o.Password != "" && same(user, o.User) && same(password, o.Password),
 		o.Key != "" && same(r.Header.Get("X-Api-Key"), o.Key),
-		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key):
+		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key),
+		o.CommonName != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && same(r.TLS.VerifiedChains[0][0].Subject.CommonName, o.CommonName):
 		return nil
 	}
 	return refuse(http.StatusUnauthorized, "unauthorized", "the credentials are wrong: %s %s", r.Header.Get("Authorization"), r.URL.Query().Get("api_key"))
