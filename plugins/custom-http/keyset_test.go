@@ -2,6 +2,7 @@ package customhttp_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -13,9 +14,7 @@ import (
 // row of the page before.
 func keyset(paging, query table) table {
 	q := table{"after_id": "{{.cursor}}"}
-	for name, value := range query {
-		q[name] = value
-	}
+	maps.Copy(q, query)
 	paging["type"] = "keyset"
 	return table{"idempotency": "none", "segments": table{"fixed": []any{table{"id": "all"}}, "members": table{
 		"path": "/contacts", "query": q, "headers": table{"X-Segment": "{{.segment.id}}"}, "rows": "data", "ref": "id", "phone": "phone", "paging": paging,
