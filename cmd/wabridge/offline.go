@@ -95,6 +95,15 @@ func (s *stored) Why(ctx context.Context, tenant, id string) (broker.Story, erro
 			return story, nil
 		}
 	}
+	if tenant == "" {
+		aside, err := broker.PutAside(ctx, s.store, id)
+		if err != nil {
+			return broker.Story{}, err
+		}
+		if aside != nil {
+			return broker.Story{}, &exitError{code: exitNotFound, message: aside.Message, hint: aside.Hint}
+		}
+	}
 	return broker.Story{}, fail(exitNotFound, "nothing is remembered of %q", id)
 }
 

@@ -94,6 +94,9 @@ func (b *Broker) accept(ctx context.Context, events []core.Event, with store.Set
 // strangeEvery is how often the log tells of numbers that no tenant has.
 const strangeEvery = time.Minute
 
+// strangeHint says what to do about a number that no tenant has.
+const strangeHint = "compare it with id in [[numbers]] of tenant.toml, and start the bridge again; wabridge queue show \"\" quarantine"
+
 // tellStrange tells the log of a number that no tenant has: where the owner mistook its
 // id, everything else looks well.
 func (b *Broker) tellStrange(events []core.Event, now time.Time) {
@@ -105,7 +108,7 @@ func (b *Broker) tellStrange(events []core.Event, now time.Time) {
 		last := b.strange.Load()
 		if (last == 0 || now.UnixNano()-last >= int64(strangeEvery)) && b.strange.CompareAndSwap(last, now.UnixNano()) {
 			b.log.Warn("what comes for a number that no tenant has is kept until one has it", "phone_number_id", fmt.Sprintf("%.40s", e.Number),
-				"hint", "compare it with id in [[numbers]] of tenant.toml; wabridge queue show \"\" quarantine")
+				"hint", strangeHint)
 		}
 		return
 	}

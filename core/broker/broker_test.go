@@ -427,6 +427,12 @@ func TestBridge_KeepsEventsOfUnknownNumbersUntilSomebodyHasThem(t *testing.T) {
 			t.Errorf("quarantine = %d, depth = %d", s.Totals.Quarantine, b.depth())
 		}
 		b.accept(e)
+		if _, err := b.Why(b.T.Context(), "", e.ID); err == nil || !strings.Contains(err.Error(), `number "999", which no tenant has`) || core.AsError(err).Hint == "" {
+			t.Errorf("why: %v", err)
+		}
+		if _, err := b.Why(b.T.Context(), "acme", e.ID); err == nil || strings.Contains(err.Error(), "999") {
+			t.Errorf("a tenant is told of what is not its own: %v", err)
+		}
 		if n := strings.Count(log.String(), "phone_number_id=999"); n != 1 {
 			t.Errorf("the log tells of it %d times: %s", n, log)
 		}

@@ -53,7 +53,35 @@ func (b *Broker) Why(ctx context.Context, tenant, id string) (Story, error) {
 			return story, nil
 		}
 	}
+	// Of no tenant: whoever asks as one is not told.
+	if tenant == "" {
+		aside, err := PutAside(ctx, b.o.Store, id)
+		if err != nil {
+			return Story{}, err
+		}
+		if aside != nil {
+			return Story{}, aside
+		}
+	}
 	return Story{}, core.Errorf(core.CodeInvalid, "why", "nothing is remembered of %q", id)
+}
+
+// PutAside tells why an event belongs to no tenant's history although it came: nil when it
+// was not put aside, or is not among the first thousand.
+func PutAside(ctx context.Context, s store.Store, id string) (*core.Error, error) {
+	items, err := s.Peek(ctx, queueOf("", queueQuarantine), 0, 1000)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range items {
+		if d.ID != id && core.RootID(d.ID) != core.RootID(id) {
+			continue
+		}
+		e := core.Errorf(core.CodeInvalid, "why", "it came for the number %.40q, which no tenant has, and was put aside until one has it", eventOf(d).Number)
+		e.Hint = strangeHint
+		return e, nil
+	}
+	return nil, nil
 }
 
 func (t *tenant) why(ctx context.Context, id string) (Story, error) {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,7 +175,7 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request, t access.Token) {
 	}
 	story, err := s.o.Bridge.Why(r.Context(), tenant, id)
 	if core.CodeOf(err) == core.CodeInvalid {
-		writeError(w, http.StatusNotFound, "not_found", err.Error(), "the history may have been dropped: see store.history_days")
+		writeError(w, http.StatusNotFound, "not_found", err.Error(), cmp.Or(core.AsError(err).Hint, "the history may have been dropped: see store.history_days"))
 		return
 	}
 	if err != nil {
