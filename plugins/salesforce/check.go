@@ -141,6 +141,7 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 		}
 	}
 	if len(missing) == 0 {
+		x.watchEvents(ctx)
 		return nil
 	}
 	return &core.Error{Code: core.CodeForbidden, Op: "check", Source: core.SourceVendor, Scope: core.ScopeLane, Vendor: "INVALID_FIELD",

@@ -79,6 +79,7 @@ func (x *session) watch(ctx context.Context, h http.Header) {
 	if limit > 0 {
 		core.Left(ctx, budgetAPI, int(max(0, limit*x.DailyShare-used)))
 	}
+	x.used(ctx, requestsOfADay, used, limit)
 	if limit > 0 && used >= limit*x.DailyShare {
 		x.spent = &core.Error{Code: core.CodeRateLimited, Op: "daily requests", Source: core.SourcePlugin, Vendor: "REQUEST_LIMIT_EXCEEDED", RetryAfter: dailyWait,
 			Message: fmt.Sprintf("%s of the org's %s daily API requests are used up", m[1], m[2]),

@@ -158,7 +158,7 @@ func TestListen_MovesOnWhileNothingHappens(t *testing.T) {
 			tl.t.Errorf("told %q", told)
 		}
 		tl.wantsSubscriptions(2, 2)
-		if n := len(tl.calls()); n > 12 {
+		if n := len(tl.calls()); n > 20 {
 			tl.t.Errorf("%d calls in two quiet hours: %q", n, tl.calls())
 		}
 		tl.reborn()

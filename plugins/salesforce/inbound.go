@@ -160,6 +160,7 @@ func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.
 		return ends(polled, at, true)
 	}
 	at.Pulled = time.Time{}
+	x.watchEvents(ctx)
 	for _, pull := range []struct {
 		wanted bool
 		object string

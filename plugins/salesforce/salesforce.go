@@ -24,6 +24,7 @@ package salesforce
 
 import (
 	"cmp"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -37,17 +38,21 @@ import (
 const maxBatch = 200
 
 // Connector implements [core.Connector] for Salesforce. The zero value is ready.
-// It keeps nothing between calls but idle connections, what it listens to and, for some
-// minutes, what fields the objects have.
+// It keeps nothing between calls but idle connections, what it listens to, what it told of
+// the org's allocations and, for some minutes, what fields the objects have.
 type Connector struct {
 	// DialContext connects to Salesforce; nil is a plain dialer. Set it before the
 	// first call.
 	DialContext crm.Dialer
+	// Log gets what is no error, such as that the org's events of a day are nearly used up;
+	// nil is JSON on standard error.
+	Log *slog.Logger
 
 	once    sync.Once
 	client  *http.Client
 	schemas schemas
 	streams streams
+	watched watched
 }
 
 var _ core.Authorizer = (*Connector)(nil)

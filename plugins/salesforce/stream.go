@@ -39,7 +39,7 @@ func broken(topic, reason, token string, err error) *core.Error {
 		e.Code = core.CodeUnauthenticated
 	case strings.Contains(reason, "limit.exceeded"), s.Code() == codes.ResourceExhausted:
 		e.Code, e.RetryAfter = core.CodeRateLimited, pullEvery
-		e.Hint = "the org's events of a day are used up: listen to less, with settings.change_topic a channel of its own or none"
+		e.Hint = "the org's events of a day are used up: " + eventsOfADay.hint
 	case s.Code() == codes.NotFound, s.Code() == codes.PermissionDenied, s.Code() == codes.InvalidArgument:
 		e.Code, e.RetryAfter = core.CodeForbidden, time.Minute
 		e.Hint = "look at settings.send_event and settings.change_topic, and whether the user may read them"

@@ -23,12 +23,16 @@ type bus struct {
 	at        uint64        // the last place that was given away
 	old       uint64        // places before this are too old
 	delivered int           // events, to all subscriptions
+	today     int           // as many of them, of the day's
 
 	streams int           // how many subscriptions there were
 	open    int           // how many there are
 	deaf    int           // as many of them, the first, bring nothing any more
 	broken  chan struct{} // closed, and made anew, when all are to end
 }
+
+// deliveries is what the limits say of an org's events where there is no limit.
+const deliveries = 50_000
 
 // retention is for how long events are kept.
 const retention = 72 * time.Hour
@@ -183,7 +187,7 @@ func (s *Sim) Subscriptions() (now, ever int) {
 }
 
 // Delivered is how many events all subscriptions brought: an org may have so many in a
-// day.
+// day (see [Options]).
 func (s *Sim) Delivered() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

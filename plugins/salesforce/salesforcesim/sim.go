@@ -10,6 +10,7 @@
 package salesforcesim
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
@@ -47,7 +48,8 @@ type Options struct {
 	Tokens []string
 	// Daily is how many API requests the org may make; 0 is 100,000.
 	Daily int
-	// Deliveries is how many events the org's subscriptions may bring; 0 is no limit.
+	// Deliveries is how many events the org's subscriptions may bring in a day; 0 is no
+	// limit.
 	// Keepalive is how long one that waits is silent; 0 is Salesforce's 270 s.
 	Deliveries int
 	Keepalive  time.Duration
@@ -138,6 +140,13 @@ func (s *Sim) UseUp(requests int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used += requests
+}
+
+// NextDay gives the org its requests and events anew.
+func (s *Sim) NextDay() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used, s.bus.today = 0, 0
 }
 
 // call is one request on its way through the sim.
@@ -274,9 +283,10 @@ func (s *Sim) route(c *call) {
 		s.composite(c)
 	case path == "limits" && method == http.MethodGet:
 		s.mu.Lock()
-		left := max(s.opts.Daily-s.used, 0)
+		left := func(all, used int) map[string]int { return map[string]int{"Max": all, "Remaining": max(all-used, 0)} }
+		limits := map[string]any{"DailyApiRequests": left(s.opts.Daily, s.used), "DailyDeliveredPlatformEvents": left(cmp.Or(s.opts.Deliveries, deliveries), s.bus.today)}
 		s.mu.Unlock()
-		c.answer(http.StatusOK, map[string]any{"DailyApiRequests": map[string]int{"Max": s.opts.Daily, "Remaining": left}})
+		c.answer(http.StatusOK, limits)
 	case object != nil, upsert != nil, path == "composite", path == "query", path == "composite/sobjects", path == "limits":
 		c.fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "HTTP Method '"+method+"' not allowed. Allowed are HEAD,GET,POST,PATCH")
 	default:

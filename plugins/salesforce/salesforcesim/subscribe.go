@@ -246,7 +246,8 @@ func (sub *subscription) deliver(empty bool) (news <-chan struct{}, err error) {
 		sub.after, sub.left = e.at, sub.left-1
 	}
 	s.bus.delivered += len(answer.GetEvents())
-	over := s.opts.Deliveries > 0 && s.bus.delivered > s.opts.Deliveries
+	s.bus.today += len(answer.GetEvents())
+	over := s.opts.Deliveries > 0 && s.bus.today > s.opts.Deliveries
 	if sub.left > 0 {
 		sub.after = s.bus.at // an advanced position: other topics' events lie between
 	}
