@@ -40,6 +40,7 @@ type signIn struct {
 	op     *operation
 	client *http.Client // to another host than the API's, perhaps
 	own    bool         // that host may be at a private address
+	login  *login       // nil for OAuth 2.0
 }
 
 func (c *planner) oauth2(p *plan) {
@@ -118,6 +119,13 @@ func (c *Connector) Authorize(ctx context.Context, account core.Account) (core.T
 	if x.signIn == nil {
 		return core.Token{Secrets: map[string]core.Secret{accessToken: ""}}, nil
 	}
+	if x.signIn.login != nil {
+		token, err := x.logIn(ctx, account)
+		if err != nil {
+			return core.Token{}, err
+		}
+		return token, nil
+	}
 	tokens, err := x.refreshTokens(account)
 	if err != nil {
 		return core.Token{}, err
@@ -173,33 +181,49 @@ func (x *session) askToken(ctx context.Context, account core.Account, refresh co
 		form.Set(clientSecret, secret)
 	}
 	r.Body = []byte(form.Encode())
-	there := *x.plan
-	there.client = s.client
 	asked := time.Now()
-	a, err := (&session{plan: &there, cred: x.cred, secrets: x.secrets}).do(ctx, s.op, r)
+	a, err := x.askSignIn(ctx, r)
 	switch {
 	case err != nil:
-		if err.Hint = "look at settings.auth.token_url and the network"; err.Code == core.CodeUnknownOutcome {
-			err.Code = core.CodeUnavailable // a token more or less
-		}
 		return core.Token{}, err
 	case a.status < 200 || a.status > 299, a.text(path{"error"}) != "":
 		return core.Token{}, x.noToken(a)
 	}
 	access := core.Secret(a.text(s.token))
 	if access == "" || badHeaderValue(access.Reveal()) {
-		// Not quoted: it may be a token of another name.
-		return core.Token{}, &core.Error{Code: core.CodeForbidden, Op: s.op.kind, Source: core.SourceVendor,
-			Message: "answered " + strconv.Itoa(a.status) + " without a token", Hint: "look at settings.auth.token, the path to it, and at settings.auth.token_url"}
+		return core.Token{}, x.tokenMissing(a, "token", "look at settings.auth.token, the path to it, and at settings.auth.token_url")
 	}
 	token := core.Token{Secrets: map[string]core.Secret{accessToken: access}}
 	if next := cmp.Or(core.Secret(a.text(path{"refresh_token"})), refresh); refresh != "" {
 		token.Secrets[keptRefresh] = next
 	}
 	if seconds, err := strconv.ParseFloat(a.text(path{"expires_in"}), 64); err == nil && seconds > 0 {
-		token.Expires = asked.Add(time.Duration(min(seconds, maxTokenLife.Seconds()) * float64(time.Second)))
+		token.Expires = after(asked, seconds)
 	}
 	return token, nil
+}
+
+// askSignIn asks for a token.
+func (x *session) askSignIn(ctx context.Context, r Request) (*answer, *core.Error) {
+	there := *x.plan
+	there.client = x.signIn.client
+	a, err := (&session{plan: &there, cred: x.cred, secrets: x.secrets}).do(ctx, x.signIn.op, r)
+	if err != nil {
+		if err.Code == core.CodeUnknownOutcome {
+			err.Code = core.CodeUnavailable // a token more or less
+		}
+		if err.Scope == "" {
+			err.Hint = "look at settings.auth.token_url and the network"
+		}
+	}
+	return a, err
+}
+
+// tokenMissing is for an answer of success without what was asked for. It is not quoted:
+// there may be a token of another name in it.
+func (x *session) tokenMissing(a *answer, what, hint string) *core.Error {
+	return &core.Error{Code: core.CodeForbidden, Op: x.signIn.op.kind, Source: core.SourceVendor,
+		Message: "answered " + strconv.Itoa(a.status) + " without a " + what, Hint: hint}
 }
 
 // noToken explains an answer that gives none: RFC 6749, section 5.2. Some say with
@@ -219,6 +243,9 @@ func (x *session) noToken(a *answer) *core.Error {
 	}
 	err := x.refusal(op, a, core.CodeUnauthenticated)
 	err.Hint = "look at settings.auth and the secret " + clientSecret
+	if x.signIn.login != nil {
+		err.Hint = "look at settings.auth and the secrets username and password"
+	}
 	if x.auth.Grant == "refresh_token" && (why == "invalid_grant" || why == "") {
 		err.Hint = "sign in at the API again, and set the secret " + refreshSecret + " to what it gives"
 	}

@@ -262,41 +262,57 @@ func (c *planner) limits(p *plan) {
 func (c *planner) authentication(p *plan) {
 	a := &p.auth
 	a.Type = cmp.Or(a.Type, "none")
-	for name, of := range map[string]struct {
-		set bool
-		key bool
-	}{
-		"in": {a.In != "", true}, "name": {a.Name != "", true}, "grant": {set: a.Grant != ""}, "token_url": {set: a.TokenURL != ""},
-		"client_id": {set: a.ClientID != ""}, "client": {set: a.Client != ""}, "scope": {set: a.Scope != ""},
-		"params": {set: len(a.Params) > 0}, "token": {set: a.Token != ""},
-	} {
-		if want := map[bool]string{true: "api_key", false: "oauth2"}[of.key]; of.set && a.Type != want {
-			c.addf("settings.auth."+name, "is for type = %q", want)
-		}
-	}
+	c.foreign(a)
 	switch a.Type {
 	case "none", "bearer", "basic":
-		if a.Prefix != "" {
-			c.addf("settings.auth.prefix", `is for type = "api_key" and "oauth2"`)
-		}
 	case "oauth2":
 		c.oauth2(p)
+	case "session":
+		c.login(p)
 	case "api_key":
-		if a.In = cmp.Or(a.In, "header"); a.In != "header" && a.In != "query" {
-			c.addf("settings.auth.in", `want "header" or "query"`)
-		}
-		switch {
-		case a.Name == "":
-			c.addf("settings.auth.name", "missing: the name of the header or of the query's parameter")
-		case a.In == "header" && !headerName.MatchString(a.Name):
-			c.addf("settings.auth.name", "not a header's name")
-		case a.In == "query" && a.Prefix != "":
-			c.addf("settings.auth.prefix", "is for headers")
-		case badHeaderValue(a.Prefix):
-			c.addf("settings.auth.prefix", "control characters cannot be in a header")
-		}
+		a.In = cmp.Or(a.In, "header")
+		c.place(a)
 	default:
-		c.addf("settings.auth.type", "want none, bearer, basic, api_key or oauth2")
+		c.addf("settings.auth.type", "want none, bearer, basic, api_key, oauth2 or session")
+	}
+}
+
+// foreign reports what is for another type.
+func (c *planner) foreign(a *authSettings) {
+	for name, of := range map[string]struct {
+		set   bool
+		types []string
+	}{
+		"in": {a.In != "", []string{"api_key", "session"}}, "name": {a.Name != "", []string{"api_key", "session"}},
+		"token_url": {a.TokenURL != "", []string{"oauth2", "session"}}, "token": {a.Token != "", []string{"oauth2", "session"}},
+		"grant": {a.Grant != "", []string{"oauth2"}}, "client_id": {a.ClientID != "", []string{"oauth2"}},
+		"client": {a.Client != "", []string{"oauth2"}}, "scope": {a.Scope != "", []string{"oauth2"}}, "params": {len(a.Params) > 0, []string{"oauth2"}},
+		"body": {a.Body != "", []string{"session"}}, "format": {a.Format != "", []string{"session"}},
+		"expires": {a.Expires != "", []string{"session"}}, "lifetime": {a.Lifetime != "", []string{"session"}},
+		"prefix": {a.Prefix != "", []string{"api_key", "oauth2", "session"}},
+	} {
+		if of.set && !slices.Contains(of.types, a.Type) {
+			c.addf("settings.auth."+name, `is for type = "%s"`, strings.Join(of.types, `", "`))
+		}
+	}
+}
+
+// place checks where an API key, or a token, goes.
+func (c *planner) place(a *authSettings) {
+	if !slices.Contains([]string{"header", "query", "cookie"}, a.In) {
+		c.addf("settings.auth.in", `want "header", "query" or "cookie"`)
+	}
+	switch {
+	case a.Name == "":
+		c.addf("settings.auth.name", "missing: the name of the header, of the query's parameter or of the cookie")
+	case a.In == "header" && !headerName.MatchString(a.Name):
+		c.addf("settings.auth.name", "not a header's name")
+	case a.In == "cookie" && !headerName.MatchString(a.Name): // both are a token of RFC 9110
+		c.addf("settings.auth.name", "not a cookie's name")
+	case a.In != "header" && a.Prefix != "":
+		c.addf("settings.auth.prefix", "is for headers")
+	case badHeaderValue(a.Prefix):
+		c.addf("settings.auth.prefix", "control characters cannot be in a header")
 	}
 }
 
@@ -388,8 +404,14 @@ func (c *planner) setByAuth(canonical string) bool {
 	switch c.Auth.Type {
 	case "bearer", "basic", "oauth2":
 		return canonical == "Authorization"
-	case "api_key":
-		return c.Auth.In != "query" && canonical == textproto.CanonicalMIMEHeaderKey(c.Auth.Name)
+	case "api_key", "session":
+		switch c.Auth.In {
+		case "query":
+			return false
+		case "cookie":
+			return canonical == "Cookie"
+		}
+		return canonical == textproto.CanonicalMIMEHeaderKey(cmp.Or(c.Auth.Name, "Authorization"))
 	}
 	return false
 }

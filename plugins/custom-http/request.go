@@ -111,12 +111,22 @@ func credentialsOf(a *authSettings, secret func(name string) string) credentials
 		}
 		return credentials{header: parameter{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(value))}}
 	case "api_key":
-		if a.In == "query" {
-			return credentials{query: parameter{a.Name, secret("api_key")}}
-		}
-		return credentials{header: parameter{a.Name, a.Prefix + secret("api_key")}}
+		return placed(a, secret("api_key"))
+	case "session":
+		return placed(a, secret(accessToken))
 	}
 	return credentials{}
+}
+
+// placed puts a secret where the settings say.
+func placed(a *authSettings, secret string) credentials {
+	switch a.In {
+	case "query":
+		return credentials{query: parameter{a.Name, secret}}
+	case "cookie":
+		return credentials{header: parameter{"Cookie", a.Name + "=" + secret}}
+	}
+	return credentials{header: parameter{a.Name, a.Prefix + secret}}
 }
 
 // secretNames returns the secrets that a kind of authentication needs.
@@ -124,7 +134,7 @@ func secretNames(authType string) []string {
 	switch authType {
 	case "bearer":
 		return []string{"token"}
-	case "basic":
+	case "basic", "session":
 		return []string{"username", "password"}
 	case "api_key":
 		return []string{"api_key"}

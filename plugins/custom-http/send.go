@@ -61,8 +61,10 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 			why = "missing"
 		case badHeaderValue(value):
 			why = "has line breaks or control characters"
-		case name == "username" && strings.Contains(value, ":"):
+		case name == "username" && p.auth.Type == "basic" && strings.Contains(value, ":"):
 			why = "cannot have a colon"
+		case name == "api_key" && p.auth.In == "cookie" && badCookie(value):
+			why = "has characters that a cookie cannot have"
 		}
 		if why != "" {
 			return nil, missingSecret(name, why)
@@ -222,7 +224,7 @@ func (x *session) noAnswer(ctx context.Context, op *operation, err error, sent b
 // renew says which secrets to look at.
 func (x *session) renew() string {
 	names := secretNames(x.auth.Type)
-	if x.signIn != nil {
+	if x.auth.Type == "oauth2" {
 		return "look at what the app may do at the API, and at settings.auth.scope"
 	}
 	if names == nil {

@@ -61,11 +61,12 @@ type tlsSettings struct {
 
 type authSettings struct {
 	// Type is "none", "bearer" (secret token), "basic" (secrets username and
-	// password), "api_key" (secret api_key) or "oauth2" (secrets client_secret
-	// and refresh_token).
+	// password), "api_key" (secret api_key), "oauth2" (secrets client_secret
+	// and refresh_token) or "session" (secrets username and password).
 	Type string `json:"type"`
-	// In is where an API key goes, "header" or "query", and Name under which
-	// name. Prefix is written before it, or before the token of oauth2, in a header.
+	// In is where an API key or the token of a session goes, "header", "query" or
+	// "cookie", and Name under which name. Prefix is written before it, or before the
+	// token of oauth2, in a header.
 	In     string `json:"in"`
 	Name   string `json:"name"`
 	Prefix string `json:"prefix"`
@@ -81,6 +82,15 @@ type authSettings struct {
 	Scope    string            `json:"scope"`
 	Params   map[string]string `json:"params"`
 	Token    string            `json:"token"`
+
+	// For session. TokenURL is asked with Body, a template over {{.username}} and
+	// {{.password}}, sent as Format, "json" or "form". Token is the path to the token in
+	// the answer, token unless set; with In = "cookie" and without Token it is the cookie
+	// called Name. Expires is the path to when it ends, Lifetime how long it counts.
+	Body     string `json:"body"`
+	Format   string `json:"format"`
+	Expires  string `json:"expires"`
+	Lifetime string `json:"lifetime"`
 }
 
 // idempotencySettings may be written as just the mode.

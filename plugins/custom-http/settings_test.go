@@ -55,6 +55,11 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		maps.Copy(a, more)
 		return table{"auth": a}
 	}
+	session := func(more table) table {
+		a := table{"type": "session", "token_url": "https://crm.example.com/login"}
+		maps.Copy(a, more)
+		return table{"auth": a}
+	}
 	for _, c := range []struct {
 		change table
 		want   string // in the message
@@ -88,13 +93,23 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		{table{"headers": table{"X-A": "{{.id}}"}}, "settings.headers.X-A: is for all requests"},
 		{table{"headers": table{"idempotency-key": "x"}}, "settings.headers.idempotency-key: say settings.idempotency"},
 		{table{"headers": table{"Authorization": "x"}, "auth": table{"type": "bearer"}}, "settings.headers.Authorization: is set by settings.auth"},
-		{table{"auth": table{"type": "magic"}}, "settings.auth.type: want none, bearer, basic, api_key or oauth2"},
+		{table{"auth": table{"type": "magic"}}, "settings.auth.type: want none, bearer, basic, api_key, oauth2 or session"},
 		{table{"auth": table{"type": "bearer", "name": "X"}}, `settings.auth.name: is for type = "api_key"`},
 		{table{"auth": table{"type": "api_key"}}, "settings.auth.name: missing"},
-		{table{"auth": table{"type": "api_key", "in": "cookie", "name": "x"}}, `settings.auth.in: want "header" or "query"`},
-		{table{"auth": table{"type": "bearer", "prefix": "X"}}, `settings.auth.prefix: is for type = "api_key" and "oauth2"`},
+		{table{"auth": table{"type": "api_key", "in": "body", "name": "x"}}, `settings.auth.in: want "header", "query" or "cookie"`},
+		{table{"auth": table{"type": "bearer", "prefix": "X"}}, `settings.auth.prefix: is for type = "api_key", "oauth2", "session"`},
 		{table{"auth": table{"type": "bearer", "grant": "refresh_token"}}, `settings.auth.grant: is for type = "oauth2"`},
 		{oauth(table{"name": "X"}), `settings.auth.name: is for type = "api_key"`},
+		{table{"auth": table{"type": "api_key", "in": "cookie", "name": "a b"}}, "settings.auth.name: not a cookie's name"},
+		{table{"auth": table{"type": "api_key", "in": "cookie", "name": "sid"}, "headers": table{"cookie": "x"}}, "settings.headers.cookie: is set by settings.auth"},
+		{session(table{"token_url": ""}), "settings.auth.token_url: want an address"},
+		{session(table{"token_url": "http://crm.example.com/login"}), "settings.auth.token_url: plain http"},
+		{session(table{"client_id": "x"}), `settings.auth.client_id: is for type = "oauth2"`},
+		{session(table{"in": "cookie"}), "settings.auth.name: missing"},
+		{session(table{"body": "{{.user}}"}), "settings.auth.body: unknown field .user"},
+		{session(table{"format": "xml"}), `settings.auth.format: want "json" or "form"`},
+		{session(table{"lifetime": "1s"}), "settings.auth.lifetime: want a duration"},
+		{session(table{"expires": "a..b"}), "settings.auth.expires: want names separated"},
 		{oauth(table{"grant": "password"}), "settings.auth.grant: want"},
 		{oauth(table{"client_id": ""}), "settings.auth.client_id: missing"},
 		{oauth(table{"client": "cookie"}), `settings.auth.client: want "form" or "basic"`},

@@ -20,6 +20,7 @@
 //	POST  /v1/events                  takes any event with an id, and drops it when it has it
 //	POST  /v1/events/bulk             {"events":[…]}, all or nothing
 //	POST  /v1/rpc                     as /v1/notes, but always answers 200 with {"ok":…}
+//	POST  /login                      gives a token for a JSON {"username","password"}, the cookie sid for a form
 //	POST  /oauth/token                gives an access token: client_credentials, or refresh_token, which is good once
 //
 // A Sim is an [http.Handler]: tests mount it in memory, a demo on a port. Other
@@ -48,9 +49,12 @@ const maxBody = 4 << 20
 // Options configure a Sim.
 type Options struct {
 	// Token is taken as a bearer token, User and Password as basic
-	// authentication, and Key as an API key in the header X-Api-Key or the
-	// query's api_key. Without any of them everyone is let in.
+	// authentication, and Key as an API key in the header X-Api-Key, the
+	// query's api_key or the cookie api_key. Without any of them everyone is let in.
 	Token, User, Password, Key string
+	// Sessions has User and Password sign in at /login, and nowhere else. Only the newest
+	// token is taken, as a bearer token or the cookie sid, for TokenLife.
+	Sessions bool
 	// CommonName is in the certificate of who is let in by it; the server that the Sim
 	// is mounted on verifies that.
 	CommonName string
@@ -217,6 +221,11 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.write(c, status, answer)
 		return
 	}
+	if route == loginRoute && s.opts.Sessions {
+		status, answer := s.login(c)
+		s.write(c, status, answer)
+		return
+	}
 	status, answer, refused := s.answer(c, route, id)
 	switch {
 	case refused != nil:
@@ -301,9 +310,11 @@ func (s *Sim) authorize(r *http.Request) *refusal {
 	switch {
 	case o.Token != "" && isBearer && same(bearer, o.Token),
 		o.ClientID != "" && isBearer && s.isGranted(bearer),
-		o.Password != "" && same(user, o.User) && same(password, o.Password),
+		o.Sessions && (isBearer && s.isGranted(bearer) || s.isGranted(cookie(r, "sid"))),
+		o.Password != "" && !o.Sessions && same(user, o.User) && same(password, o.Password),
 		o.Key != "" && same(r.Header.Get("X-Api-Key"), o.Key),
 		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key),
+		o.Key != "" && same(cookie(r, "api_key"), o.Key),
 		o.CommonName != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && same(r.TLS.VerifiedChains[0][0].Subject.CommonName, o.CommonName):
 		return nil
 	}
