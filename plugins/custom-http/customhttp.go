@@ -95,6 +95,8 @@ type Connector struct {
 
 	mu    sync.Mutex
 	plans map[string]*plan // by settings and how to connect
+
+	pauses pauses
 }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)

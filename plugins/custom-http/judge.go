@@ -227,7 +227,14 @@ const maxWait = 24 * time.Hour
 
 // wait returns how long the answer asks to wait; 0 when it does not.
 func (s retryAfterSettings) wait(h http.Header) time.Duration {
-	text := strings.TrimSpace(h.Get(s.Header))
+	return waitFor(strings.TrimSpace(h.Get(s.Header)), s.Format, h)
+}
+
+// waitFormats are those of a header that says how long to wait.
+var waitFormats = []string{"auto", "seconds", "milliseconds", "epoch"}
+
+// waitFor reads how long to wait from a header's text; 0 when it says nothing.
+func waitFor(text, format string, h http.Header) time.Duration {
 	if text == "" {
 		return 0
 	}
@@ -241,13 +248,13 @@ func (s retryAfterSettings) wait(h http.Header) time.Duration {
 	switch {
 	case err != nil:
 		date, err := http.ParseTime(text)
-		if err != nil || s.Format != "auto" {
+		if err != nil || format != "auto" {
 			return 0
 		}
 		wait = date.Sub(now).Seconds()
-	case s.Format == "milliseconds":
+	case format == "milliseconds":
 		wait = n / 1000
-	case s.Format == "epoch":
+	case format == "epoch":
 		wait = n - float64(now.UnixMilli())/1000
 	default:
 		wait = n

@@ -42,6 +42,7 @@ type plan struct {
 	signIn      *signIn // nil where credentials do not expire
 	idempotency core.Idempotency
 	retryAfter  retryAfterSettings
+	left        leftSettings
 	health      *operation
 	operations  map[core.Kind]*operation // "*" included
 	pulls       []*pull
@@ -250,9 +251,9 @@ func (c *planner) limits(p *plan) {
 		}
 		p.parallel = *c.Parallel
 	}
-	formats := []string{"auto", "seconds", "milliseconds", "epoch"}
-	if p.retryAfter.Format = cmp.Or(c.RetryAfter.Format, "auto"); !slices.Contains(formats, p.retryAfter.Format) {
-		c.addf("settings.retry_after.format", "want one of %s", strings.Join(formats, ", "))
+	p.left = c.left()
+	if p.retryAfter.Format = cmp.Or(c.RetryAfter.Format, "auto"); !slices.Contains(waitFormats, p.retryAfter.Format) {
+		c.addf("settings.retry_after.format", "want one of %s", strings.Join(waitFormats, ", "))
 	}
 	if p.retryAfter.Header = cmp.Or(c.RetryAfter.Header, "Retry-After"); !headerName.MatchString(p.retryAfter.Header) {
 		c.addf("settings.retry_after.header", "not a header's name")

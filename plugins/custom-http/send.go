@@ -33,6 +33,8 @@ type session struct {
 	*plan
 	cred    credentials
 	secrets *strings.Replacer // masks them
+	pauses  *pauses // nil where a token is asked for, whose server counts by itself
+	account string  // whose pause counts
 }
 
 // open reads the account. Its errors pause the lane and lose no events.
@@ -46,7 +48,7 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 	if err != nil {
 		return nil, err
 	}
-	x := &session{plan: p}
+	x := &session{plan: p, pauses: &c.pauses, account: accountKey(&account)}
 	var hide []string
 	for _, name := range []string{keySecret, proxySecret} {
 		if value := account.Secrets[name].Reveal(); value != "" {
@@ -147,6 +149,9 @@ func (a *answer) isJSON() bool {
 
 // do makes a request. The error says whether it was made at all.
 func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *core.Error) {
+	if err := x.mayAsk(op); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	var sent atomic.Bool
@@ -176,6 +181,7 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 		return nil, x.noAnswer(ctx, op, err, sent.Load())
 	}
 	defer resp.Body.Close()
+	x.heed(ctx, resp.Header)
 	a := &answer{status: resp.StatusCode, header: resp.Header}
 	// An answer that breaks off is judged by what came: JSON that is not whole
 	// proves nothing, and where the status is proof, it came.

@@ -39,6 +39,8 @@ type settings struct {
 	Response   *responseSettings  `json:"response"`
 	RetryAfter retryAfterSettings `json:"retry_after"`
 	Errors     []errorSettings    `json:"errors"`
+	// Left names the headers that say how many requests are left.
+	Left leftSettings `json:"left"`
 	// Health is what Check asks to prove that the credentials work.
 	Health *healthSettings `json:"health"`
 	// Operations are by the kind of event that they are for; "*" is for all

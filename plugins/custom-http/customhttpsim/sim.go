@@ -36,6 +36,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,10 @@ type Options struct {
 	Shuffle bool
 	// Latency is how long every answer takes, at least.
 	Latency time.Duration
+	// Quota is how many requests are taken in a window of QuotaPer, which begins with the
+	// first; 0 is no limit. Answers say what is left.
+	Quota    int
+	QuotaPer time.Duration
 	// Seed is for faults with a chance.
 	Seed uint64
 }
@@ -88,6 +93,9 @@ type Sim struct {
 	requests []Request
 	stats    Stats
 	inFlight int
+
+	window time.Time // when the quota's began
+	taken  int       // of it
 
 	granted         int    // access tokens
 	access, refresh string // the newest
@@ -205,6 +213,9 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 
 	fault.Pause(r.Context(), latency)
+	if !s.quota(c) {
+		return
+	}
 	if s.strike(c) {
 		return
 	}
@@ -233,6 +244,31 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.write(c, status, answer)
 	}
+}
+
+// quota counts a request, and says what is left; false when it is answered, as nothing is.
+func (s *Sim) quota(c *call) bool {
+	if s.opts.Quota == 0 {
+		return true
+	}
+	s.mu.Lock()
+	now := time.Now()
+	if !now.Before(s.window.Add(s.opts.QuotaPer)) {
+		s.window, s.taken = now, 0
+	}
+	s.taken++
+	left, until := s.opts.Quota-s.taken, s.window.Add(s.opts.QuotaPer)
+	s.mu.Unlock()
+	h := c.w.Header()
+	h.Set("X-RateLimit-Limit", strconv.Itoa(s.opts.Quota))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(0, left)))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(until.Add(time.Second-1).Unix(), 10))
+	if left < 0 {
+		h.Set("Retry-After", strconv.Itoa(int(until.Sub(now)/time.Second)+1))
+		s.fail(c, refuse(http.StatusTooManyRequests, "rate_limited", "the quota is used up"))
+		return false
+	}
+	return true
 }
 
 // answer does what a request asks.

@@ -326,6 +326,19 @@ func TestSim_FindsContactsAsTheyAreWritten(t *testing.T) {
 	c.want(400, "bad_parameter", "GET", "/v1/contacts?after_id=c_9", "")
 }
 
+func TestSim_SaysWhatIsLeftOfItsQuota(t *testing.T) {
+	c := serve(t, customhttpsim.Options{Quota: 2, QuotaPer: time.Hour})
+	for _, want := range []struct {
+		status int
+		left   string
+	}{{200, "1"}, {200, "0"}, {429, "0"}} {
+		status, _, h, err := c.try(t.Context(), "GET", "/v1/me", "")
+		if err != nil || status != want.status || h.Get("X-RateLimit-Remaining") != want.left || h.Get("X-RateLimit-Reset") == "" || (h.Get("Retry-After") != "") != (status == 429) {
+			t.Errorf("got %d, %v, %v", status, h, err)
+		}
+	}
+}
+
 func TestToken_IsGivenToTheAppAndARefreshTokenIsGoodOnce(t *testing.T) {
 	c := serve(t, customhttpsim.Options{ClientID: "app", ClientSecret: "s1", RefreshToken: "r1"})
 	const path, form = "/oauth/token", "Content-Type: application/x-www-form-urlencoded"
