@@ -33,8 +33,8 @@ type session struct {
 	*plan
 	cred    credentials
 	secrets *strings.Replacer // masks them
-	pauses  *pauses // nil where a token is asked for, whose server counts by itself
-	account string  // whose pause counts
+	pauses  *pauses           // nil where a token is asked for, whose server counts by itself
+	account string            // whose pause counts
 }
 
 // open reads the account. Its errors pause the lane and lose no events.
