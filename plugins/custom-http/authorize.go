@@ -26,7 +26,7 @@ const (
 )
 
 // grants are what a token is given for.
-var grants = []string{"client_credentials", "refresh_token"}
+var grants = []string{"client_credentials", "refresh_token", jwtBearer}
 
 // maxTokenLife caps how long a token is believed to hold.
 const maxTokenLife = 365 * 24 * time.Hour
@@ -41,6 +41,8 @@ type signIn struct {
 	client *http.Client // to another host than the API's, perhaps
 	own    bool         // that host may be at a private address
 	login  *login       // nil for OAuth 2.0
+	// assertion goes with the form; nil for other grants.
+	assertion *assertion
 }
 
 func (c *planner) oauth2(p *plan) {
@@ -49,24 +51,33 @@ func (c *planner) oauth2(p *plan) {
 	s := &signIn{form: url.Values{}, token: parsePath(cmp.Or(a.Token, "access_token"))}
 	s.token.check(where+".token", c.problems)
 	if !slices.Contains(grants, a.Grant) {
-		c.addf(where+".grant", `want "client_credentials", or "refresh_token" where a person signed in`)
+		c.addf(where+".grant", `want "client_credentials", "refresh_token" where a person signed in, or "jwt_bearer" where the lane has a key`)
 	}
 	s.form.Set("grant_type", a.Grant)
-	if a.ClientID == "" {
+	switch {
+	case a.Grant == jwtBearer:
+		s.form.Set("grant_type", jwtBearerWire)
+		s.assertion = c.assertion(a)
+	case a.Algorithm != "" || a.KeyID != "" || a.Claims != nil:
+		c.addf(where+".grant", "algorithm, key_id and claims are for %q", jwtBearer)
+	}
+	if a.ClientID == "" && (a.Grant != jwtBearer || a.Client == "basic") {
 		c.addf(where+".client_id", "missing: what the API calls this app")
 	}
 	if a.Scope != "" {
 		s.form.Set("scope", a.Scope)
 	}
 	for _, name := range sortedKeys(a.Params) {
-		if slices.Contains([]string{"", "grant_type", "client_id", clientSecret, refreshSecret, "scope"}, name) {
+		if slices.Contains([]string{"", "grant_type", "client_id", clientSecret, refreshSecret, "scope", "assertion"}, name) {
 			c.addf(where+".params."+quoteKey(name), "is set by settings.auth")
 		}
 		s.form.Set(name, a.Params[name])
 	}
 	switch a.Client = cmp.Or(a.Client, "form"); a.Client {
 	case "form":
-		s.form.Set("client_id", a.ClientID)
+		if a.ClientID != "" {
+			s.form.Set("client_id", a.ClientID)
+		}
 	case "basic":
 		s.basic = true
 	default:
@@ -169,6 +180,18 @@ func (x *session) askToken(ctx context.Context, account core.Account, refresh co
 	if refresh != "" {
 		form.Set(refreshSecret, refresh.Reveal())
 	}
+	if s.assertion != nil {
+		name := s.assertion.secret()
+		signed, err := s.assertion.sign(account.Secrets[name], time.Now())
+		if err != nil {
+			return core.Token{}, err
+		}
+		form.Set("assertion", signed.Reveal())
+		x = x.hiding(signed)
+		if name == clientSecret {
+			secret = "" // it signs, and is not told
+		}
+	}
 	r := Request{Method: s.op.method, URL: s.url.String(), Header: http.Header{
 		"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}, "User-Agent": {"wabridge"},
 	}}
@@ -243,6 +266,9 @@ func (x *session) noToken(a *answer) *core.Error {
 	}
 	err := x.refusal(op, a, core.CodeUnauthenticated)
 	err.Hint = "look at settings.auth and the secret " + clientSecret
+	if x.signIn.assertion != nil {
+		err.Hint = "look at settings.auth (client_id, claims) and the secret " + x.signIn.assertion.secret()
+	}
 	if x.signIn.login != nil {
 		err.Hint = "look at settings.auth and the secrets username and password"
 	}

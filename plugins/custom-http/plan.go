@@ -290,6 +290,7 @@ func (c *planner) foreign(a *authSettings) {
 		"client": {a.Client != "", []string{"oauth2"}}, "scope": {a.Scope != "", []string{"oauth2"}}, "params": {len(a.Params) > 0, []string{"oauth2"}},
 		"body": {a.Body != "", []string{"session"}}, "format": {a.Format != "", []string{"session"}},
 		"expires": {a.Expires != "", []string{"session"}}, "lifetime": {a.Lifetime != "", []string{"session"}},
+		"algorithm": {a.Algorithm != "", []string{"oauth2"}}, "key_id": {a.KeyID != "", []string{"oauth2"}}, "claims": {len(a.Claims) > 0, []string{"oauth2"}},
 		"prefix": {a.Prefix != "", []string{"api_key", "oauth2", "session"}},
 	} {
 		if of.set && !slices.Contains(of.types, a.Type) {

@@ -13,6 +13,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -32,6 +33,7 @@ const privateHint = "name the host in settings.allowed_hosts if that is meant"
 type session struct {
 	*plan
 	cred    credentials
+	hidden  []string
 	secrets *strings.Replacer // masks them
 	pauses  *pauses           // nil where a token is asked for, whose server counts by itself
 	account string            // whose pause counts
@@ -85,7 +87,7 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 		if use && token.Secrets[accessToken] == "" {
 			return nil, &core.Error{Code: core.CodeUnauthenticated, Op: "settings", Source: core.SourcePlugin, Message: "not signed in: there is no token"}
 		}
-		for _, value := range []core.Secret{account.Secrets[clientSecret], account.Secrets[refreshSecret], token.Secrets[accessToken], token.Secrets[keptRefresh]} {
+		for _, value := range []core.Secret{account.Secrets[clientSecret], account.Secrets[refreshSecret], account.Secrets[privateKey], token.Secrets[accessToken], token.Secrets[keptRefresh]} {
 			if value != "" {
 				hide = append(hide, value.Reveal())
 			}
@@ -97,12 +99,25 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 		pass := account.Secrets["username"].Reveal() + ":" + account.Secrets["password"].Reveal()
 		hide = append(hide, base64.StdEncoding.EncodeToString([]byte(pass)))
 	}
+	x.hidden = hide
+	x.secrets = hiding(hide)
+	return x, nil
+}
+
+func hiding(list []string) *strings.Replacer {
 	var pairs []string
-	for _, value := range hide {
+	for _, value := range list {
 		pairs = append(pairs, value, masked, url.QueryEscape(value), masked, url.PathEscape(value), masked)
 	}
-	x.secrets = strings.NewReplacer(pairs...)
-	return x, nil
+	return strings.NewReplacer(pairs...)
+}
+
+// hiding returns a session that masks one more secret.
+func (x *session) hiding(more core.Secret) *session {
+	also := *x
+	also.hidden = append(slices.Clone(x.hidden), more.Reveal())
+	also.secrets = hiding(also.hidden)
+	return &also
 }
 
 func missingSecret(name, why string) *core.Error {

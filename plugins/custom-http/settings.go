@@ -73,7 +73,7 @@ type authSettings struct {
 	Name   string `json:"name"`
 	Prefix string `json:"prefix"`
 
-	// For oauth2. Grant is "client_credentials" or "refresh_token"; TokenURL is
+	// For oauth2. Grant is "client_credentials", "refresh_token" or "jwt_bearer"; TokenURL is
 	// where a token is asked for, ClientID what the API calls the app. Client is
 	// where the app says who it is, "form" or "basic". Scope and Params are sent
 	// along. Token is the path to the token in the answer, access_token unless set.
@@ -84,6 +84,13 @@ type authSettings struct {
 	Scope    string            `json:"scope"`
 	Params   map[string]string `json:"params"`
 	Token    string            `json:"token"`
+
+	// For jwt_bearer: Algorithm is RS256 (unless set), ES256 (both sign with the secret
+	// private_key) or HS256 (with client_secret), KeyID the key's name. Claims are added to,
+	// or instead of, iss (ClientID) and aud (TokenURL).
+	Algorithm string         `json:"algorithm"`
+	KeyID     string         `json:"key_id"`
+	Claims    map[string]any `json:"claims"`
 
 	// For session. TokenURL is asked with Body, a template over {{.username}} and
 	// {{.password}}, sent as Format, "json" or "form". Token is the path to the token in

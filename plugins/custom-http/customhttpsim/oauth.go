@@ -49,14 +49,21 @@ func (s *Sim) grant(r *http.Request, body []byte) (map[string]any, *grantError) 
 			return nil, &grantError{"invalid_client", "not Basic"}
 		}
 	}
-	if !same(id, s.opts.ClientID) || !same(secret, s.opts.ClientSecret) {
+	if form.Get("grant_type") == jwtBearer {
+		if err := s.assertion(form.Get("assertion"), time.Now()); err != nil {
+			return nil, &grantError{"invalid_grant", err.Error() + ": " + form.Get("assertion")}
+		}
+		if secret != "" || id != "" && id != s.opts.ClientID {
+			return nil, &grantError{"invalid_client", "an assertion says who asks"}
+		}
+	} else if !same(id, s.opts.ClientID) || !same(secret, s.opts.ClientSecret) {
 		return nil, &grantError{"invalid_client", "there is no client " + id + " with the secret " + secret}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answer := map[string]any{"token_type": "Bearer"}
 	switch form.Get("grant_type") {
-	case "client_credentials":
+	case "client_credentials", jwtBearer:
 	case "refresh_token":
 		if s.refresh == "" {
 			s.refresh = s.opts.RefreshToken

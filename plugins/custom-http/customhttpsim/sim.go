@@ -21,13 +21,14 @@
 //	POST  /v1/events/bulk             {"events":[…]}, all or nothing
 //	POST  /v1/rpc                     as /v1/notes, but always answers 200 with {"ok":…}
 //	POST  /login                      gives a token for a JSON {"username","password"}, the cookie sid for a form
-//	POST  /oauth/token                gives an access token: client_credentials, or refresh_token, which is good once
+//	POST  /oauth/token                gives an access token: client_credentials, refresh_token, which is good once, or an assertion (JWT)
 //
 // A Sim is an [http.Handler]: tests mount it in memory, a demo on a port. Other
 // processes steer it under /_sim/: see [Sim.ServeHTTP].
 package customhttpsim
 
 import (
+	"crypto"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,9 @@ type Options struct {
 	// taken, for TokenLife, or for good when that is 0.
 	ClientID, ClientSecret, RefreshToken string
 	TokenLife                            time.Duration
+	// PublicKey verifies the assertions of the client, signed with RS256 (*rsa.PublicKey) or
+	// ES256 (*ecdsa.PublicKey); nil takes HS256 with ClientSecret.
+	PublicKey crypto.PublicKey
 	// MaxBatch is the most items in bulk; 100 when 0.
 	MaxBatch int
 	// Shuffle answers to bulk in another order than asked.
@@ -100,6 +104,7 @@ type Sim struct {
 	granted         int    // access tokens
 	access, refresh string // the newest
 	accessEnds      time.Time
+	assertions      map[string]bool // by jti
 }
 
 // Request is a request as it came, for whoever asks what was sent.
