@@ -283,9 +283,14 @@ func (k *checker) online() {
 				continue // whoever starts it by hand is not to be waited for
 			}
 			k.bar.say("asking %s about tenant %s …", l.Connector, t.ID)
-			err := withPlugin(k.c.Context, k.cfg, t, l, func(ctx context.Context, h *plugin.Host) error { return h.Check(ctx) })
+			var warned warnings
+			err := withPlugin(k.c.Context, k.cfg, t, l, slog.New(&warned), func(ctx context.Context, h *plugin.Host) error { return h.Check(ctx) })
 			k.add(laneName(t, l), l.Connector+" takes the credentials", err, vendorCode(err))
 			if err == nil {
+				for _, f := range warned.all() {
+					f.What = laneName(t, l)
+					k.findings = append(k.findings, f)
+				}
 				k.mapping(t, l)
 			}
 		}
@@ -299,7 +304,7 @@ func (k *checker) online() {
 }
 
 // withPlugin runs a lane's plugin while f asks it.
-func withPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l config.Lane, f func(context.Context, *plugin.Host) error) error {
+func withPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l config.Lane, log *slog.Logger, f func(context.Context, *plugin.Host) error) error {
 	launch, ok := builtin(l.Connector)
 	if !ok {
 		p := cfg.Plugins[l.Connector]
@@ -307,7 +312,7 @@ func withPlugin(ctx context.Context, cfg *config.Config, t config.Tenant, l conf
 	}
 	host := plugin.NewHost(plugin.HostOptions{
 		Name: l.Connector, Tenant: t.ID, Lane: l.Name, Launch: launch,
-		Account: func() core.Account { return account(t, l) }, Log: slog.New(slog.DiscardHandler),
+		Account: func() core.Account { return account(t, l) }, Log: log,
 	})
 	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
 	defer cancel()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -124,7 +125,7 @@ func theMapping(c *cli.Context) (*mappedLane, error) {
 func (m *mappedLane) ask(ctx context.Context, cfg *config.Config) error {
 	m.table, _ = mapping.New(m.lane.Map, m.lane.Mapping == "default") // load has checked the rules
 	var schema *core.Schema
-	err := withPlugin(ctx, cfg, m.tenant, m.lane, func(ctx context.Context, h *plugin.Host) error {
+	err := withPlugin(ctx, cfg, m.tenant, m.lane, slog.New(slog.DiscardHandler), func(ctx context.Context, h *plugin.Host) error {
 		info, err := h.Info(ctx)
 		if err != nil || !info.Describes {
 			return err

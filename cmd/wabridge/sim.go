@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -199,7 +200,7 @@ func runSim(c *cli.Context, h http.Handler, run func(context.Context) error, try
 	} else {
 		fmt.Fprintf(c.App.Writer, "%s, imitated: %s\n\nTry:\n", c.Command.Name, base)
 		for _, line := range try {
-			fmt.Fprintf(c.App.Writer, "   "+line+"\n", base)
+			fmt.Fprintln(c.App.Writer, "  ", strings.ReplaceAll(line, "%[1]s", base)) // not each line has it
 		}
 	}
 	return untilSignal(c.Context, c.App.ErrWriter, func(ctx context.Context) error {

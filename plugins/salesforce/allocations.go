@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -117,11 +116,10 @@ func (x *session) watchEvents(ctx context.Context) {
 	}
 }
 
-// log is where it is told of what is no error; in a plugin's process it goes to the
-// bridge's log.
+// log is where is told of what is no error.
 func (c *Connector) log() *slog.Logger {
 	if c.Log != nil {
 		return c.Log
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	return slog.Default() //nolint:forbidigo // a plugin's, which goes to the bridge's log
 }

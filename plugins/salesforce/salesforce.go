@@ -45,7 +45,7 @@ type Connector struct {
 	// first call.
 	DialContext crm.Dialer
 	// Log gets what is no error, such as that the org's events of a day are nearly used up;
-	// nil is JSON on standard error.
+	// nil is the default of log/slog, which is the bridge's log where this is a plugin.
 	Log *slog.Logger
 
 	once    sync.Once
