@@ -267,6 +267,25 @@ func TestListen_ForgetsAPlaceThatIsUnknown(t *testing.T) {
 	})
 }
 
+// Where Salesforce could not make the events of changes it says so, and they are asked for
+// at once, whoever may have made them.
+func TestListen_AsksForChangesWhoseEventsCouldNotBeMade(t *testing.T) {
+	ears(t, salesforcesim.Options{}, contacts, func(tl *teller) {
+		tl.listens(time.Minute)
+		for _, origin := range []string{"", "com/salesforce/api/rest/66.0;client=wabridge"} {
+			tl.clear()
+			tl.sim.Gap("Contact", origin)
+			began := time.Now()
+			tl.next() // it hears of them
+			tl.next()
+			if got := strings.Join(tl.calls(), " "); !strings.Contains(got, "/queryAll") || time.Since(began) > time.Second {
+				tl.t.Errorf("of a gap from %q, after %v, it asked %q", origin, time.Since(began), got)
+			}
+			tl.listens(time.Minute)
+		}
+	})
+}
+
 // What changed before the first subscription began, or in another process's time, is
 // asked for: a topic of changes begins at its end.
 func TestListen_AsksForWhatWasBeforeItBegan(t *testing.T) {

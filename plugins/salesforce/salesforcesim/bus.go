@@ -138,6 +138,17 @@ func (s *Sim) changed(t *table, rec *record, kind string) {
 		"changeOrigin": origin, "commitTimestamp": time.Now().UnixMilli(), "commitUser": s.actor()}})
 }
 
+// Gap tells, in place of changes of an object, that there were some whose events could
+// not be made, as Salesforce does:
+// https://developer.salesforce.com/docs/atlas.en-us.change_data_capture.meta/change_data_capture/cdc_other_events_gap.htm.
+// Origin is what their changeOrigin would be.
+func (s *Sim) Gap(object, origin string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publish("/data/"+strings.TrimSuffix(object, "__c")+"ChangeEvent", map[string]any{"ChangeEventHeader": map[string]any{"entityName": object, "recordIds": []string{},
+		"changeType": "GAP_UPDATE", "changeOrigin": origin, "commitTimestamp": time.Now().UnixMilli(), "commitUser": Integration}})
+}
+
 // Forget drops all events: places that were given away are too old from now on.
 func (s *Sim) Forget() {
 	s.mu.Lock()
