@@ -13,7 +13,9 @@
 // logged too. The environment is empty and the working directory is private to
 // the process and goes away with it. The process may be killed at any moment.
 // Package connectortest says whether the connector does what it must. Authors in
-// other languages read connector.proto, and docs/plugins where to begin.
+// other languages read connector.proto, and docs/plugins where to begin. What is
+// warned of while Check runs (slog.Warn, with an attribute "hint") is shown by
+// wabridge check --online: it is where to say that something soon will be wrong.
 //
 // # For the bridge
 //
