@@ -306,7 +306,7 @@ func RenderFind(settings json.RawMessage, event *core.Event) ([]Request, error) 
 				if err != nil {
 					return nil, err
 				}
-				all = append(all, r)
+				all = append(all, p.shown(r))
 			}
 		}
 	}

@@ -39,7 +39,8 @@ type plan struct {
 	timeout     time.Duration
 	parallel    int
 	auth        authSettings
-	signIn      *signIn // nil where credentials do not expire
+	signIn      *signIn  // nil where credentials do not expire
+	signing     *signing // nil where requests are not signed
 	idempotency core.Idempotency
 	retryAfter  retryAfterSettings
 	left        leftSettings
@@ -270,11 +271,13 @@ func (c *planner) authentication(p *plan) {
 		c.oauth2(p)
 	case "session":
 		c.login(p)
+	case "hmac":
+		c.signing(p)
 	case "api_key":
 		a.In = cmp.Or(a.In, "header")
 		c.place(a)
 	default:
-		c.addf("settings.auth.type", "want none, bearer, basic, api_key, oauth2 or session")
+		c.addf("settings.auth.type", "want none, bearer, basic, api_key, oauth2, session or hmac")
 	}
 }
 
@@ -284,13 +287,15 @@ func (c *planner) foreign(a *authSettings) {
 		set   bool
 		types []string
 	}{
-		"in": {a.In != "", []string{"api_key", "session"}}, "name": {a.Name != "", []string{"api_key", "session"}},
+		"in": {a.In != "", []string{"api_key", "session"}}, "name": {a.Name != "", []string{"api_key", "session", "hmac"}},
 		"token_url": {a.TokenURL != "", []string{"oauth2", "session"}}, "token": {a.Token != "", []string{"oauth2", "session"}},
 		"grant": {a.Grant != "", []string{"oauth2"}}, "client_id": {a.ClientID != "", []string{"oauth2"}},
 		"client": {a.Client != "", []string{"oauth2"}}, "scope": {a.Scope != "", []string{"oauth2"}}, "params": {len(a.Params) > 0, []string{"oauth2"}},
 		"body": {a.Body != "", []string{"session"}}, "format": {a.Format != "", []string{"session"}},
 		"expires": {a.Expires != "", []string{"session"}}, "lifetime": {a.Lifetime != "", []string{"session"}},
-		"algorithm": {a.Algorithm != "", []string{"oauth2"}}, "key_id": {a.KeyID != "", []string{"oauth2"}}, "claims": {len(a.Claims) > 0, []string{"oauth2"}},
+		"payload": {a.Payload != "", []string{"hmac"}}, "encoding": {a.Encoding != "", []string{"hmac"}}, "value": {a.Value != "", []string{"hmac"}},
+		"timestamp": {a.Timestamp != "", []string{"hmac"}}, "timestamp_format": {a.TimestampFormat != "", []string{"hmac"}},
+		"algorithm": {a.Algorithm != "", []string{"oauth2", "hmac"}}, "key_id": {a.KeyID != "", []string{"oauth2"}}, "claims": {len(a.Claims) > 0, []string{"oauth2"}},
 		"prefix": {a.Prefix != "", []string{"api_key", "oauth2", "session"}},
 	} {
 		if of.set && !slices.Contains(of.types, a.Type) {
@@ -406,6 +411,8 @@ func (c *planner) setByAuth(canonical string) bool {
 	switch c.Auth.Type {
 	case "bearer", "basic", "oauth2":
 		return canonical == "Authorization"
+	case "hmac":
+		return canonical == textproto.CanonicalMIMEHeaderKey(c.Auth.Name) || canonical == textproto.CanonicalMIMEHeaderKey(c.Auth.Timestamp)
 	case "api_key", "session":
 		switch c.Auth.In {
 		case "query":

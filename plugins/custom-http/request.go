@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -54,7 +55,7 @@ func Render(settings json.RawMessage, event *core.Event) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	return r, nil
+	return p.shown(r), nil
 }
 
 // RenderSegments returns the request that the settings make for the first page of the
@@ -87,7 +88,15 @@ func renderPage(settings json.RawMessage, data map[string]any, of func(*segments
 	if err != nil {
 		return Request{}, err
 	}
-	return r, nil
+	return p.shown(r), nil
+}
+
+// shown signs a request as one that is shown.
+func (p *plan) shown(r Request) Request {
+	if p.signing != nil {
+		p.signing.sign(&r, masked, time.Now())
+	}
+	return r
 }
 
 // credentials are what shows the API who asks.
@@ -138,6 +147,8 @@ func secretNames(authType string) []string {
 		return []string{"username", "password"}
 	case "api_key":
 		return []string{"api_key"}
+	case "hmac":
+		return []string{signingKey}
 	}
 	return nil
 }

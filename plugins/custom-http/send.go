@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/guard"
@@ -33,6 +34,7 @@ const privateHint = "name the host in settings.allowed_hosts if that is meant"
 type session struct {
 	*plan
 	cred    credentials
+	key     string // that requests are signed with
 	hidden  []string
 	secrets *strings.Replacer // masks them
 	pauses  *pauses           // nil where a token is asked for, whose server counts by itself
@@ -95,6 +97,9 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 		secret = func(name string) string { return token.Secrets[name].Reveal() }
 	}
 	x.cred = credentialsOf(&p.auth, secret)
+	if p.signing != nil {
+		x.key = account.Secrets[signingKey].Reveal()
+	}
 	if p.auth.Type == "basic" {
 		pass := account.Secrets["username"].Reveal() + ":" + account.Secrets["password"].Reveal()
 		hide = append(hide, base64.StdEncoding.EncodeToString([]byte(pass)))
@@ -184,6 +189,10 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 	// a word, for requests with an Idempotency-Key: harmless where the owner
 	// says that the API knows the key, but then the bridge is to decide about it.
 	req.GetBody = nil
+	// Who asks only whether anybody is there has no path, and does not say who asks.
+	if x.signing != nil && op.path != nil {
+		x.signing.sign(&r, x.key, time.Now())
+	}
 	req.Header = r.Header
 
 	core.Spend(ctx, budgetRequests, 1)

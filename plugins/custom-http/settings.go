@@ -64,7 +64,8 @@ type tlsSettings struct {
 type authSettings struct {
 	// Type is "none", "bearer" (secret token), "basic" (secrets username and
 	// password), "api_key" (secret api_key), "oauth2" (secrets client_secret
-	// and refresh_token) or "session" (secrets username and password).
+	// and refresh_token), "session" (secrets username and password) or "hmac" (secret
+	// signing_key).
 	Type string `json:"type"`
 	// In is where an API key or the token of a session goes, "header", "query" or
 	// "cookie", and Name under which name. Prefix is written before it, or before the
@@ -100,6 +101,16 @@ type authSettings struct {
 	Format   string `json:"format"`
 	Expires  string `json:"expires"`
 	Lifetime string `json:"lifetime"`
+
+	// For hmac: Payload is signed with the secret signing_key by Algorithm, "sha256" (unless
+	// set) or "sha512", written as Encoding, "hex" (unless set) or "base64", into the header
+	// Name as Value, "{signature}" unless set. Timestamp is the header of the time, in
+	// TimestampFormat. See [signing] for their words.
+	Payload         string `json:"payload"`
+	Encoding        string `json:"encoding"`
+	Value           string `json:"value"`
+	Timestamp       string `json:"timestamp"`
+	TimestampFormat string `json:"timestamp_format"`
 }
 
 // idempotencySettings may be written as just the mode.

@@ -55,6 +55,11 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		maps.Copy(a, more)
 		return table{"auth": a}
 	}
+	hmac := func(more table) table {
+		a := table{"type": "hmac", "name": "X-Signature", "payload": "{body}"}
+		maps.Copy(a, more)
+		return table{"auth": a}
+	}
 	session := func(more table) table {
 		a := table{"type": "session", "token_url": "https://crm.example.com/login"}
 		maps.Copy(a, more)
@@ -93,13 +98,13 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		{table{"headers": table{"X-A": "{{.id}}"}}, "settings.headers.X-A: is for all requests"},
 		{table{"headers": table{"idempotency-key": "x"}}, "settings.headers.idempotency-key: say settings.idempotency"},
 		{table{"headers": table{"Authorization": "x"}, "auth": table{"type": "bearer"}}, "settings.headers.Authorization: is set by settings.auth"},
-		{table{"auth": table{"type": "magic"}}, "settings.auth.type: want none, bearer, basic, api_key, oauth2 or session"},
-		{table{"auth": table{"type": "bearer", "name": "X"}}, `settings.auth.name: is for type = "api_key"`},
+		{table{"auth": table{"type": "magic"}}, "settings.auth.type: want none, bearer, basic, api_key, oauth2, session or hmac"},
+		{table{"auth": table{"type": "bearer", "name": "X"}}, `settings.auth.name: is for type = "api_key", "session", "hmac"`},
 		{table{"auth": table{"type": "api_key"}}, "settings.auth.name: missing"},
 		{table{"auth": table{"type": "api_key", "in": "body", "name": "x"}}, `settings.auth.in: want "header", "query" or "cookie"`},
 		{table{"auth": table{"type": "bearer", "prefix": "X"}}, `settings.auth.prefix: is for type = "api_key", "oauth2", "session"`},
 		{table{"auth": table{"type": "bearer", "grant": "refresh_token"}}, `settings.auth.grant: is for type = "oauth2"`},
-		{oauth(table{"name": "X"}), `settings.auth.name: is for type = "api_key"`},
+		{oauth(table{"name": "X"}), `settings.auth.name: is for type = "api_key", "session", "hmac"`},
 		{table{"auth": table{"type": "api_key", "in": "cookie", "name": "a b"}}, "settings.auth.name: not a cookie's name"},
 		{table{"auth": table{"type": "api_key", "in": "cookie", "name": "sid"}, "headers": table{"cookie": "x"}}, "settings.headers.cookie: is set by settings.auth"},
 		{session(table{"token_url": ""}), "settings.auth.token_url: want an address"},
@@ -114,6 +119,15 @@ func TestCheck_NamesWhatIsWrongInTheSettings(t *testing.T) {
 		{oauth(table{"grant": "jwt_bearer", "algorithm": "none"}), "settings.auth.algorithm: want RS256, ES256 or HS256"},
 		{oauth(table{"grant": "jwt_bearer", "claims": table{"exp": 1}}), "settings.auth.claims.exp: is set for each assertion"},
 		{oauth(table{"grant": "jwt_bearer", "client_id": ""}), "settings.auth.claims.iss: missing"},
+		{hmac(table{"payload": ""}), "settings.auth.payload: missing"},
+		{hmac(table{"payload": "{bdoy}"}), "settings.auth.payload: unknown word {bdoy}"},
+		{hmac(table{"payload": "{timestamp}{body}"}), "settings.auth.timestamp: names the header"},
+		{hmac(table{"timestamp": "x-signature"}), "settings.auth.timestamp: want another"},
+		{hmac(table{"value": "v1"}), "settings.auth.value: has no place"},
+		{hmac(table{"name": ""}), "settings.auth.name: want a header's name"},
+		{hmac(table{"algorithm": "sha1"}), "settings.auth.algorithm: want sha256 or sha512"},
+		{hmac(table{"encoding": "hax"}), "settings.auth.encoding: want hex or base64"},
+		{hmac(table{"timestamp_format": "x"}), "settings.auth.timestamp_format: want unix"},
 		{oauth(table{"grant": "password"}), "settings.auth.grant: want"},
 		{oauth(table{"client_id": ""}), "settings.auth.client_id: missing"},
 		{oauth(table{"client": "cookie"}), `settings.auth.client: want "form" or "basic"`},

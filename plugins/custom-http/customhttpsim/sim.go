@@ -57,6 +57,9 @@ type Options struct {
 	// Sessions has User and Password sign in at /login, and nowhere else. Only the newest
 	// token is taken, as a bearer token or the cookie sid, for TokenLife.
 	Sessions bool
+	// SigningKey signs requests: the header X-Signature is "v1=" and the HMAC-SHA256, in hex,
+	// of method, path, query, X-Timestamp (seconds, 5 minutes off at most) and body, a line each.
+	SigningKey string
 	// CommonName is in the certificate of who is let in by it; the server that the Sim
 	// is mounted on verifies that.
 	CommonName string
@@ -278,7 +281,7 @@ func (s *Sim) quota(c *call) bool {
 
 // answer does what a request asks.
 func (s *Sim) answer(c *call, route, id string) (status int, answer any, refused *refusal) {
-	if err := s.authorize(c.r); err != nil {
+	if err := s.authorize(c.r, c.body); err != nil {
 		return 0, nil, err
 	}
 	handler, ok := routes[route]
@@ -341,9 +344,9 @@ func routeOf(r *http.Request) (route, id string) {
 	return route, ""
 }
 
-func (s *Sim) authorize(r *http.Request) *refusal {
+func (s *Sim) authorize(r *http.Request, body []byte) *refusal {
 	o := s.opts
-	if o.Token == "" && o.Password == "" && o.Key == "" && o.ClientID == "" && o.CommonName == "" {
+	if o.Token == "" && o.Password == "" && o.Key == "" && o.ClientID == "" && o.CommonName == "" && o.SigningKey == "" {
 		return nil
 	}
 	user, password, _ := r.BasicAuth()
@@ -356,6 +359,7 @@ func (s *Sim) authorize(r *http.Request) *refusal {
 		o.Key != "" && same(r.Header.Get("X-Api-Key"), o.Key),
 		o.Key != "" && same(r.URL.Query().Get("api_key"), o.Key),
 		o.Key != "" && same(cookie(r, "api_key"), o.Key),
+		o.SigningKey != "" && signed(r, body, o.SigningKey, time.Now()),
 		o.CommonName != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && same(r.TLS.VerifiedChains[0][0].Subject.CommonName, o.CommonName):
 		return nil
 	}
