@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
@@ -63,6 +64,26 @@ func Endings(a core.Address) []string {
 		add(phonenumbers.Format(n, phonenumbers.NATIONAL))
 	}
 	return endings
+}
+
+// Number returns the address that a contact's number is; the zero one for what is none.
+func Number(phone string) core.Address {
+	if a, err := core.ParseAddress(phone); err == nil && a.Kind == core.AddressPhone {
+		return a
+	}
+	return core.Address{}
+}
+
+// Countries returns the countries of addresses, each once: a number that somebody wrote
+// without a country's code is one of them, where these are looked for.
+func Countries(addresses []core.Address) []string {
+	var all []string
+	for _, a := range addresses {
+		if c := Country(a); c != "" && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // Readings returns the numbers that a text may be: with a country's code, or without as

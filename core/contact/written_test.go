@@ -76,3 +76,10 @@ func TestDigitsAndReadings_FindANumberHoweverItIsWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestCountries_AreEachToldOnce(t *testing.T) {
+	all := []core.Address{contact.Number("+34600100200"), nobody, contact.Number("+34600100201"), contact.Number("600"), contact.Number("ES.1"), contact.Number("")}
+	if diff := cmp.Diff([]string{"ES", "US"}, contact.Countries(all)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

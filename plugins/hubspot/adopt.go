@@ -147,7 +147,6 @@ func (x *session) has(r *row, p *pulled) {
 	if len(r.onCreate) == 0 || x.NameProperty == "" {
 		return
 	}
-	r.onCreate = nil
 	is := strings.TrimSpace(p.text(x.NameProperty))
 	nobody := core.Contact{ID: r.who.ID}
 	standsIn := slices.Contains([]string{r.who.Phone, r.who.Username, x.who(p).Phone, crm.Name(&nobody)}, is)
@@ -156,6 +155,7 @@ func (x *session) has(r *row, p *pulled) {
 	}
 	if r.called != "" && standsIn {
 		r.set(x.NameProperty, clip(r.called))
+		r.onCreate = nil
 	}
 }
 
@@ -167,7 +167,6 @@ func (x *session) adoptFrom(ctx context.Context, rs []*row) *core.Error {
 			ids = append(ids, r.told)
 		}
 	}
-	told := len(ids)
 	hits, err := x.byNumber(ctx, rs)
 	if err != nil {
 		return err
@@ -181,27 +180,24 @@ func (x *session) adoptFrom(ctx context.Context, rs []*row) *core.Error {
 		return err
 	}
 	slices.SortStableFunc(found, func(a, b pulled) int { return a.created().Compare(b.created()) }) // the oldest counts
-	regions := regionsOf(rs)
+	owners := x.owners(rs, found)
 	taken := map[string]bool{}
 	take := func(r *row, p *pulled) {
-		if key := p.text(x.ContactKey); r.record == "" && !taken[p.ID] && (key == "" || key == r.key) && x.isOf(r, p, regions) {
+		if key := p.text(x.ContactKey); r.record == "" && !taken[p.ID] && (key == "" || key == r.key) {
 			r.record, taken[p.ID] = p.ID, true
 			x.has(r, p)
+			r.onCreate = nil
 		}
 	}
-	if told > 0 {
-		byID := map[string]*pulled{}
-		for i := range found {
-			byID[found[i].ID] = &found[i]
-		}
-		for _, r := range rs {
-			if p := byID[r.told]; p != nil {
-				take(r, p)
+	for i := range found {
+		for _, r := range owners[i] {
+			if r.told == found[i].ID {
+				take(r, &found[i])
 			}
 		}
 	}
-	for _, r := range rs {
-		for i := range found {
+	for i := range found {
+		for _, r := range owners[i] {
 			take(r, &found[i])
 		}
 	}
@@ -216,40 +212,40 @@ func (p *pulled) created() time.Time {
 	return at
 }
 
-// regionsOf returns where the numbers of contacts are from: numbers that are written
-// without a country's code are read as from there.
-func regionsOf(rs []*row) []string {
-	regions := []string{""}
-	for _, r := range rs {
-		if n, err := contact.ParsePhone(r.who.Phone, ""); err == nil && r.who.Phone != "" && !slices.Contains(regions, n.Region()) {
-			regions = append(regions, n.Region())
+// owners returns, of each record, the rows whose contacts have a number or the user id that
+// it has.
+func (x *session) owners(rs []*row, found []pulled) [][]*row {
+	byNumber, byUser := map[contact.Key][]*row{}, map[string][]*row{}
+	all := make([]core.Address, len(rs))
+	for i, r := range rs {
+		all[i] = r.number()
+		if key := contact.KeyOf(all[i]); !key.IsZero() {
+			byNumber[key] = append(byNumber[key], r)
+		}
+		if r.who.BSUID != "" {
+			byUser[r.who.BSUID] = append(byUser[r.who.BSUID], r)
 		}
 	}
-	return regions
-}
-
-// isOf reports whether a record has the number, or the user id, of a row's contact.
-func (x *session) isOf(r *row, p *pulled, regions []string) bool {
-	if r.who.BSUID != "" && x.BSUIDProperty != "" && p.text(x.BSUIDProperty) == r.who.BSUID {
-		return true
-	}
-	mine, err := core.ParseAddress(r.who.Phone)
-	if r.who.Phone == "" || err != nil || mine.Kind != core.AddressPhone {
-		return false
-	}
-	for _, name := range x.numbered() {
-		text := p.text(name)
-		if text == "" || len(text) > 100 {
-			continue
+	countries := contact.Countries(all)
+	owners := make([][]*row, len(found))
+	for i := range found {
+		p := &found[i]
+		if x.BSUIDProperty != "" {
+			owners[i] = append(owners[i], byUser[p.text(x.BSUIDProperty)]...)
 		}
-		for _, region := range regions {
-			if n, err := contact.ParsePhone(text, region); err == nil && n.Key() == contact.KeyOf(mine) {
-				return true
+		for _, name := range x.numbered() {
+			if text := p.text(name); text != "" && len(text) <= 100 {
+				for _, key := range contact.Readings(text, countries) {
+					owners[i] = append(owners[i], byNumber[key]...)
+				}
 			}
 		}
 	}
-	return false
+	return owners
 }
+
+// number is the address that a row's number is; the zero one when it has none.
+func (r *row) number() core.Address { return contact.Number(r.who.Phone) }
 
 // numbers are the forms of a row's number that a search finds: as HubSpot keeps numbers for
 // searches (those of which it does not see the country's code with that), and as one is
@@ -257,11 +253,7 @@ func (x *session) isOf(r *row, p *pulled, regions []string) bool {
 type numbers struct{ kept, plain []string }
 
 func numbersOf(r *row) (n numbers) {
-	a, err := core.ParseAddress(r.who.Phone)
-	if r.who.Phone == "" || err != nil || a.Kind != core.AddressPhone {
-		return n
-	}
-	for _, one := range contact.MatchSet(a) {
+	for _, one := range contact.MatchSet(r.number()) {
 		if one.Kind != core.AddressPhone {
 			continue
 		}

@@ -78,6 +78,7 @@ func TestAdopt_TakesTheRecordThatIsThere(t *testing.T) {
 		{"US", "+14155550132", "phone", "1-415-555-0132"},
 		{"DE", "+4915123456789", "mobilephone", "0151 / 234 567 89"},
 		{"IN", "+919876543210", "phone", "098765 43210"},
+		{"", "+34600100200", "phone", "\u202a+34 600 100 200\u202c"},
 	} {
 		t.Run(c.phone+" as "+c.written, func(t *testing.T) {
 			b := start(t, hubspotsim.Options{Country: c.country}, "", nil).mustCheck()
@@ -262,5 +263,32 @@ func TestAdopt_Names(t *testing.T) {
 				t.Errorf("the first name is %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A record that goes between the look and the write is made anew, with the name that it must have.
+func TestAdopt_WhoseRecordGoesAfterTheLookIsMadeAnew(t *testing.T) {
+	var b *bench
+	var sim http.Handler
+	gone := ""
+	b = start(t, hubspotsim.Options{}, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gone != "" && strings.HasSuffix(r.URL.Path, "contacts/batch/upsert") {
+			if err := b.sim.Delete("contacts", gone); err != nil {
+				t.Error(err)
+			}
+			gone = ""
+		}
+		sim.ServeHTTP(w, r)
+	}))
+	sim = b.sim
+	b.mustCheck()
+	b.deliver(received(1))
+	gone = b.known["c001"]
+	was := gone
+	clear(b.known) // as after a restore
+	wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": ""})
+	records := slices.DeleteFunc(b.sim.Records("contacts"), func(r hubspotsim.Record) bool { return r.Archived })
+	if len(records) != 1 || records[0].ID == was || records[0].Properties["firstname"] != "Person 1" {
+		t.Errorf("the records are %+v", records)
 	}
 }

@@ -32,23 +32,16 @@ func (x *session) adopt(ctx context.Context, rs []*row) *core.Error {
 }
 
 // number is the address that a row's number is; the zero one when it has none.
-func (r *row) number() core.Address {
-	if a, err := core.ParseAddress(r.phone); err == nil && a.Kind == core.AddressPhone {
-		return a
-	}
-	return core.Address{}
-}
+func (r *row) number() core.Address { return contact.Number(r.phone) }
 
 // countriesOf are those of the rows' numbers: one that stands without a country's code
 // is read as one of them.
 func countriesOf(rs []*row) []string {
-	var all []string
-	for _, r := range rs {
-		if c := contact.Country(r.number()); c != "" && !slices.Contains(all, c) {
-			all = append(all, c)
-		}
+	numbers := make([]core.Address, len(rs))
+	for i, r := range rs {
+		numbers[i] = r.number()
 	}
-	return all
+	return contact.Countries(numbers)
 }
 
 // adoptTold adopts the records that Salesforce told of, where they are there and their

@@ -37,22 +37,15 @@ func (s *settings) countries(list []*row) []string {
 	if s.Region != "" {
 		return []string{s.Region}
 	}
-	var all []string
-	for _, r := range list {
-		if c := contact.Country(r.number()); c != "" && !slices.Contains(all, c) {
-			all = append(all, c)
-		}
+	numbers := make([]core.Address, len(list))
+	for i, r := range list {
+		numbers[i] = r.number()
 	}
-	return all
+	return contact.Countries(numbers)
 }
 
 // number is the address that a row's number is; the zero one when it has none.
-func (r *row) number() core.Address {
-	if a, err := core.ParseAddress(r.phone); err == nil && a.Kind == core.AddressPhone {
-		return a
-	}
-	return core.Address{}
-}
+func (r *row) number() core.Address { return contact.Number(r.phone) }
 
 // isOf reports whether a record has the number or the user id of a row's contact.
 func (x *session) isOf(r *row, f found, countries []string) bool {
