@@ -8,23 +8,12 @@ import (
 	"time"
 
 	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/core/connectortest"
 	"github.com/wabridge/wabridge/plugins/zoho/zohosim"
 )
 
-// written are ways in which people write a number.
-var written = map[string][]string{
-	"+34600100000":   {"600100000", "600 100 000", "600 10 00 00", "600-100000", "(600) 10 00 00", "600.10.00.00", "+34 600 100 000", "0034600100000", "\u202a+34 600 100 000\u202c"},
-	"+5511987654321": {"+55 11 98765-4321", "+55 11 8765-4321", "(11) 98765-4321", "11 8765 4321"},
-	"+551187654321":  {"+55 11 98765-4321", "(11) 8765 4321"},
-	"+5491123456789": {"+54 9 11 2345-6789", "011 15-2345-6789", "+54 11 2345 6789"},
-	"+525512345678":  {"+52 55 1234 5678", "+52 1 55 1234 5678", "(55) 1234-5678", "55 12 34 56 78"},
-	"+12025550123":   {"(202) 555-0123", "202.555.0123", "1-202-555-0123", "+1 202 555 0123"},
-	"+491711234567":  {"0171 1234567", "0171/1234567", "+49 (0) 171 1234567", "0049 171 1234567"},
-	"+919876543210":  {"098765 43210", "+91-98765-43210", "9876543210"},
-}
-
 func TestDeliver_AdoptsANumberHoweverItIsWritten(t *testing.T) {
-	for number, forms := range written {
+	for number, forms := range connectortest.Written {
 		for i, form := range forms {
 			b := start(t, zohosim.Options{SearchLag: time.Hour}, "", nil)
 			id := b.sim.AddRecord("Contacts", map[string]any{"Last_Name": "By Hand", []string{"Phone", "Mobile"}[i%2]: form})
