@@ -39,10 +39,15 @@ func MessageText(m *core.Message) string {
 		}
 		add(r.Emoji)
 	}
-	add(m.Text)
-	if m.Text == "" && m.Reply != nil {
-		add(m.Reply.Title)
+	add(offered(m.Interactive, m.Text))
+	if r := m.Reply; r != nil {
+		if m.Text == "" {
+			add(r.Title)
+		}
+		add(r.Description)
+		add(filledIn(r))
 	}
+	add(cards(m.Contacts))
 	if l := m.Location; l != nil {
 		add(l.Name)
 		add(l.Address)
