@@ -123,6 +123,14 @@ tidy-check:
 crash: tools ## kill the whole bridge under load, N=100 times, and count what is lost (nothing) or doubled
 	$(GO) test ./core/app/crashtest -run Crash -crash.n=$(N) -count=1 -v -timeout 60m
 
+.PHONY: orphans
+orphans: tools python ## kill the bridge N=500 times and count what it started and did not end (nothing)
+	$(GO) test ./core/app/crashtest -run KilledBridgeLeavesNoProcess -orphans.n=$(N) -count=1 -v -timeout 60m
+
+.PHONY: swaps
+swaps: tools python ## replace a plugin under load, N=200 times, and count what is lost (nothing) or doubled
+	$(GO) test ./core/app/crashtest -run SwappedPlugin -swaps.n=$(N) -count=1 -v -timeout 60m
+
 .PHONY: scenario
 scenario: tools ## N=500 customers for each CRM while everything misbehaves; then all must be equal
 	$(GO) test ./core/app/scenario -run Scenario -scenario.n=$(N) -count=1 -v -timeout 30m

@@ -190,6 +190,7 @@ func (w *world) start(env ...string) *bridge {
 	b := &bridge{w: w, log: new(bytes.Buffer), exited: make(chan struct{})}
 	b.cmd = exec.Command(w.bin, "run", "--config", w.config)
 	b.cmd.Env = append(os.Environ(), env...)
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // all that it starts is known by that
 	b.cmd.Stdout, b.cmd.Stderr = io.Discard, b.log
 	if err := b.cmd.Start(); err != nil {
 		w.t.Fatal(err)

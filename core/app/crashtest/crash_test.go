@@ -7,10 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,13 +30,34 @@ var steps = []string{
 	"send-before-mark", "send-after-mark", "send-before-call", "send-after-call", "send-before-outcome", "send-after-outcome",
 }
 
-// build builds the program once, with its failpoints.
-func build(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "wabridge")
+// programs is the folder of the program that the tests start.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "crash"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(programs)
+	os.Exit(code)
+}
+
+// built builds the program, with its failpoints.
+var built = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(programs, "wabridge")
 	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", bin, "github.com/wabridge/wabridge/cmd/wabridge").CombinedOutput()
 	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		err = fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, err
+})
+
+func build(t *testing.T) string {
+	t.Helper()
+	bin, err := built()
+	if err != nil {
+		t.Fatalf("build: %v", err)
 	}
 	return bin
 }
@@ -119,6 +142,12 @@ func (w *world) finish(tr *traffic, env ...string) (figures, []string) {
 	w.heal()
 	b := w.start(env...)
 	b.ready()
+	return w.finishWith(tr, b)
+}
+
+// finishWith lets a bridge do what is left.
+func (w *world) finishWith(tr *traffic, b *bridge) (figures, []string) {
+	w.t.Helper()
 	tr.end()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
@@ -150,7 +179,7 @@ func TestCrash_LosesNothingAndDoublesNothing(t *testing.T) {
 	dir, disk := place(t)
 	w := newWorld(t, build(t), dir)
 	w.disturb()
-	tr := startTraffic(w.url)
+	tr := startTraffic(w.url, often)
 	random := rand.New(rand.NewPCG(uint64(*cycles), 42))
 	hits := map[string]int{}
 	for i := range *cycles {
@@ -189,7 +218,7 @@ func TestCrash_LosesNothingAndDoublesNothing(t *testing.T) {
 func TestCrash_FindsOutABridgeThatAcknowledgesFirst(t *testing.T) {
 	const mutant = "WABRIDGE_MUTANT=ackfirst"
 	w := newWorld(t, build(t), filepath.Join(t.TempDir(), "data"))
-	tr := startTraffic(w.url)
+	tr := startTraffic(w.url, often)
 	random := rand.New(rand.NewPCG(1, 1))
 	for range 8 {
 		atStep("before-commit", mutant)(t, w, random)
@@ -204,7 +233,7 @@ func TestCrash_FindsOutABridgeThatDoesNotSync(t *testing.T) {
 		t.Skip("NOT TESTED HERE: without power cuts a missing sync cannot be seen")
 	}
 	w := newWorld(t, build(t), dir)
-	tr := startTraffic(w.url)
+	tr := startTraffic(w.url, often)
 	// What a cut takes from such a bridge depends on what the kernel had
 	// written by then, so it is cut more than once.
 	for range 4 {

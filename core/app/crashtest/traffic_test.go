@@ -34,21 +34,22 @@ const (
 	groups = 24
 	// Of a group's people; so many that none is answered more often than WhatsApp takes.
 	people = 25
-	pause  = 40 * time.Millisecond // between a group's messages
+	often  = 40 * time.Millisecond // a pause between a group's messages
 )
 
-func startTraffic(url string) *traffic {
+// startTraffic lets people write, each group with that pause between two messages.
+func startTraffic(url string, pause time.Duration) *traffic {
 	tr := &traffic{
 		url: url + "/webhooks/whatsapp", stop: make(chan struct{}), order: map[string][]string{}, asks: map[string]bool{},
 		client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: groups}},
 	}
 	for g := range groups {
-		tr.wg.Go(func() { tr.group(g) })
+		tr.wg.Go(func() { tr.group(g, pause) })
 	}
 	return tr
 }
 
-func (tr *traffic) group(g int) {
+func (tr *traffic) group(g int, pause time.Duration) {
 	random := rand.New(rand.NewPCG(uint64(g), 1))
 	for n := 0; ; n++ {
 		select {

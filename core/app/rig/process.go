@@ -89,6 +89,20 @@ func descendants(root int) []int {
 	return out
 }
 
+// Session returns the processes of the session that a process leads, or led: one that
+// was started with Setsid, and all that it started, also those that outlive it.
+func Session(leader int) []int {
+	var out []int
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(d))
+		if f := stat(pid); len(f) > 3 && f[3] == strconv.Itoa(leader) && f[0] != "Z" {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
 // Kill kills the descendants of a process whose command ends with these arguments.
 func Kill(pid int, arguments ...string) {
 	suffix := []byte("\x00" + strings.Join(arguments, "\x00") + "\x00")
