@@ -82,16 +82,20 @@ func (x *session) find(ctx context.Context, rs []*row) {
 	}
 }
 
-// readContacts reads contacts by their ids, or by a property with unique values. Those that
-// are gone are left out.
-func (x *session) readContacts(ctx context.Context, by string, ids, names []string) (all []pulled, _ *core.Error) {
+// readContacts reads contacts by their ids, or by a property with unique values, with the
+// values that the properties named last had before. Those that are gone are left out.
+func (x *session) readContacts(ctx context.Context, by string, ids, names []string, history ...string) (all []pulled, _ *core.Error) {
 	const op = "read contacts"
-	for part := range slices.Chunk(ids, maxBatch) {
+	size := maxBatch
+	if len(history) > 0 {
+		size = historyInputs
+	}
+	for part := range slices.Chunk(ids, size) {
 		inputs := make([]map[string]string, len(part))
 		for i, id := range part {
 			inputs[i] = map[string]string{"id": id}
 		}
-		asked := map[string]any{"inputs": inputs, "properties": names, "propertiesWithHistory": []string{}}
+		asked := map[string]any{"inputs": inputs, "properties": names, "propertiesWithHistory": append([]string{}, history...)}
 		if by != "" {
 			asked["idProperty"] = by
 		}

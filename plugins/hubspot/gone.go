@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -59,10 +58,10 @@ func (x *session) deleted(ctx context.Context, at **bin, now time.Time) (events 
 		query.Set("after", b.After)
 	}
 	r := x.call(ctx, "read deleted contacts", http.MethodGet, x.path("objects", "contacts")+"?"+query.Encode(), nil, func(body []byte) error {
-		return json.Unmarshal(body, &page)
+		return whole(body, &page, func() bool { return page.Results != nil })
 	})
-	if r != nil {
-		return nil, false, r.Error
+	if err := r.reading(); err != nil {
+		return nil, false, err
 	}
 	for _, d := range page.Results {
 		if ms := d.At.UnixMilli(); d.ID != "" && ms >= b.Since {
@@ -74,7 +73,8 @@ func (x *session) deleted(ctx context.Context, at **bin, now time.Time) (events 
 	if b.After = page.Paging.Next.After; b.After != "" && b.Pages < binPages {
 		return events, true, nil
 	}
-	*at = &bin{Since: max(b.Since, b.High), Next: now.Add(binEvery).UnixMilli()}
+	// Of what went while this was read, those with ids that were past are for the next reading.
+	*at = &bin{Since: max(b.Since, b.High-binEvery.Milliseconds()), Next: now.Add(binEvery).UnixMilli()}
 	return events, false, nil
 }
 

@@ -30,8 +30,6 @@ const (
 	// searchOverlap is asked for again: search sees a write only after a while.
 	searchOverlap = 5 * time.Minute
 	searchLimit   = 100
-	// searchEnd is how far a search can be paged.
-	searchEnd = 10_000
 	// historyInputs is how many records are read at a time with their history.
 	historyInputs = 50
 
@@ -72,15 +70,41 @@ func (x *session) watched() []string {
 	return slices.Compact(names)
 }
 
-// searched is where the search is.
+// searched is where the search is. A round of it goes by the records' ids, which do not
+// change: one that is modified meanwhile moves no other to a page that was read already, and
+// a search can be paged to its 10,000th result only.
 type searched struct {
-	// Since is when what was modified is asked for, in milliseconds; High the
-	// latest seen in this round, and After the next page of it.
+	// Since is when what was modified is asked for, Begun when this round began and High the
+	// latest seen in it, in milliseconds; Last is the record that it came to.
 	Since int64  `json:"since"`
+	Begun int64  `json:"begun,omitempty"`
 	High  int64  `json:"high,omitempty"`
-	After string `json:"after,omitempty"`
+	Last  string `json:"last,omitempty"`
 	// Bin is how far what was deleted was told.
 	Bin *bin `json:"bin,omitempty"`
+}
+
+// next takes note of a page; false when the round is over. What was modified after a record's
+// turn is for the next round, whatever was seen since.
+func (at *searched) next(page *found) (more bool, _ *core.Error) {
+	for _, r := range page.Results {
+		at.High = max(at.High, r.UpdatedAt.UnixMilli())
+	}
+	if page.Paging.Next.After == "" {
+		at.Since = max(at.Since, min(at.High, at.Begun)-searchOverlap.Milliseconds())
+		at.Begun, at.High, at.Last = 0, 0, ""
+		return false, nil
+	}
+	before, _ := strconv.ParseInt(at.Last, 10, 64)
+	last := ""
+	if n := len(page.Results); n > 0 {
+		last = page.Results[n-1].ID
+	}
+	if id, err := strconv.ParseInt(last, 10, 64); err != nil || id <= before {
+		return false, crm.Failure(core.CodeUnavailable, "search", "HubSpot answered what comes after the record %q with %q", at.Last, crm.Clip(last, 40))
+	}
+	at.Last = last
+	return true, nil
 }
 
 // Poll implements [core.Poller]: one page of the contacts that were modified, from
@@ -99,31 +123,24 @@ func (c *Connector) Poll(ctx context.Context, account core.Account, cursor json.
 			return core.Polled{}, core.Errorf(core.CodeInternal, "poll", "the place reached cannot be read: %w", err)
 		}
 	}
-	page, refused := x.search(ctx, at)
-	if refused != nil {
-		return core.Polled{}, refused.Error
+	if at.Begun == 0 {
+		at.Begun = time.Now().UnixMilli()
+	}
+	page, err := x.search(ctx, at)
+	if err != nil {
+		return core.Polled{}, err
 	}
 	ids := make([]string, 0, len(page.Results))
 	for _, r := range page.Results {
 		ids = append(ids, r.ID)
-		at.High = max(at.High, r.UpdatedAt.UnixMilli())
 	}
-	events, refused := x.changes(ctx, ids)
-	if refused != nil {
-		return core.Polled{}, refused.Error
+	more, err := at.next(&page)
+	if err != nil {
+		return core.Polled{}, err
 	}
-	more := page.Paging.Next.After != ""
-	if n, convErr := strconv.Atoi(page.Paging.Next.After); more && (convErr != nil || n+searchLimit > searchEnd) {
-		// It cannot be paged further: the next search begins where this one ended.
-		page.Paging.Next.After = ""
-		more = at.High > at.Since
-		at.Since, at.High = max(at.High, at.Since+1), 0
-	}
-	if at.After = page.Paging.Next.After; !more {
-		if at.High > 0 {
-			at.Since = max(at.Since, at.High-searchOverlap.Milliseconds())
-		}
-		at.High = 0
+	events, err := x.changes(ctx, ids)
+	if err != nil {
+		return core.Polled{}, err
 	}
 	if !more && x.PullDeleted {
 		gone, further, err := x.deleted(ctx, &at.Bin, time.Now())
@@ -154,20 +171,24 @@ type found struct {
 
 // search asks for contacts modified since; all five keys are sent, as the API's
 // specification requires.
-func (x *session) search(ctx context.Context, at searched) (page found, _ *refusal) {
+func (x *session) search(ctx context.Context, at searched) (page found, _ *core.Error) {
+	const op = "search"
+	filters := []map[string]string{{"propertyName": "lastmodifieddate", "operator": "GTE", "value": strconv.FormatInt(at.Since, 10)}}
+	if at.Last != "" {
+		filters = append(filters, map[string]string{"propertyName": "hs_object_id", "operator": "GT", "value": at.Last})
+	}
 	body, err := json.Marshal(map[string]any{
-		"filterGroups": []any{map[string]any{"filters": []any{map[string]string{
-			"propertyName": "lastmodifieddate", "operator": "GTE", "value": strconv.FormatInt(at.Since, 10),
-		}}}},
-		"sorts":      []any{map[string]string{"propertyName": "lastmodifieddate", "direction": "ASCENDING"}},
-		"properties": []string{"hs_object_id"}, "limit": searchLimit, "after": cmp.Or(at.After, "0"),
+		"filterGroups": []any{map[string]any{"filters": filters}},
+		"sorts":        []any{map[string]string{"propertyName": "hs_object_id", "direction": "ASCENDING"}},
+		"properties":   []string{"hs_object_id"}, "limit": searchLimit, "after": "0",
 	})
 	if err != nil {
-		return page, &refusal{Error: core.Errorf(core.CodeInternal, "search", "%w", err)}
+		return page, core.Errorf(core.CodeInternal, op, "%w", err)
 	}
-	return page, x.call(ctx, "search", http.MethodPost, x.path("objects", "contacts/search"), body, func(b []byte) error {
-		return json.Unmarshal(b, &page)
+	r := x.call(ctx, op, http.MethodPost, x.path("objects", "contacts/search"), body, func(b []byte) error {
+		return whole(b, &page, func() bool { return page.Results != nil })
 	})
+	return page, r.reading()
 }
 
 // version is a value that a property had.
@@ -206,34 +227,18 @@ func (p *pulled) changed(name string) (last version) {
 }
 
 // changes reads contacts and tells what is to be known of them.
-func (x *session) changes(ctx context.Context, ids []string) (events []core.Event, _ *refusal) {
+func (x *session) changes(ctx context.Context, ids []string) (events []core.Event, _ *core.Error) {
 	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	for part := range slices.Chunk(ids, historyInputs) {
-		inputs := make([]map[string]string, len(part))
-		for i, id := range part {
-			inputs[i] = map[string]string{"id": id}
-		}
-		watched := x.watched()
-		names := append(x.addresses(), x.ContactKey)
-		names = append(names, watched...)
-		slices.Sort(names)
-		body, err := json.Marshal(map[string]any{"inputs": inputs, "properties": slices.Compact(names), "propertiesWithHistory": watched})
-		if err != nil {
-			return nil, &refusal{Error: core.Errorf(core.CodeInternal, "read contacts", "%w", err)}
-		}
-		var answer struct {
-			Results []pulled `json:"results"`
-		}
-		refused := x.call(ctx, "read contacts", http.MethodPost, x.path("objects", "contacts/batch/read"), body, func(b []byte) error {
-			return json.Unmarshal(b, &answer)
-		})
-		if refused != nil {
-			return nil, refused // those that are gone are left out of the answer, without an error
-		}
-		for i := range answer.Results {
-			events = append(events, x.told(&answer.Results[i])...)
-		}
+	watched := x.watched()
+	names := append(x.addresses(), x.ContactKey)
+	names = append(names, watched...)
+	slices.Sort(names)
+	found, err := x.readContacts(ctx, "", slices.Compact(ids), slices.Compact(names), watched...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		events = append(events, x.told(&found[i])...)
 	}
 	return events, nil
 }
@@ -394,13 +399,13 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 	if len(x.watched()) == 0 {
 		ids = nil
 	}
-	events, refused := x.changes(ctx, ids)
-	if refused != nil {
-		if refused.Code == core.CodeUnauthenticated || refused.Code == core.CodeInvalid {
+	events, err := x.changes(ctx, ids)
+	if err != nil {
+		if err.Code == core.CodeUnauthenticated || err.Code == core.CodeInvalid {
 			// It is our token that is refused, not the request: HubSpot shall call again.
-			refused.Code = core.CodeUnavailable
+			err.Code = core.CodeUnavailable
 		}
-		return core.WebhookAnswer{}, refused.Error
+		return core.WebhookAnswer{}, err
 	}
 	return core.WebhookAnswer{Events: append(gone, events...)}, nil
 }
