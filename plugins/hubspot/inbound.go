@@ -378,7 +378,7 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "%s", why)
 	}
 	var told []hooked
-	if err := json.Unmarshal(r.Body, &told); err != nil || len(told) > hookEvents {
+	if err := crm.Decode(r.Body, &told); err != nil || len(told) > hookEvents {
 		return core.WebhookAnswer{}, core.Errorf(core.CodeInvalid, "webhook", "not a list of at most %d events", hookEvents)
 	}
 	watched := append(x.watched(), x.PhoneProperty, "mobilephone")
@@ -386,8 +386,7 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 	var gone []core.Event
 	for i := range told {
 		t := &told[i]
-		about := strings.HasPrefix(t.SubscriptionType, "contact.") || strings.HasPrefix(t.SubscriptionType, "object.")
-		if !about || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
+		if !t.ofContact() || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
 			continue
 		}
 		lost, stays := t.records()
@@ -413,6 +412,7 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 // hooked is an event of a webhook.
 type hooked struct {
 	SubscriptionType string      `json:"subscriptionType"`
+	ObjectType       string      `json:"objectTypeId"`
 	ObjectID         json.Number `json:"objectId"`
 	PropertyName     string      `json:"propertyName"`
 	OccurredAt       int64       `json:"occurredAt"`
@@ -421,6 +421,12 @@ type hooked struct {
 	Primary json.Number   `json:"primaryObjectId"`
 	Merged  []json.Number `json:"mergedObjectIds"`
 	New     json.Number   `json:"newObjectId"`
+}
+
+// ofContact reports whether it is about a contact. Subscriptions to object.… are of all kinds
+// of records, whose ids may be alike: https://developers.hubspot.com/changelog/public-beta-generic-webhook-subscriptions.
+func (t *hooked) ofContact() bool {
+	return strings.HasPrefix(t.SubscriptionType, "contact.") || strings.HasPrefix(t.SubscriptionType, "object.") && t.ObjectType == contactType
 }
 
 // records are those that are gone since, and those to be read.

@@ -237,6 +237,9 @@ func TestWebhook_TellsWhatThePollWouldTell(t *testing.T) {
 		for _, e := range []hubspotsim.HookEvent{
 			{SubscriptionType: "contact.propertyChange", ObjectID: object, PropertyName: "lastname"},
 			{SubscriptionType: "company.propertyChange", ObjectID: object, PropertyName: "city"},
+			{SubscriptionType: "object.propertyChange", ObjectTypeID: "0-2", ObjectID: object, PropertyName: "city"},
+			{SubscriptionType: "object.deletion", ObjectTypeID: "0-18", ObjectID: object},
+			{SubscriptionType: "object.deletion", ObjectID: object},
 		} {
 			if got, err := b.connector.Webhook(t.Context(), b.account, hook(e)); err != nil || len(got.Events) != 0 {
 				t.Errorf("%s: %+v, %v", e.SubscriptionType, got, err)
@@ -250,6 +253,7 @@ func TestWebhook_TellsWhatThePollWouldTell(t *testing.T) {
 		}
 		for what, e := range map[string]hubspotsim.HookEvent{
 			"a deletion":         {SubscriptionType: "contact.deletion", ObjectID: 77, OccurredAt: 1793621100000},
+			"one of an object":   {SubscriptionType: "object.deletion", ObjectTypeID: "0-1", ObjectID: 77, OccurredAt: 1793621100000},
 			"a privacy deletion": {SubscriptionType: "contact.privacyDeletion", ObjectID: 77, OccurredAt: 1793621100000},
 			"a merge":            {SubscriptionType: "contact.merge", ObjectID: object, PrimaryObjectID: object, MergedObjectIDs: []int64{object, 77}, OccurredAt: 1793621100000},
 		} {

@@ -148,3 +148,32 @@ func TestPoll_GoesOnWhenAllWhoChangedAreGone(t *testing.T) {
 		t.Errorf("told: %+v", events)
 	}
 }
+
+// An event of another form than any that is known does not keep its neighbours away.
+func TestWebhook_PassesOverWhatItDoesNotUnderstand(t *testing.T) {
+	b := watching(t, hubspotsim.Options{})
+	b.account.Secrets["client_secret"] = "app-secret"
+	id := b.edit(t, "", map[string]string{"firstname": "Ana", "phone": "+34600111222", "city": "Madrid"})
+	hook := func(body string) core.WebhookRequest {
+		r, err := hubspotsim.HookOf(t.Context(), hookURL, "app-secret", []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asked(t, r)
+	}
+	for body, want := range map[string]int{
+		`[{"subscriptionType":"contact.propertyChange","occurredAt":"now","objectId":[1]},{"subscriptionType":"contact.propertyChange","objectId":"` + id + `","propertyName":"city"}]`: 1,
+		`[null,{"subscriptionType":"contact.creation","objectId":` + id + `,"propertyName":null}]`:                                                                                      1,
+		`[]`: 0,
+	} {
+		got, err := b.connector.Webhook(t.Context(), b.account, hook(body))
+		if err != nil || len(got.Events) != want {
+			t.Errorf("%s: %+v, %v", body, got.Events, err)
+		}
+	}
+	for _, body := range []string{`{"objectId":1}`, `[{"objectId":`, `"text"`, ``, `[` + strings.Repeat(`{},`, 1000) + `{}]`} {
+		if _, err := b.connector.Webhook(t.Context(), b.account, hook(body)); core.CodeOf(err) != core.CodeInvalid {
+			t.Errorf("%.40s: %v", body, err)
+		}
+	}
+}

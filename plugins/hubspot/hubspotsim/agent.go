@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -105,11 +104,8 @@ func event(ctx context.Context, url, secret string, v any) (*http.Request, error
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	if secret == "" {
-		return r, nil
+	if secret != "" {
+		sign(r, secret, body)
 	}
-	at := strconv.FormatInt(time.Now().UnixMilli(), 10)
-	r.Header.Set("X-HubSpot-Request-Timestamp", at)
-	r.Header.Set("X-HubSpot-Signature-v3", signature(secret, r.Method, url, string(body), at))
 	return r, nil
 }

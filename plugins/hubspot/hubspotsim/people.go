@@ -89,6 +89,7 @@ type HookEvent struct {
 	AppID            int64  `json:"appId"`
 	OccurredAt       int64  `json:"occurredAt"`
 	SubscriptionType string `json:"subscriptionType"`
+	ObjectTypeID     string `json:"objectTypeId,omitempty"` // of subscriptions to object.…
 	AttemptNumber    int    `json:"attemptNumber"`
 	ObjectID         int64  `json:"objectId"`
 	PropertyName     string `json:"propertyName,omitempty"`
@@ -106,18 +107,28 @@ func Hook(ctx context.Context, url, secret string, events ...HookEvent) (*http.R
 	if err != nil {
 		return nil, err
 	}
+	return HookOf(ctx, url, secret, body)
+}
+
+// HookOf is the webhook of a body, whatever that is.
+func HookOf(ctx context.Context, url, secret string, body []byte) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	at := strconv.FormatInt(time.Now().UnixMilli(), 10)
 	r.Header.Set("Content-Type", "application/json")
 	older := sha256.Sum256([]byte(secret + string(body)))
 	r.Header.Set("X-HubSpot-Signature-Version", "v1")
 	r.Header.Set("X-HubSpot-Signature", hex.EncodeToString(older[:]))
-	r.Header.Set("X-HubSpot-Request-Timestamp", at)
-	r.Header.Set("X-HubSpot-Signature-v3", signature(secret, r.Method, url, string(body), at))
+	sign(r, secret, body)
 	return r, nil
+}
+
+// sign gives a request version 3 of the signature.
+func sign(r *http.Request, secret string, body []byte) {
+	at := strconv.FormatInt(time.Now().UnixMilli(), 10)
+	r.Header.Set("X-HubSpot-Request-Timestamp", at)
+	r.Header.Set("X-HubSpot-Signature-v3", signature(secret, r.Method, r.URL.String(), string(body), at))
 }
 
 // signature is version 3 of what a request is signed with.
