@@ -75,9 +75,7 @@ func (x *session) find(ctx context.Context, rs []*row) {
 			continue
 		}
 		for _, r := range strangers {
-			if r.record == "" { // so it is made, with all that it is to have
-				r.properties, r.onCreate = append(r.properties, r.onCreate...), nil
-			}
+			r.fresh = r.record == ""
 		}
 	}
 }

@@ -341,6 +341,38 @@ func TestDeliver_AdoptsTheContactThatHasTheEmail(t *testing.T) {
 			t.Errorf("the message is associated with %v, want %s", m.Associated, c.ID)
 		}
 	})
+	t.Run("with the name that it has", func(t *testing.T) {
+		for first, want := range map[string]string{"Ana María": "Ana María", "": "Person 2"} {
+			b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+			id := b.edit(t, "", map[string]string{"firstname": first, "email": "ana@example.com"})
+			e := received(2)
+			e.Fields = map[string]any{"email": "ana@example.com"}
+			wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: ""})
+			if c := b.contacts()["c002"]; c.ID != id || c.Properties["firstname"] != want {
+				t.Errorf("record %s of %q is %v", id, first, c)
+			}
+			if b.known["c002"] != id {
+				t.Errorf("the bridge was told of the record %q, want %s", b.known["c002"], id)
+			}
+		}
+	})
+	t.Run("not when the contact has a record already", func(t *testing.T) {
+		b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+		b.deliver(received(2))
+		other := b.edit(t, "", map[string]string{"firstname": "Ana María", "email": "ana@example.com"})
+		e := received(2)
+		e.Fields = map[string]any{"email": "ana@example.com"}
+		got := b.deliver(e)
+		wantCodes(t, got, map[string]core.Code{e.ID: core.CodeInvalid})
+		if err := got[e.ID].Err; err.Vendor != "CONFLICT" || !strings.Contains(err.Hint, "merge") {
+			t.Errorf("got %+v", err)
+		}
+		for _, c := range b.sim.Records("contacts") {
+			if c.ID == other && (c.Properties["firstname"] != "Ana María" || c.Properties["phone"] != "") {
+				t.Errorf("the other record is %v", c.Properties)
+			}
+		}
+	})
 	t.Run("not when the owner does not want it", func(t *testing.T) {
 		b, e := setup(t, `{"contact_key":"wa_other_key","on_conflict":"refuse"}`)
 		b.account.Settings = []byte(strings.Replace(string(b.account.Settings), "wa_other_key", "wabridge_contact_id", 1))

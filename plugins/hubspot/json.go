@@ -66,7 +66,7 @@ func appendProperties(b []byte, key string, r *row) []byte {
 	b = appendString(b, key)
 	b = append(b, ':')
 	b = appendString(b, r.key)
-	for _, p := range r.properties {
+	for _, p := range r.written() {
 		b = append(b, ',')
 		b = appendString(b, p.name)
 		b = append(b, ':')

@@ -22,8 +22,10 @@ type row struct {
 	trace      string // objectWriteTraceId: the ID of the first event, unique in a batch
 	properties []property
 	// onCreate are properties for a record that did not exist before: written in a
-	// second call, when the first one made the record or was refused.
+	// second call, when the first one made the record or was refused; with fresh, which
+	// says that there is none, at once.
 	onCreate []property
+	fresh    bool
 
 	// who is the contact of a contact's row, called their own name. The record is known to
 	// the bridge, or it was told by HubSpot, or it is neither, and is looked for; record is
@@ -53,6 +55,14 @@ func (r *row) set(name, value string) {
 		}
 	}
 	r.properties = append(r.properties, property{name, value})
+}
+
+// written are the properties that the row is written with.
+func (r *row) written() []property {
+	if r.fresh {
+		return slices.Concat(r.properties, r.onCreate)
+	}
+	return r.properties
 }
 
 func (r *row) get(name string) string {

@@ -44,19 +44,16 @@ func (x *session) write(ctx context.Context, o object, rs []*row) {
 			x.again(ctx, o, lacking)
 		}
 	}
+	theirs := func(r *row) bool { return r.err != nil && r.existing != "" && x.OnConflict == "adopt" }
 	second := pick(rs, func(r *row) bool {
-		return len(r.onCreate) > 0 && (r.isNew || r.err != nil && r.err.Code == core.CodeInvalid)
+		return len(r.onCreate) > 0 && !r.fresh && (r.isNew || r.err != nil && r.err.Code == core.CodeInvalid) && !theirs(r)
 	})
 	for _, r := range second {
-		for _, p := range r.onCreate {
-			r.set(p.name, p.value)
-		}
+		r.fresh = true
 	}
 	x.again(ctx, o, second)
-	for _, r := range rs {
-		if r.err != nil && r.existing != "" && x.OnConflict == "adopt" {
-			x.adopt(ctx, o, r)
-		}
+	for _, r := range pick(rs, theirs) {
+		x.adopt(ctx, o, r)
 	}
 }
 
@@ -226,23 +223,28 @@ func pick(rs []*row, want func(*row) bool) []*row {
 func (x *session) adopt(ctx context.Context, o object, r *row) {
 	op := o.singular + " adopt"
 	path := x.path("objects", o.name+"/"+r.existing)
-	var found struct {
-		ID         string             `json:"id"`
-		Properties map[string]*string `json:"properties"`
+	var found pulled
+	read := func(b []byte) error { found = pulled{}; return crm.Decode(b, &found) }
+	names := []string{o.key}
+	if o.name == "contacts" {
+		names = x.looked()
 	}
-	read := func(b []byte) error { found.ID = ""; return crm.Decode(b, &found) }
-	if err := x.call(ctx, op, http.MethodGet, path+"?properties="+o.key, nil, read); err != nil {
+	if err := x.call(ctx, op, http.MethodGet, path+"?properties="+strings.Join(names, ","), nil, read); err != nil {
 		if err.status != http.StatusNotFound {
 			r.err = err.Error
 		}
 		return
 	}
-	if owner := found.Properties[o.key]; owner != nil && *owner != "" && *owner != r.key {
+	if owner := found.text(o.key); owner != "" && owner != r.key {
 		return // the conflict stands
 	}
+	x.has(r, &found)
+	r.fresh = false // what is for new records only is not for this one
 	body := append(appendProperties([]byte(`{"properties":`), o.key, r), '}')
 	if err := x.call(ctx, op, http.MethodPatch, path, body, read); err != nil {
-		r.err = err.Error
+		if !x.raced(err.answer) { // else another record has the key: the conflict stands
+			r.err = err.Error
+		}
 		return
 	}
 	if found.ID == "" {
