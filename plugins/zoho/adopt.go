@@ -25,11 +25,19 @@ func (x *session) adopt(ctx context.Context, fs *fields, list []*row) {
 		return
 	}
 	strangers := pick(list, func(r *row) bool { return r.have == nil && r.err == nil })
-	countries := x.countries(strangers)
-	x.adoptTold(ctx, fs, pick(strangers, func(r *row) bool { return recordID.MatchString(r.told) }), countries)
+	a := adopting{session: x, fs: fs, countries: x.countries(strangers), taken: map[string]bool{}}
+	a.told(ctx, pick(strangers, func(r *row) bool { return recordID.MatchString(r.told) }))
 	if len(x.AdoptFields) > 0 {
-		x.adoptNumbered(ctx, fs, pick(strangers, func(r *row) bool { return r.have == nil && r.err == nil }), countries)
+		a.numbered(ctx, pick(strangers, func(r *row) bool { return r.have == nil && r.err == nil }))
 	}
+}
+
+// adopting is one search for records. No two contacts of a batch take the same.
+type adopting struct {
+	*session
+	fs        *fields
+	countries []string // of numbers that stand without a country's code
+	taken     map[string]bool
 }
 
 // countries are those of numbers that stand without a country's code.
@@ -48,33 +56,33 @@ func (s *settings) countries(list []*row) []string {
 func (r *row) number() core.Address { return contact.Number(r.phone) }
 
 // isOf reports whether a record has the number or the user id of a row's contact.
-func (x *session) isOf(r *row, f found, countries []string) bool {
+func (x *adopting) isOf(r *row, f found) bool {
 	if r.bsuid != "" && x.BSUIDField != "" && f.text(x.BSUIDField) == r.bsuid {
 		return true
 	}
 	key := contact.KeyOf(r.number())
 	return !key.IsZero() && slices.ContainsFunc(x.identity(), func(name string) bool {
-		return name != x.BSUIDField && slices.Contains(contact.Readings(f.text(name), countries), key)
+		return name != x.BSUIDField && slices.Contains(contact.Readings(f.text(name), x.countries), key)
 	})
 }
 
 // looked are the fields by which a record is known.
-func (x *session) looked(fs *fields) []string {
-	names := slices.DeleteFunc(append(x.identity(), x.ContactKey, x.NameField), func(name string) bool { return fs.byName[name] == nil })
+func (x *adopting) looked() []string {
+	names := slices.DeleteFunc(append(x.identity(), x.ContactKey, x.NameField), func(name string) bool { return x.fs.byName[name] == nil })
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
 // take makes a record a row's, unless it is somebody's.
-func (x *session) take(r *row, f found, taken map[string]bool) {
-	if id := f.id(); r.id == "" && !taken[id] && f.text(x.ContactKey) == "" && recordID.MatchString(id) {
-		r.id, r.have, r.adopted, taken[id] = id, f, true, true
+func (x *adopting) take(r *row, f found) {
+	if id := f.id(); r.id == "" && !x.taken[id] && f.text(x.ContactKey) == "" && recordID.MatchString(id) {
+		r.id, r.have, r.adopted, x.taken[id] = id, f, true, true
 		x.name(r)
 	}
 }
 
-// adoptTold adopts records that Zoho told of, where they are there and their people's still.
-func (x *session) adoptTold(ctx context.Context, fs *fields, list []*row, countries []string) {
+// told adopts records that Zoho told of, where they are there and their people's still.
+func (x *adopting) told(ctx context.Context, list []*row) {
 	if len(list) == 0 {
 		return
 	}
@@ -83,17 +91,16 @@ func (x *session) adoptTold(ctx context.Context, fs *fields, list []*row, countr
 		told = append(told, r.told)
 	}
 	slices.Sort(told)
-	records, err := x.read(ctx, "read contacts", x.ContactModule, slices.Compact(told), x.looked(fs))
+	records, err := x.read(ctx, "read contacts", x.ContactModule, slices.Compact(told), x.looked())
 	if err != nil && err.Code != core.CodeInvalid { // else it is no record's id
 		for _, r := range list {
 			r.err = err
 		}
 		return
 	}
-	taken := map[string]bool{}
 	for _, r := range list {
-		if f := records[r.told]; f != nil && x.isOf(r, f, countries) {
-			x.take(r, f, taken)
+		if f := records[r.told]; f != nil && x.isOf(r, f) {
+			x.take(r, f)
 		}
 	}
 }
@@ -104,8 +111,8 @@ type sought struct {
 	conditions []string
 }
 
-// adoptNumbered adopts records by the numbers that they have. The oldest counts.
-func (x *session) adoptNumbered(ctx context.Context, fs *fields, list []*row, countries []string) {
+// numbered adopts records by the numbers that they have. The oldest counts.
+func (x *adopting) numbered(ctx context.Context, list []*row) {
 	var some []sought
 	n := 0
 	for _, r := range list {
@@ -114,12 +121,12 @@ func (x *session) adoptNumbered(ctx context.Context, fs *fields, list []*row, co
 			continue
 		}
 		if n+len(s.conditions) > maxCriteria {
-			x.search(ctx, fs, some, countries)
+			x.search(ctx, some)
 			some, n = nil, 0
 		}
 		some, n = append(some, s), n+len(s.conditions)
 	}
-	x.search(ctx, fs, some, countries)
+	x.search(ctx, some)
 }
 
 // conditions are what records with a row's number may fulfil.
@@ -148,7 +155,7 @@ func between(digits string) string {
 
 // search looks for the numbers of some people with one query. Where more is found than
 // an answer holds, it is asked of half of them at a time.
-func (x *session) search(ctx context.Context, fs *fields, some []sought, countries []string) {
+func (x *adopting) search(ctx context.Context, some []sought) {
 	var conditions []string
 	for _, s := range some {
 		conditions = append(conditions, s.conditions...)
@@ -156,7 +163,7 @@ func (x *session) search(ctx context.Context, fs *fields, some []sought, countri
 	if len(conditions) == 0 {
 		return
 	}
-	records, err := x.query(ctx, x.ContactModule, anyOf(conditions), append([]string{"id"}, x.looked(fs)...)...)
+	records, err := x.query(ctx, x.ContactModule, anyOf(conditions), append([]string{"id"}, x.looked()...)...)
 	if err != nil {
 		if err.Hint == hintQuery && x.AdoptSearch == adoptDigits {
 			err.Hint = `look at the fields of settings.adopt_fields; if they are there, set settings.adopt_search = "endings"`
@@ -167,17 +174,16 @@ func (x *session) search(ctx context.Context, fs *fields, some []sought, countri
 		return
 	}
 	if half := len(some) / 2; len(records) >= maxFound && half > 0 {
-		x.search(ctx, fs, some[:half], countries)
-		x.search(ctx, fs, some[half:], countries)
+		x.search(ctx, some[:half])
+		x.search(ctx, some[half:])
 		return
 	}
 	// Ids grow.
 	slices.SortFunc(records, func(a, b found) int { return cmp.Or(len(a.id())-len(b.id()), strings.Compare(a.id(), b.id())) })
-	taken := map[string]bool{}
 	for _, f := range records {
 		for _, s := range some {
-			if s.r.id == "" && x.isOf(s.r, f, countries) {
-				x.take(s.r, f, taken)
+			if s.r.id == "" && x.isOf(s.r, f) {
+				x.take(s.r, f)
 			}
 		}
 	}

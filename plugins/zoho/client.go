@@ -2,6 +2,8 @@ package zoho
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -108,12 +110,16 @@ func (x *session) request(ctx context.Context, call crm.Call, read func([]byte) 
 	call.Budget = budgetCredits
 	err = caller.Do(ctx, call, func(resp *http.Response, body []byte) *core.Error {
 		x.watchCredits(ctx, resp.Header)
-		switch {
-		case resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+		switch status := resp.StatusCode; {
+		case status == http.StatusNoContent, status == http.StatusNotModified && call.Header.Get("If-Modified-Since") != "":
 			return nil
-		case resp.StatusCode >= 200 && resp.StatusCode < 300, resp.StatusCode < 500 && hasRows(body):
-			if err := read(body); err != nil {
-				return crm.Failure(core.CodeUnknownOutcome, op, "answer %d is not what Zoho sends: %v", resp.StatusCode, err)
+		case status >= 200 && status < 300 && !isRefusal(body), status < 500 && hasRows(body):
+			err := read(body)
+			if err == nil && reads(&call) && !hasList(body) {
+				err = errors.New("there is no list in it")
+			}
+			if err != nil {
+				return crm.Failure(core.CodeUnknownOutcome, op, "answer %d is not what Zoho sends: %v", status, err)
 			}
 			return nil
 		}
@@ -132,8 +138,35 @@ func hasRows(body []byte) bool {
 		Data   []outcome `json:"data"`
 		Fields []outcome `json:"fields"`
 		Watch  []outcome `json:"watch"`
+		Tags   []outcome `json:"tags"`
 	}
-	return crm.Decode(body, &a) == nil && len(a.Data)+len(a.Fields)+len(a.Watch) > 0
+	return crm.Decode(body, &a) == nil && len(a.Data)+len(a.Fields)+len(a.Watch)+len(a.Tags) > 0
+}
+
+// isRefusal reports whether an answer is Zoho's no to a whole call, whatever its status.
+func isRefusal(body []byte) bool {
+	var o outcome
+	return crm.Decode(body, &o) == nil && o.Code != "" && o.Status == "error"
+}
+
+// reads reports whether a call reads records, fields or users.
+func reads(call *crm.Call) bool {
+	return call.Method == http.MethodGet || strings.HasSuffix(call.URL, "/coql")
+}
+
+// hasList reports whether an answer lists something, as each to a read does: where there
+// is nothing, Zoho sends no body. Else what cannot be read would be taken for nothing.
+func hasList(body []byte) bool {
+	var a map[string]json.RawMessage
+	if json.Unmarshal(body, &a) != nil {
+		return false
+	}
+	for _, v := range a {
+		if len(v) > 0 && v[0] == '[' {
+			return true
+		}
+	}
+	return false
 }
 
 // watchCredits notes how many of the day's credits are left. Zoho says so from half
@@ -187,14 +220,16 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 		tooMany(e, o.Message)
 	case o.Code == "OAUTH_SCOPE_MISMATCH":
 		e.Code, e.Hint = core.CodeForbidden, "make a refresh token with the scope "+scopeFor(op)+" and set the secret refresh_token"
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized, o.Code == "INVALID_TOKEN", o.Code == "AUTHENTICATION_FAILURE":
 		e.Code, e.Hint = core.CodeUnauthenticated, "look at the secret refresh_token and at settings.data_centre"
 	case o.Code == "NO_PERMISSION", o.Code == "AUTHORIZATION_FAILED":
 		e.Code, e.Hint = core.CodeForbidden, "let the user whose refresh token it is do this: "+op
 	case o.Code == "INVALID_MODULE":
 		e.Code, e.Hint = core.CodeForbidden, "create the module in Zoho, or name another in the settings (wabridge check says which)"
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusForbidden && !readable:
+	case status >= 500, status == http.StatusRequestTimeout:
 		e.Code = core.CodeUnavailable
+	case status >= 400 && status != http.StatusRequestEntityTooLarge && !readable:
+		e.Code, e.Hint = core.CodeUnavailable, "Zoho's API does not answer like this: look at settings.data_centre, and at what is between it and the bridge"
 	case status == http.StatusForbidden:
 		e.Code, e.Hint = core.CodeForbidden, "look at the permissions of the user whose refresh token it is"
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status >= 300 && status < 400, o.Code == "INVALID_URL_PATTERN":
@@ -236,10 +271,10 @@ func scopeFor(op string) string {
 		{"watch", "ZohoCRM.notifications.ALL"},
 		{"query", "ZohoCRM.coql.READ, and ZohoCRM.modules.ALL"},
 		{"field", "ZohoCRM.settings.fields.ALL"},
+		{"contact tag", "ZohoCRM.modules.contacts.ALL, and ZohoCRM.settings.tags.ALL"},
 		{"contact", "ZohoCRM.modules.contacts.ALL"},
 		{"note", "ZohoCRM.modules.notes.ALL"},
 		{"message", "ZohoCRM.modules.custom.ALL"},
-		{"tag", "ZohoCRM.modules.contacts.ALL"},
 		{"task", "ZohoCRM.modules.tasks.ALL"},
 		{"case", "ZohoCRM.modules.cases.ALL"},
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -159,107 +158,4 @@ func (x *session) putContacts(ctx context.Context, fs *fields, list []*row) {
 			x.write(ctx, update, []*row{r}, values)
 		}
 	}
-}
-
-// tagChange is what becomes of a contact's tags.
-type tagChange struct {
-	r          *row
-	text       any
-	add, leave []string
-}
-
-// takeTags takes the tags out of the rows of a plan: they are written last, when
-// Zoho's own tags are as they should be, so that an attempt that ends in between is
-// made good by the next.
-func (x *session) takeTags(p *plan, list []*row) []tagChange {
-	if !x.NativeTags {
-		return nil
-	}
-	var changes []tagChange
-	for _, r := range list {
-		i := slices.IndexFunc(p.steps, func(st *step) bool { return st.contact == r && st.tags })
-		if i < 0 {
-			continue
-		}
-		now := p.steps[i].event.Contact.Tags
-		for _, st := range p.steps[i:] {
-			if st.contact == r && st.tags {
-				now = st.event.Contact.Tags // the latest
-			}
-		}
-		c := tagChange{r: r, text: r.get(x.TagsField)}
-		before := strings.Split(r.have.text(x.TagsField), ";")
-		for _, t := range now {
-			if !slices.Contains(before, t) && t != "" {
-				c.add = append(c.add, t)
-			}
-		}
-		for _, t := range before {
-			if !slices.Contains(now, t) && t != "" {
-				c.leave = append(c.leave, t)
-			}
-		}
-		if len(c.add)+len(c.leave) == 0 {
-			continue
-		}
-		r.values = slices.DeleteFunc(r.values, func(v value) bool { return v.name == x.TagsField })
-		changes = append(changes, c)
-	}
-	return changes
-}
-
-// maxTag is how many characters Zoho's tags have at most.
-const maxTag = 25
-
-// writeTags adds and removes tags, a call for each, then writes the field that says
-// which are ours.
-func (x *session) writeTags(ctx context.Context, fs *fields, changes []tagChange) {
-	type verb struct{ path, tag string }
-	rows := map[verb][]*row{}
-	var order []verb
-	note := func(path, tag string, r *row) {
-		if cut := []rune(tag); len(cut) > maxTag {
-			tag = string(cut[:maxTag])
-		}
-		v := verb{path, tag}
-		if rows[v] == nil {
-			order = append(order, v)
-		}
-		rows[v] = append(rows[v], r)
-	}
-	for _, c := range changes {
-		if c.r.err != nil || c.r.id == "" {
-			continue
-		}
-		for _, t := range c.leave {
-			note("remove_tags", t, c.r)
-		}
-		for _, t := range c.add {
-			note("add_tags", t, c.r)
-		}
-	}
-	for _, v := range order {
-		ids := make([]string, 0, len(rows[v]))
-		for _, r := range rows[v] {
-			ids = append(ids, r.id)
-		}
-		body := map[string]any{"tags": []map[string]string{{"name": v.tag}}, "ids": ids}
-		if err := x.post(ctx, "contact tag", x.ContactModule+"/actions/"+v.path, body); err != nil {
-			for _, r := range rows[v] {
-				r.err = err
-			}
-		}
-	}
-	f := fs.byName[x.TagsField]
-	if f == nil {
-		return
-	}
-	values := map[*row][]value{}
-	var list []*row
-	for _, c := range changes {
-		if c.r.err == nil && c.r.id != "" {
-			values[c.r], list = []value{{x.TagsField, f.value(c.text)}}, append(list, c.r)
-		}
-	}
-	x.write(ctx, writing{op: "contact tag", method: http.MethodPut, path: x.ContactModule}, list, values)
 }

@@ -24,11 +24,15 @@ func (x *session) erase(ctx context.Context, e *core.Event) *core.Error {
 	if x.Erase == "keep" {
 		return nil
 	}
-	contacts, err := x.query(ctx, x.ContactModule, x.ContactKey+" = "+quote(e.Contact.ID), "id")
-	if err != nil || len(contacts) == 0 {
+	contacts, err := x.query(ctx, x.ContactModule, x.ContactKey+" = "+quote(e.Contact.ID), "id", x.ContactKey)
+	if err != nil {
 		return err
 	}
-	id := contacts[0].id()
+	i := slices.IndexFunc(contacts, func(f found) bool { return f.text(x.ContactKey) == e.Contact.ID && recordID.MatchString(f.id()) })
+	if i < 0 {
+		return nil
+	}
+	id := contacts[i].id()
 	if x.Mode == "module" && x.MessageContact != "" {
 		if err := x.deleteAll(ctx, x.MessageModule, x.MessageContact+" = "+quote(id)); err != nil {
 			return err
@@ -68,6 +72,9 @@ func (x *session) delete(ctx context.Context, module string, ids []string) *core
 	path := module + "?ids=" + url.QueryEscape(strings.Join(ids, ","))
 	if r := x.call(ctx, "delete from "+module, http.MethodDelete, path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 		return r.Error
+	}
+	if len(a.Data) != len(ids) {
+		return crm.Failure(core.CodeUnknownOutcome, "delete from "+module, "Zoho does not say of each record what became of it")
 	}
 	for i := range a.Data {
 		if o := &a.Data[i]; o.Status != "success" && o.Code != "INVALID_DATA" { // an id that is not there is gone

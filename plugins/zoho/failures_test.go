@@ -71,6 +71,9 @@ func TestDeliver_FailsOnlyTheEventsOfARefusedRow(t *testing.T) {
 			if e := got["wamid.IN007"].Err; e != nil && (e.Vendor != c.fault.Code || !strings.Contains(e.Message+" "+e.Hint, c.wants)) {
 				t.Errorf("got %+v, want %s and %q", e, c.fault.Code, c.wants)
 			}
+			if e := got["wamid.IN007"].Err; e != nil && e.Holds() == core.ScopeLane {
+				t.Errorf("got %+v, which holds up the lane: Zoho took the other rows", e)
+			}
 			if n := len(b.calls()); n > 4 {
 				t.Errorf("%d calls", n)
 			}

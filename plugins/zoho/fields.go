@@ -80,7 +80,12 @@ func (x *session) readFields(ctx context.Context, module string) (*fields, *core
 	}
 	fs := &fields{module: module, byName: make(map[string]*field, len(a.Fields)), read: time.Now()}
 	for _, f := range a.Fields {
-		fs.byName[f.Name] = f
+		if f != nil {
+			fs.byName[f.Name] = f
+		}
+	}
+	if len(fs.byName) == 0 {
+		return nil, crm.Failure(core.CodeUnavailable, "read fields of "+module, "Zoho tells none")
 	}
 	x.known.mu.Lock()
 	x.known.fields[module] = fs

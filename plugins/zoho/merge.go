@@ -45,9 +45,10 @@ func (x *session) bothOf(ctx context.Context, e *core.Event) (kept, gone crm.Rec
 	}
 	for _, f := range list {
 		mine := user != "" && plain(f["Created_By"]) == user && plain(f["Modified_By"]) == user
-		if f.text(x.ContactKey) == e.Contact.ID {
+		switch f.text(x.ContactKey) {
+		case e.Contact.ID:
 			kept = crm.Record{ID: f.id(), Ours: mine && crm.MadeFor(f.when("Created_Time"), e.Merge.KeptSince)}
-		} else {
+		case e.Merge.Contact.ID:
 			gone = crm.Record{ID: f.id(), Ours: mine && crm.MadeFor(f.when("Created_Time"), e.Merge.Since)}
 		}
 	}

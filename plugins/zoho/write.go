@@ -2,10 +2,11 @@ package zoho
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -99,10 +100,17 @@ func (x *session) writeOnce(ctx context.Context, w writing, list []*row, values 
 				r.id = o.Details.ID
 			}
 			r.err = nil
-		case o.Status == "success":
+		case o.Status == "success", o.Status == "" && o.Code == "":
 			r.err = &core.Error{Code: core.CodeUnknownOutcome, Op: w.op, Source: core.SourceVendor, Message: "Zoho's answer holds no record"}
 		default:
 			x.refusedRow(w, r, o)
+		}
+	}
+	if slices.ContainsFunc(list, func(r *row) bool { return r.err == nil }) {
+		for _, r := range list {
+			if r.err != nil && r.err.Code == core.CodeRateLimited {
+				r.err.Scope = core.ScopeConversation // the account is not at its limit: others were written
+			}
 		}
 	}
 	return nil, nil
@@ -110,9 +118,29 @@ func (x *session) writeOnce(ctx context.Context, w writing, list []*row, values 
 
 func (x *session) refusedRow(w writing, r *row, o *outcome) {
 	r.err = x.rowError(w.op, o)
+	if x.isGone(r, o) {
+		r.err = goneMeanwhile(w.op, o)
+	}
 	if w.refused != nil {
 		w.refused(r, o)
 	}
+}
+
+func goneMeanwhile(op string, o *outcome) *core.Error {
+	return &core.Error{Code: core.CodeUnavailable, Op: op, Source: core.SourceVendor, Vendor: o.Code,
+		Message: "a record is not there any more: the next attempt finds another, or makes it"}
+}
+
+// isGone reports whether a row was refused because a record was deleted, or merged into
+// another, since it was read: its own, or the one that it points to.
+func (x *session) isGone(r *row, o *outcome) bool {
+	switch o.Details.Field {
+	case "", "id":
+		return o.Code == "INVALID_DATA" && r.id != "" && (o.Details.ID == r.id || strings.Contains(o.Message, "id given seems to be invalid"))
+	case x.MessageContact, x.work().contact, "Parent_Id":
+		return o.Code == "INVALID_DATA"
+	}
+	return false
 }
 
 // valuesFor returns the values of a row as the module's fields take them. With
@@ -150,20 +178,4 @@ func withName(fs *fields, r *row, name string, list []value) []value {
 		}
 	}
 	return list
-}
-
-// ignore reads nothing.
-func ignore([]byte) error { return nil }
-
-// post makes a call about rows that are named in its body, such as one that tags
-// records.
-func (x *session) post(ctx context.Context, op, path string, body any) *core.Error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return crm.Failure(core.CodeInternal, op, "%v", err)
-	}
-	if r := x.call(ctx, op, http.MethodPost, path, text, ignore); r != nil {
-		return r.Error
-	}
-	return nil
 }

@@ -75,39 +75,57 @@ func either(q url.Values, names ...string) *answered {
 	return &a
 }
 
-// list serves the records of a module: all, those of ?ids= or those of a view.
+// list serves the records of a module: all, those of ?ids= or those of a view; of these
+// those that were modified since the time in If-Modified-Since, where it is given.
 func (s *Sim) list(c *call) {
 	m := s.module(c, c.path[0])
 	if m == nil {
 		return
 	}
+	var since time.Time
+	if v := c.r.Header.Get(modifiedSince); v != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, v); err != nil {
+			c.fail(http.StatusBadRequest, failure("INVALID_DATA", "invalid data", map[string]any{"header_name": modifiedSince}))
+			return
+		}
+	}
 	s.pages(c, func(q url.Values) ([]*record, ordering, *answered) {
-		order := ordering{by: "id", desc: true}
-		if by := q.Get("sort_by"); by != "" {
-			if !slices.Contains([]string{"id", "Created_Time", "Modified_Time"}, by) {
-				return nil, order, badParam("sort_by")
-			}
-			order = ordering{by: by, desc: q.Get("sort_order") != "asc"}
-		}
-		if wrong := either(q, "cvid", "sort_by"); wrong != nil {
-			return nil, order, wrong
-		}
-		switch {
-		case q.Has("ids"):
-			ids := strings.Split(q.Get("ids"), ",")
-			if len(ids) > maxRows {
-				return nil, order, badParam("ids")
-			}
-			return m.those(ids), order, nil
-		case q.Has("cvid"):
-			v := m.views[q.Get("cvid")]
-			if v == nil {
-				return nil, order, badParam("cvid")
-			}
-			return v.records(m), v.order(), nil
-		}
-		return m.records, order, nil
+		list, order, wrong := m.chosen(q)
+		return slices.DeleteFunc(slices.Clone(list), func(r *record) bool { return r != nil && r.modified.Before(since) }), order, wrong
 	})
+}
+
+// modifiedSince is the header that leaves out what was modified before.
+const modifiedSince = "If-Modified-Since"
+
+// chosen are the records that a list is of. The caller holds the lock.
+func (m *module) chosen(q url.Values) ([]*record, ordering, *answered) {
+	order := ordering{by: "id", desc: true}
+	if by := q.Get("sort_by"); by != "" {
+		if !slices.Contains([]string{"id", "Created_Time", "Modified_Time"}, by) {
+			return nil, order, badParam("sort_by")
+		}
+		order = ordering{by: by, desc: q.Get("sort_order") != "asc"}
+	}
+	if wrong := either(q, "cvid", "sort_by"); wrong != nil {
+		return nil, order, wrong
+	}
+	switch {
+	case q.Has("ids"):
+		ids := strings.Split(q.Get("ids"), ",")
+		if len(ids) > maxRows {
+			return nil, order, badParam("ids")
+		}
+		return m.those(ids), order, nil
+	case q.Has("cvid"):
+		v := m.views[q.Get("cvid")]
+		if v == nil {
+			return nil, order, badParam("cvid")
+		}
+		return v.records(m), v.order(), nil
+	}
+	return m.records, order, nil
 }
 
 // pages answers with a page of the records that choose returns. It calls choose with
@@ -116,11 +134,15 @@ func (s *Sim) pages(c *call, choose func(url.Values) ([]*record, ordering, *answ
 	s.state.mu.Lock()
 	status, answer := s.state.page(c.r.URL.Query(), choose)
 	s.state.mu.Unlock()
-	if status == http.StatusNoContent {
+	switch {
+	case status != http.StatusNoContent:
+		c.answer(status, answer)
+	case c.r.Header.Get(modifiedSince) != "":
+		c.status = http.StatusNotModified
+		c.w.WriteHeader(http.StatusNotModified)
+	default:
 		c.nothing()
-		return
 	}
-	c.answer(status, answer)
 }
 
 func (s *state) page(q url.Values, choose func(url.Values) ([]*record, ordering, *answered)) (int, any) {

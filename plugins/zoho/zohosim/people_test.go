@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,33 @@ func TestList_ReadsRecordsByID(t *testing.T) {
 	if got := a.ask("GET", "Contacts?ids=1&fields=id", ""); got.HTTP != 204 {
 		t.Errorf("nobody: %d", got.HTTP)
 	}
+}
+
+func TestList_LeavesOutWhatWasNotModifiedSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(t, zohosim.Options{})
+		a.edit(zohosim.Person, "", map[string]any{"Last_Name": "old"})
+		time.Sleep(time.Minute)
+		since := time.Now().In(time.FixedZone("", -3*3600)).Format(time.RFC3339)
+		list := func(since string) answer {
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "/crm/v8/Contacts?fields=Last_Name&sort_by=Modified_Time&sort_order=asc", nil)
+			r.Header.Set("Authorization", "Zoho-oauthtoken "+a.token)
+			r.Header.Set("If-Modified-Since", since)
+			w := httptest.NewRecorder()
+			a.ServeHTTP(w, r)
+			return answer{HTTP: w.Code, Body: w.Body.String()}
+		}
+		if got := list(since); got.HTTP != 304 || got.Body != "" {
+			t.Errorf("of nothing new: %d %s", got.HTTP, got.Body)
+		}
+		a.edit(zohosim.Person, "", map[string]any{"Last_Name": "new"})
+		if got := list(since); got.HTTP != 200 || strings.Contains(got.Body, "old") || !strings.Contains(got.Body, "new") {
+			t.Errorf("got %d %s", got.HTTP, got.Body)
+		}
+		if got := list("yesterday"); got.HTTP != 400 {
+			t.Errorf("of an odd time: %d %s", got.HTTP, got.Body)
+		}
+	})
 }
 
 func TestTimeline_SaysWhoDidWhatByWhatMeans(t *testing.T) {
@@ -235,6 +263,13 @@ func TestWatch_TellsUntilItsEnd(t *testing.T) {
 			if got := a.Channels(); len(got) != 1 || time.Until(got[0].Expires) != time.Hour {
 				t.Errorf("%s: %v", expiry, got)
 			}
+		}
+		changed := watchBody(`"channel_id":7002,"events":["Contacts.delete"]`)
+		if got := a.ask("PATCH", "actions/watch", changed); got.HTTP != 200 || strings.Join(a.Channels()[0].Events, "") != "Contacts.delete" || time.Until(a.Channels()[0].Expires) != time.Hour {
+			t.Errorf("got %d %s", got.HTTP, got.Body)
+		}
+		if got := a.ask("PATCH", "actions/watch", watchBody(`"channel_id":7003,"channel_expiry":"2030-01-01T00:00:00+00:00"`)); got.HTTP != 400 || !strings.Contains(got.Body, "NOT_SUBSCRIBED") {
+			t.Errorf("got %d %s", got.HTTP, got.Body)
 		}
 		if got := a.ask("DELETE", "actions/watch?channel_ids=7002", ""); got.HTTP != 200 || len(a.Channels()) != 0 {
 			t.Errorf("got %d %s", got.HTTP, got.Body)

@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// maxRows is how many rows a write may have, and maxFields how many fields a read.
+// maxRows is how many rows a write may have, maxKeys how many fields a double may be known
+// by, and maxFields how many fields a read may ask for.
 const (
 	maxRows   = 100
+	maxKeys   = 10
 	maxFields = 50
 )
 
@@ -66,8 +68,13 @@ func (s *Sim) write(c *call, verb string) {
 		body.Data[0]["id"] = c.path[1]
 	}
 	var keys []string
-	if body.Keys != nil && json.Unmarshal(*body.Keys, &keys) != nil {
+	if body.Keys != nil && (json.Unmarshal(*body.Keys, &keys) != nil || len(keys) > maxKeys) {
 		invalid("INVALID_DATA", "duplicate_check_fields", "invalid data")
+		return
+	}
+	var flows []string
+	if body.Flows != nil && json.Unmarshal(*body.Flows, &flows) != nil {
+		invalid("INVALID_DATA", "trigger", "invalid data")
 		return
 	}
 	switch {
@@ -78,11 +85,11 @@ func (s *Sim) write(c *call, verb string) {
 		invalid("LIMIT_EXCEEDED", "data", "maximum of 100 records are allowed")
 		return
 	}
-	if verb == "upsert" && len(keys) == 0 && m.name == "Contacts" {
-		keys = []string{"Email"}
-	}
 	s.count(func(v *Stats) { v.Rows += len(body.Data) })
 	s.state.mu.Lock()
+	if verb == "upsert" && len(keys) == 0 {
+		keys = m.ownKeys()
+	}
 	for _, key := range keys {
 		if f := m.byName[key]; f == nil || !f.Unique {
 			s.state.mu.Unlock()
@@ -116,6 +123,21 @@ func (s *Sim) write(c *call, verb string) {
 	c.answer(status, map[string]any{"data": answers})
 }
 
+// ownKeys are the fields by which a double is known where the call names none: Zoho's own
+// unique field before those that people made.
+func (m *module) ownKeys() []string {
+	var system, custom []string
+	for _, f := range m.fields {
+		switch {
+		case f.Unique && f.Custom:
+			custom = append(custom, f.Name)
+		case f.Unique:
+			system = append(system, f.Name)
+		}
+	}
+	return append(system, custom...)
+}
+
 // row does one row. The caller holds the lock.
 func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[string]any, at string, now time.Time) (answer answered, mute bool) {
 	raw, _ := json.Marshal(values) //nolint:errchkjson // it was JSON
@@ -143,16 +165,11 @@ func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[str
 			}
 		}
 	}
-	if parent, ok := values["Parent_Id"].(map[string]any); ok && m.name == "Notes" {
-		of, _ := parent["module"].(map[string]any)
-		name, _ := of["api_name"].(string)
-		id, _ := parent["id"].(string)
-		if p := s.state.modules[name]; p == nil || p.byID[id] == nil || p.byID[id].deleted {
-			return failure("INVALID_DATA", "invalid data", map[string]any{"api_name": "Parent_Id", "json_path": at + ".Parent_Id"}), mute
-		}
-	}
 	if e := m.check(r, values, at); e != nil {
 		return *e, mute
+	}
+	if name := s.state.pointless(m, values); name != "" {
+		return failure("INVALID_DATA", "the id given seems to be invalid", map[string]any{"api_name": name, "json_path": at + "." + name}), mute
 	}
 	action, message := "insert", "record added"
 	if r == nil {
@@ -167,6 +184,27 @@ func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[str
 		answer.Action, answer.Field = action, field
 	}
 	return answer, mute
+}
+
+// pointless returns the lookup of a row that points to no record, "" when there is none.
+// A note says of which module its record is. The caller holds the lock.
+func (s *state) pointless(m *module, values map[string]any) string {
+	for _, f := range m.fields {
+		to, ok := values[f.Name].(map[string]any)
+		if !ok || f.Type != "lookup" {
+			continue
+		}
+		of, _ := to["module"].(map[string]any)
+		there := false
+		for _, name := range sortedKeys(s.modules) {
+			r := s.modules[name].byID[text(to)]
+			there = there || r != nil && !r.deleted && (m.name != "Notes" || of["api_name"] == name)
+		}
+		if !there {
+			return f.Name
+		}
+	}
+	return ""
 }
 
 // remove deletes the records of ?ids=.

@@ -187,6 +187,8 @@ func TestUpsert_IsStrict(t *testing.T) {
 		"letters as phone":   {`{"data":[{"Last_Name":"x","Phone":"call me"}]}`, 400, "INVALID_DATA"},
 		"a number as text":   {`{"data":[{"Last_Name":7}]}`, 400, "INVALID_DATA"},
 		"an id that is none": {`{"data":[{"id":"7","Last_Name":"x"}]}`, 400, "INVALID_DATA"},
+		"11 keys":            {`{"data":[{"WA_Contact_ID":"c1"}],"duplicate_check_fields":["WA_Contact_ID"` + strings.Repeat(`,"Email"`, 10) + `]}`, 400, "INVALID_DATA"},
+		"an odd trigger":     {`{"data":[{"WA_Contact_ID":"c1"}],"duplicate_check_fields":["WA_Contact_ID"],"trigger":"workflow"}`, 400, "INVALID_DATA"},
 	} {
 		want(t, what, upsert(c.body), c.status, c.code)
 	}
@@ -195,6 +197,14 @@ func TestUpsert_IsStrict(t *testing.T) {
 	want(t, "no such module", a.ask("POST", "Holograms", `{"data":[{"Subject":"x"}]}`), 400, "INVALID_MODULE")
 	want(t, "no such path", a.ask("GET", "Contacts/1/2/3/4", ""), 404, "INVALID_URL_PATTERN")
 	want(t, "a note of nobody", a.ask("POST", "Notes", `{"data":[{"Note_Content":"x","Parent_Id":{"id":"1","module":{"api_name":"Contacts"}}}]}`), 400, "INVALID_DATA")
+	want(t, "a message of nobody", a.ask("POST", "WhatsApp_Messages", `{"data":[{"Name":"x","Contact":{"id":"1"}}]}`), 400, "INVALID_DATA")
+	got = upsert(`{"data":[{"Last_Name":"Ana","WA_Contact_ID":"c1","Email":"ana@example.com"}]}`)
+	if got.Rows[0].Field != "WA_Contact_ID" {
+		t.Errorf("without keys, those that people made are looked at after Zoho's own: %s", got.Body)
+	}
+	if got = upsert(`{"data":[{"Last_Name":"Ana","Email":"ana@example.com","WA_Contact_ID":"c1"}]}`); got.Rows[0].Field != "Email" {
+		t.Errorf("without keys, Zoho's own is looked at first: %s", got.Body)
+	}
 	a.Lock("Contacts", a.Records("Contacts")[0].ID)
 	want(t, "a locked record", upsert(`{"data":[{"WA_Contact_ID":"c1"}],"duplicate_check_fields":["WA_Contact_ID"]}`), 400, "RECORD_LOCKED")
 }

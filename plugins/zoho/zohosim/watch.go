@@ -2,6 +2,7 @@ package zohosim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -107,7 +108,7 @@ func (s *Sim) watches(c *call) {
 			answers = append(answers, answered{Code: "SUCCESS", Status: "success", Message: "Successfully un-subscribed for actions-watch", Details: map[string]any{"channel_id": id}})
 		}
 		c.answer(status, map[string]any{"watch": answers})
-	case http.MethodPost, http.MethodPut:
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
 		s.subscribe(c)
 	default:
 		c.fail(http.StatusMethodNotAllowed, failure("INVALID_REQUEST_METHOD", "The http request method type is not a valid one", nil))
@@ -118,7 +119,8 @@ func notSubscribed(id string) answered {
 	return failure("NOT_SUBSCRIBED", "the given channel is not subscribed", map[string]any{"channel_id": id})
 }
 
-// subscribe makes channels, or replaces those that live. The caller holds the lock.
+// subscribe makes channels, replaces those that live, or changes of these what is given.
+// The caller holds the lock.
 func (s *Sim) subscribe(c *call) {
 	var body struct {
 		Watch []struct {
@@ -151,19 +153,29 @@ func (s *Sim) subscribe(c *call) {
 				expires = at
 			}
 		}
+		have := s.state.watch.channels[id]
+		if have != nil && c.r.Method == http.MethodPatch {
+			asked.URL, asked.Token = cmp.Or(asked.URL, have.url), cmp.Or(asked.Token, have.token)
+			if len(asked.Events) == 0 {
+				asked.Events = have.events
+			}
+			if asked.Expiry == nil {
+				expires = have.expires
+			}
+		}
 		number, numErr := strconv.ParseInt(id, 10, 64)
 		u, urlErr := url.Parse(asked.URL)
 		switch {
 		case numErr != nil || number <= 0:
 			refuse("channel_id")
+		case c.r.Method != http.MethodPost && have == nil:
+			answers, failed = append(answers, notSubscribed(id)), failed+1
 		case urlErr != nil || u.Host == "" || u.Scheme != "https" && u.Hostname() != "127.0.0.1":
 			refuse("notify_url")
 		case len(asked.Token) > maxToken:
 			refuse("token")
 		case len(asked.Events) == 0 || len(asked.Events) > maxEvents || slices.ContainsFunc(asked.Events, s.oddEvent):
 			refuse("events")
-		case c.r.Method == http.MethodPut && s.state.watch.channels[id] == nil:
-			answers, failed = append(answers, notSubscribed(id)), failed+1
 		default:
 			ch := &channel{id, asked.Events, asked.Token, asked.URL, expires}
 			s.state.watch.channels[id] = ch
