@@ -3,6 +3,7 @@ package salesforce
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -27,6 +28,11 @@ const budgetAPI = "api"
 // not keep it. Path begins after the version. Once the share of the org's daily
 // requests is used up it makes none any more.
 func (x *session) call(ctx context.Context, op, method, path string, body []byte, read func([]byte) error) *refusal {
+	return x.callWith(ctx, nil, op, method, path, body, read)
+}
+
+// callWith is call with headers of its own.
+func (x *session) callWith(ctx context.Context, own http.Header, op, method, path string, body []byte, read func([]byte) error) *refusal {
 	if x.spent != nil {
 		return &refusal{Error: x.spent}
 	}
@@ -41,6 +47,7 @@ func (x *session) call(ctx context.Context, op, method, path string, body []byte
 	if x.AllowDuplicates {
 		header.Set("Sforce-Duplicate-Rule-Header", "allowSave=true")
 	}
+	maps.Copy(header, own)
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "login_url"}
 	var r *refusal
 	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.instance + x.path(path), Header: header, Body: body, Budget: budgetAPI}, func(resp *http.Response, body []byte) *core.Error {

@@ -101,6 +101,7 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 	for _, r := range unknown {
 		if r.id == "" {
 			maps.Copy(r.fields, r.onCreate)
+			r.assign = byRules(x.ContactObject) && r.fields["OwnerId"] == nil
 			again = append(again, r)
 			continue
 		}

@@ -107,7 +107,7 @@ func (x *session) point(ctx context.Context, object, field, value string, ids []
 		rs[i] = &row{fields: map[string]any{}}
 		of[rs[i]] = id
 	}
-	x.collect(ctx, object+" update", "composite/sobjects", rs, func(r *row) map[string]any {
+	x.collect(ctx, object, "update", "composite/sobjects", rs, func(r *row) map[string]any {
 		return map[string]any{"attributes": map[string]string{"type": object}, "id": of[r], field: value}
 	})
 	for _, r := range rs {
@@ -158,7 +158,7 @@ func (x *session) fill(ctx context.Context, from, to string) *core.Error {
 		return nil
 	}
 	rs := []*row{{fields: values}}
-	x.collect(ctx, x.ContactObject+" update", "composite/sobjects", rs, func(r *row) map[string]any {
+	x.collect(ctx, x.ContactObject, "update", "composite/sobjects", rs, func(r *row) map[string]any {
 		return x.record(x.ContactObject, "id", to, r)
 	})
 	return rs[0].err

@@ -29,6 +29,7 @@ type row struct {
 	id      string // the record's, once known
 	created bool   // this write made it
 	adopted bool   // it was the org's, and is the contact's from now on
+	assign  bool   // it is new, and the org's rules say whose it is
 	// unlinked says that a message's record has no contact.
 	unlinked bool
 	err      *core.Error
@@ -334,6 +335,7 @@ func (s *settings) layEscalation(p *plan, st *step) {
 	if owner := s.owner(x); owner != "" && e.Kind != core.KindEscalationClosed {
 		r.set("OwnerId", owner)
 	}
+	r.assign = s.Escalations == "case" && e.Kind == core.KindEscalation && r.fields["OwnerId"] == nil
 }
 
 // owner says whose an escalation is: the assignee's, or the team's, if known.

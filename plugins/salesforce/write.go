@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -22,7 +24,7 @@ type outcome struct {
 // upsert writes rows by the object's external id field; each ends with an id or an
 // error.
 func (x *session) upsert(ctx context.Context, object, key string, rs []*row) {
-	x.collect(ctx, object+" upsert", "composite/sobjects/"+object+"/"+key, rs, func(r *row) map[string]any {
+	x.collect(ctx, object, "upsert", "composite/sobjects/"+object+"/"+key, rs, func(r *row) map[string]any {
 		return x.record(object, key, r.key, r)
 	})
 }
@@ -33,7 +35,7 @@ func (x *session) update(ctx context.Context, object, key string, rs []*row) {
 	for _, r := range rs {
 		ids[r] = r.id
 	}
-	x.collect(ctx, object+" update", "composite/sobjects", rs, func(r *row) map[string]any {
+	x.collect(ctx, object, "update", "composite/sobjects", rs, func(r *row) map[string]any {
 		record := x.record(object, "id", ids[r], r)
 		record[key] = r.key
 		return record
@@ -48,19 +50,40 @@ func (x *session) record(object, key, value string, r *row) map[string]any {
 }
 
 // collect writes rows, and once more those with a text that was too long.
-func (x *session) collect(ctx context.Context, op, path string, rs []*row, record func(*row) map[string]any) {
+func (x *session) collect(ctx context.Context, object, what, path string, rs []*row, record func(*row) map[string]any) {
 	calls := crm.MaxTries
 	send := func(rs []*row) {
-		for part := range slices.Chunk(rs, maxBatch) {
-			crm.Isolate(part, &calls,
-				func(rs []*row) ([]*row, *core.Error) { return x.collectOnce(ctx, op, path, rs, record) },
-				func(r *row, err *core.Error) { r.err = err })
+		for _, given := range []bool{false, true} {
+			some := slices.DeleteFunc(slices.Clone(rs), func(r *row) bool { return r.assign != given })
+			for part := range slices.Chunk(some, maxBatch) {
+				crm.Isolate(part, &calls,
+					func(rs []*row) ([]*row, *core.Error) {
+						return x.collectOnce(ctx, assigned(object, given), object+" "+what, path, rs, record)
+					},
+					func(r *row, err *core.Error) { r.err = err })
+			}
 		}
 	}
 	send(rs)
 	if shortened := slices.DeleteFunc(slices.Clone(rs), func(r *row) bool { return !x.shorten(r) }); len(shortened) > 0 {
 		send(shortened)
 	}
+}
+
+// assigned says whether the org's rules give away the records that are written. Unless it
+// is told not to, Salesforce has them do so with each write of a case or lead, also where
+// there are none, and takes it from whoever had it. See
+// https://developer.salesforce.com/docs/platform/api-rest/guide/headers-autoassign.html.
+func assigned(object string, given bool) http.Header {
+	if !byRules(object) {
+		return nil
+	}
+	return http.Header{"Sforce-Auto-Assign": {strings.ToUpper(strconv.FormatBool(given))}}
+}
+
+// byRules reports whether an org may have rules that say whose records of an object are.
+func byRules(object string) bool {
+	return strings.EqualFold(object, "Case") || strings.EqualFold(object, "Lead")
 }
 
 // shorten cuts what people wrote to what the fields take; false when that is not
@@ -81,7 +104,7 @@ func (x *session) shorten(r *row) bool {
 }
 
 // collectOnce makes one request. It returns the rows that the answer did not decide.
-func (x *session) collectOnce(ctx context.Context, op, path string, rs []*row, record func(*row) map[string]any) ([]*row, *core.Error) {
+func (x *session) collectOnce(ctx context.Context, header http.Header, op, path string, rs []*row, record func(*row) map[string]any) ([]*row, *core.Error) {
 	records := make([]map[string]any, len(rs))
 	for i, r := range rs {
 		r.err, r.refused = nil, apiError{}
@@ -92,7 +115,7 @@ func (x *session) collectOnce(ctx context.Context, op, path string, rs []*row, r
 		return rs, crm.Failure(core.CodeInvalid, op, "the fields cannot be written: %v", err)
 	}
 	var outcomes []outcome
-	refused := x.call(ctx, op, http.MethodPatch, path, body, func(b []byte) error { return crm.Decode(b, &outcomes) })
+	refused := x.callWith(ctx, header, op, http.MethodPatch, path, body, func(b []byte) error { return crm.Decode(b, &outcomes) })
 	if refused != nil {
 		if len(rs) == 1 {
 			rs[0].refused = refused.answer

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// The users of the org: the one that tokens are for, and somebody who works there.
+// The users of the org: the one that tokens are for, somebody who works there, and to
+// whom its rules give cases and leads.
 const (
 	Integration = "005000000000simAAA"
 	Person      = "005000000000perAAA"
+	Assigned    = "005000000000rulAAA"
 )
 
 // actor is who does what is being done. The caller holds the lock.

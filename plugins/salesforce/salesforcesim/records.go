@@ -75,7 +75,7 @@ func (s *Sim) collection(c *call, object, external string) {
 	allow := c.mayDouble()
 	twice := map[string]int{}
 	for i := range rows {
-		rows[i].create = c.r.Method == http.MethodPost
+		rows[i].create, rows[i].assign = c.r.Method == http.MethodPost, c.assigns()
 		twice[strings.ToLower(rows[i].key)]++
 	}
 	refused := func(r row) *rowError {
@@ -139,6 +139,7 @@ type row struct {
 	external string // in lower case; "" is by id
 	key      string
 	create   bool // a new record, whatever there is
+	assign   bool // the org's rules say whose it is, if it is of a kind that they are for
 	values   map[string]any
 	wrong    *rowError
 }
@@ -261,6 +262,9 @@ func (s *Sim) write(r row, allow bool) (id string, isNew bool, _ *rowError) {
 	if rec == nil {
 		isNew = true
 		rec = s.add(r.t)
+	}
+	if r.assign && (r.t.name == "Case" || r.t.name == "Lead") {
+		r.values["ownerid"] = Assigned
 	}
 	s.put(r.t, rec, r.values)
 	return rec.id, isNew, nil

@@ -109,7 +109,7 @@ func (s *Sim) save(c *call, t *table, external, key string) {
 		c.answer(http.StatusBadRequest, []apiError{*refused})
 		return
 	}
-	r.create = external == "" && key == ""
+	r.create, r.assign = external == "" && key == "", c.assigns()
 	wrong := strikeRow(c.rows, key)
 	var isNew bool
 	if wrong == nil {
@@ -143,6 +143,13 @@ func (c *call) isJSON() bool {
 // mayDouble says whether a request passes over the org's duplicate rules.
 func (c *call) mayDouble() bool {
 	return strings.Contains(c.r.Header.Get("Sforce-Duplicate-Rule-Header"), "allowSave=true")
+}
+
+// assigns says whether the org's rules give away the cases and leads that a request
+// writes: they do unless it says that they do not.
+// https://developer.salesforce.com/docs/platform/api-rest/guide/headers-autoassign.html
+func (c *call) assigns() bool {
+	return !strings.EqualFold(c.r.Header.Get("Sforce-Auto-Assign"), "false")
 }
 
 // retrieve answers with a record, with ?fields= only some. The caller holds the lock.
