@@ -138,11 +138,11 @@ func (x *session) adoptNumbered(ctx context.Context, rs []*row, countries []stri
 		}
 		pages, err := x.pages(ctx, "contact search", queries)
 		if err != nil {
-			return err
+			return unread(err)
 		}
 		for i, p := range pages {
 			if p.err != nil {
-				return p.err
+				return unread(p.err)
 			}
 			if half := len(now[i]) / 2; (!p.whole || len(p.records) >= maxFound) && half > 0 {
 				queue = append(queue, now[i][:half], now[i][half:])

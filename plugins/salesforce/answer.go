@@ -47,6 +47,7 @@ func (e *apiError) text() string {
 // passing are the codes of troubles that another attempt may not have.
 var passing = []string{
 	"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG", "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+	"ENTITY_IS_DELETED", // the next attempt finds what there is instead, or makes it
 	"UNKNOWN_EXCEPTION", "TXN_SECURITY_METERING_ERROR", "ENTITY_IS_LOCKED", "PROCESSING_HALTED", "TOO_MANY_REQUESTS",
 }
 
@@ -75,18 +76,25 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		err.Message += " [" + strings.Join(fields, ", ") + "]"
 	}
 	switch code := e.code(); {
-	case slices.Contains(passing, code):
+	case slices.Contains(passing, code), strings.Contains(e.Message, "UNABLE_TO_LOCK_ROW"): // in a trigger, or a flow
 		err.Code = core.CodeUnavailable
+	case e.tooMuch():
+		err.Code = core.CodeUnavailable
+		err.Hint = "a trigger or flow of the org's does more than Salesforce lets it: have it do with many records what it does with one"
+	case code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY" && strings.HasPrefix(e.Message, "entity type cannot be "):
+		err = noObject(err)
 	case code == "REQUEST_LIMIT_EXCEEDED":
 		err.Code, err.RetryAfter = core.CodeRateLimited, dailyWait
 	case code == "INVALID_SESSION_ID":
 		err.Code = core.CodeUnauthenticated
 	case code == "STORAGE_LIMIT_EXCEEDED":
 		err.Code, err.Hint = core.CodeForbidden, "the org's data storage is full: delete or buy some"
-	case code == "DUPLICATE_VALUE" && s.isKey(e):
+	case code == "DUPLICATE_VALUE" && (s.isKey(e) || strings.Contains(e.Message, "<unknown>")):
 		err.Code = core.CodeUnavailable // two writers raced: the next attempt finds the record
 	case code == "DUPLICATE_VALUE":
 		err.Hint = "another record has one of these unique values: merge the two, or do not return it from mapToCRM"
+	case code == "DUPLICATE_EXTERNAL_ID":
+		err.Hint = "several records have this key, which must be unique: merge them, and make the fields that settings name as keys Unique"
 	case code == "DUPLICATES_DETECTED":
 		err.Hint = "a duplicate rule of the org's refuses it: merge the records, or set settings.allow_duplicates"
 	case strings.HasPrefix(code, "INVALID_FIELD") && s.ownField(fields) != "":
@@ -94,7 +102,7 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		setting := s.ownField(fields)
 		err.Code, err.Scope = core.CodeForbidden, core.ScopeLane
 		err.Hint = "create the field " + fields[0] + " and let the user edit it, or name another in settings." + setting
-	case code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY":
+	case code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", code == "CANNOT_EXECUTE_FLOW_TRIGGER":
 		err.Hint = "a trigger or flow of the org's refuses it"
 	case code == "FIELD_CUSTOM_VALIDATION_EXCEPTION":
 		err.Hint = "a validation rule of the org's refuses it"
@@ -102,6 +110,10 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		err.Hint = "return " + strings.Join(fields, ", ") + " from mapToCRM, or give new contacts a value with settings.on_create"
 	case strings.HasPrefix(code, "INSUFFICIENT_ACCESS"):
 		err.Hint = "the user may not edit this record: look at sharing and permission sets"
+	case code == "INACTIVE_OWNER_OR_USER":
+		err.Hint = "settings.owners, or a person's crm_owner, names a user who is no longer active"
+	case code == "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST":
+		err.Hint = "add the value to " + strings.Join(fields, ", ") + " in Salesforce, or let it take others than its own (Restrict picklist)"
 	case code == "INVALID_CROSS_REFERENCE_KEY":
 		err.Hint = "a record that this one points to is gone, or settings.owners names nobody"
 	case len(fields) > 0:
@@ -110,6 +122,20 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		err.Hint = "look at what mapToCRM returns, and at the org's rules"
 	}
 	return err
+}
+
+// noObject makes an error the lane's: an object of the settings is not there for the user.
+func noObject(err *core.Error) *core.Error {
+	err.Code, err.Scope = core.CodeForbidden, core.ScopeLane
+	err.Hint = "let the user read, create and edit the objects of settings.contact_object, settings.message_object and settings.escalations"
+	return err
+}
+
+// tooMuch reports whether a trigger or flow was stopped for what it did with all the rows
+// at once. With fewer it may do less.
+func (e *apiError) tooMuch() bool {
+	return slices.ContainsFunc([]string{"System.LimitException", "Too many SOQL queries", "Too many DML", "CPU time limit exceeded"},
+		func(text string) bool { return strings.Contains(e.Message, text) })
 }
 
 // isKey reports whether a unique value that was refused is a key of ours.

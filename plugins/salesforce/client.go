@@ -125,11 +125,13 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 		r.Code = core.CodeUnavailable // an edge before Salesforce, not Salesforce
 	case status == http.StatusForbidden:
 		r.Code, r.Hint = core.CodeForbidden, "look at the user's profile and permission sets in Salesforce: API Enabled, and access to the objects"
-	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status >= 300 && status < 400:
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusGone, status >= 300 && status < 400:
 		r.Code, r.Scope = core.CodeForbidden, core.ScopeLane
 		r.Hint = "look at settings.api_version, settings.contact_object and settings.message_object, and whether the user may see these objects and fields"
 	case status == http.StatusRequestTimeout, status >= 500:
 		r.Code = core.CodeUnavailable
+	case status >= 400 && !ok && status != http.StatusRequestEntityTooLarge:
+		r.Code = core.CodeUnavailable // what stands before Salesforce says nothing of the event
 	case status >= 400:
 		r.Error = x.rowError(op, answer)
 		r.Message = fmt.Sprintf("Salesforce answered %d: %s", status, r.Message)

@@ -113,6 +113,7 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 	}
 	if len(adopted) > 0 {
 		x.update(ctx, x.ContactObject, x.ContactKey, adopted)
+		mayBeGone(adopted)
 	}
 	if len(again) > 0 {
 		x.upsert(ctx, x.ContactObject, x.ContactKey, again)
@@ -194,7 +195,18 @@ func (x *session) writeMessages(ctx context.Context, p *plan) {
 		}
 	}
 	x.upsert(ctx, x.MessageObject, x.MessageKey, rs)
+	mayBeGone(rs)
 	p.inherit(messageOf)
+}
+
+// mayBeGone has rows tried again that were refused for the contact's record which they
+// are, or point to: it was there a moment ago, and was deleted or merged since.
+func mayBeGone(rs []*row) {
+	for _, r := range rs {
+		if r.err != nil && slices.Contains([]string{"INVALID_CROSS_REFERENCE_KEY", "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"}, r.refused.code()) {
+			r.err.Code = core.CodeUnavailable
+		}
+	}
 }
 
 // keepFurther sees to it that late statuses replace none that is further on, and
@@ -264,6 +276,7 @@ func (x *session) linkStubs(ctx context.Context, p *plan) {
 	slices.SortFunc(linked, func(a, b *row) int { return slices.Index(p.messages.list, a) - slices.Index(p.messages.list, b) })
 	if linked = slices.Compact(linked); len(linked) > 0 {
 		x.upsert(ctx, x.MessageObject, x.MessageKey, linked)
+		mayBeGone(linked)
 	}
 	for _, st := range stubs {
 		if st.err == nil {

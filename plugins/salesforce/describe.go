@@ -70,6 +70,9 @@ func (x *session) describe(ctx context.Context, object string, life time.Duratio
 	if r := x.call(ctx, "describe "+object, http.MethodGet, "sobjects/"+object+"/describe", nil, func(b []byte) error { return crm.Decode(b, &answer) }); r != nil {
 		return schema{}, r
 	}
+	if len(answer.Fields) == 0 { // every object has an Id
+		return schema{}, &refusal{Error: crm.Failure(core.CodeUnavailable, "describe "+object, "the answer has no fields")}
+	}
 	fresh := schema{fields: make(map[string]field, len(answer.Fields)), read: time.Now()}
 	for _, f := range answer.Fields {
 		fresh.fields[strings.ToLower(f.Name)] = f
@@ -98,7 +101,7 @@ func (x *session) layFields(ctx context.Context, p *plan) {
 				fresh, r = x.describe(ctx, x.ContactObject, 0)
 			}
 			if r != nil {
-				st.err = r.Error
+				st.err = unread(r.Error)
 				continue
 			}
 			s = &fresh

@@ -51,7 +51,13 @@ func TestDeliver_FailsOnlyTheEventsOfARefusedRow(t *testing.T) {
 		{"FIELD_CUSTOM_VALIDATION_EXCEPTION", "Please say where they live", core.CodeInvalid, "validation rule"},
 		{"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Trigger: execution of BeforeInsert", core.CodeInvalid, "trigger"},
 		{"INVALID_EMAIL_ADDRESS", "Email: invalid email address: x", core.CodeInvalid, "Email"},
-		{"INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", core.CodeInvalid, "owners"},
+		{"CANNOT_EXECUTE_FLOW_TRIGGER", "The record couldn't be saved because it failed to trigger a flow.", core.CodeInvalid, "flow"},
+		{"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Trigger: execution of AfterInsert caused by: System.DmlException: first error: UNABLE_TO_LOCK_ROW, unable to obtain", core.CodeUnavailable, ""},
+		{"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Trigger: System.LimitException: Too many SOQL queries: 101", core.CodeUnavailable, "with many records"},
+		{"DUPLICATE_VALUE", "duplicate value found: <unknown> duplicates value on record with id: <unknown>", core.CodeUnavailable, ""},
+		{"DUPLICATE_EXTERNAL_ID", "more than one record found for external id field: [003000000000001AAA, 003000000000002AAA]", core.CodeInvalid, "merge"},
+		{"INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field: gold", core.CodeInvalid, "Restrict picklist"},
+		{"ENTITY_IS_DELETED", "entity is deleted", core.CodeUnavailable, ""},
 		{"INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", core.CodeInvalid, "sharing"},
 	} {
 		for _, object := range []string{"Contact", "WhatsApp_Message__c"} {

@@ -172,6 +172,9 @@ func (x *session) remove(ctx context.Context, id string) *core.Error {
 	if r := x.call(ctx, op, http.MethodDelete, path, nil, func(b []byte) error { return json.Unmarshal(b, &outcomes) }); r != nil {
 		return r.Error
 	}
+	if len(outcomes) != 1 {
+		return crm.Failure(core.CodeUnknownOutcome, op, "the answer is about %d records, not one", len(outcomes))
+	}
 	for _, o := range outcomes {
 		if !o.Success && len(o.Errors) > 0 && o.Errors[0].code() != "ENTITY_IS_DELETED" {
 			err := x.rowError(op, o.Errors[0])

@@ -65,27 +65,87 @@ func (x *session) query(ctx context.Context, op, begin string, parts []string, b
 	return all, nil
 }
 
-// composite asks several queries in one request, and returns what all find.
+// composite asks several queries in one request, and returns all that they find.
 func (x *session) composite(ctx context.Context, op string, queries []string) ([]found, *core.Error) {
 	pages, err := x.pages(ctx, op, queries)
 	if err != nil {
-		return nil, err
+		return nil, unread(err)
 	}
 	var all []found
 	for _, p := range pages {
 		if p.err != nil {
-			return nil, p.err
+			return nil, unread(p.err)
 		}
 		all = append(all, p.records...)
+		for n := 0; !p.whole; n++ {
+			if p, err = x.further(ctx, op, p.next); err != nil {
+				return nil, err
+			}
+			if n == maxPages {
+				return nil, crm.Failure(core.CodeUnavailable, op, "the answer has no end")
+			}
+			all = append(all, p.records...)
+		}
 	}
 	return all, nil
+}
+
+// unread is an error for events that could not be written because of a query: that is
+// refused for what the settings name, whatever the events are.
+func unread(err *core.Error) *core.Error {
+	switch {
+	case err.Code != core.CodeInvalid:
+	case err.Vendor == "INVALID_TYPE":
+		return noObject(err)
+	case strings.HasPrefix(err.Vendor, "INVALID_FIELD"): // one that is encrypted may not be looked in
+		err.Code, err.Scope = core.CodeForbidden, core.ScopeLane
+		err.Hint = "look at the fields of settings.adopt_by and of the keys: they must be ones that queries may filter by"
+	default:
+		err.Code = core.CodeUnavailable
+	}
+	return err
 }
 
 // page is the answer to a query.
 type page struct {
 	records []found
-	whole   bool // there are no more
+	whole   bool   // there are no more
+	next    string // where there are
 	err     *core.Error
+}
+
+// maxPages is how many pages of an answer are read: of 200 records at least, where a query
+// asks for 2,000.
+const maxPages = 10
+
+// answered is a page as Salesforce sends it.
+type answered struct {
+	Records []found `json:"records"`
+	Done    bool    `json:"done"`
+	Next    string  `json:"nextRecordsUrl"`
+}
+
+// page is an error where there is nothing, and yet more to come: that is no answer.
+func (a *answered) page(op string) (page, *core.Error) {
+	if len(a.Records) == 0 && !a.Done {
+		return page{}, crm.Failure(core.CodeUnavailable, op, "the answer has neither records nor an end")
+	}
+	return page{records: a.Records, whole: a.Done, next: a.Next}, nil
+}
+
+// further reads what comes after a page. Salesforce gives fewer records at a time than
+// are asked for as it likes. See
+// https://developer.salesforce.com/docs/platform/api-rest/guide/headers-queryoptions.html.
+func (x *session) further(ctx context.Context, op, next string) (page, *core.Error) {
+	_, rest, ok := strings.Cut(next, "/query/")
+	if !ok || strings.ContainsAny(rest, "/?#%") {
+		return page{}, crm.Failure(core.CodeUnavailable, op, "the answer does not say where it goes on")
+	}
+	var a answered
+	if r := x.call(ctx, op, http.MethodGet, "query/"+rest, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+		return page{}, unread(r.Error)
+	}
+	return a.page(op)
 }
 
 // pages asks several queries, [maxQueries] at most, in one request, and returns the first
@@ -122,14 +182,14 @@ func (x *session) pages(ctx context.Context, op string, queries []string) ([]pag
 			pages[i].err = x.refused(op, &http.Response{StatusCode: res.Status, Header: http.Header{}}, res.Body).Error
 			continue
 		}
-		var list struct {
-			Records []found `json:"records"`
-			Done    bool    `json:"done"`
-		}
+		var list answered
 		if err := crm.Decode(res.Body, &list); err != nil {
 			return nil, crm.Failure(core.CodeUnavailable, op, "the answer is not what Salesforce sends: %v", err)
 		}
-		pages[i].records, pages[i].whole = list.Records, list.Done
+		var err *core.Error
+		if pages[i], err = list.page(op); err != nil {
+			return nil, err
+		}
 	}
 	return pages, nil
 }

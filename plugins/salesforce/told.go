@@ -39,17 +39,15 @@ func fieldNames(names []string) string {
 // queryAll asks one query, which finds deleted records too; whole is false when
 // Salesforce has more of its answer.
 func (x *session) queryAll(ctx context.Context, object, soql string) (list []found, whole bool, _ *core.Error) {
-	var page struct {
-		Records []found `json:"records"`
-		Done    bool    `json:"done"`
-	}
-	if r := x.call(ctx, "query "+object, http.MethodGet, "queryAll?q="+url.QueryEscape(soql), nil, func(b []byte) error { return crm.Decode(b, &page) }); r != nil {
+	var a answered
+	if r := x.call(ctx, "query "+object, http.MethodGet, "queryAll?q="+url.QueryEscape(soql), nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
 		if r.Code == core.CodeUnknownOutcome || r.Code == core.CodeInvalid {
 			r.Code = core.CodeUnavailable // nothing was changed
 		}
 		return nil, false, r.Error
 	}
-	return page.Records, page.Done, nil
+	p, err := a.page("query " + object)
+	return p.records, p.whole, err
 }
 
 // stamp reads a field's time.

@@ -120,20 +120,29 @@ func (x *session) collectOnce(ctx context.Context, header http.Header, op, path 
 		if len(rs) == 1 {
 			rs[0].refused = refused.answer
 		}
+		if refused.Vendor == "INVALID_TYPE" {
+			return rs, noObject(refused.Error)
+		}
 		return rs, refused.Error
 	}
 	if len(outcomes) != len(rs) {
 		return rs, &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor, Message: "the answer has another number of rows than the request"}
 	}
+	var heavy []*row
 	for i, r := range rs {
 		switch o := outcomes[i]; {
 		case o.Success && o.ID != "":
 			r.id, r.created = o.ID, r.created || o.Created
+		case len(o.Errors) > 0 && len(rs) > 1 && o.Errors[0].tooMuch():
+			heavy = append(heavy, r)
 		case len(o.Errors) > 0:
 			r.refused, r.err = o.Errors[0], x.rowError(op, o.Errors[0])
 		default:
 			r.err = &core.Error{Code: core.CodeUnknownOutcome, Op: op, Source: core.SourceVendor, Message: "the answer says nothing of this row"}
 		}
+	}
+	if len(heavy) > 0 { // half of them at a time
+		return heavy, crm.Failure(core.CodeInvalid, op, "a trigger or flow of the org's does too much")
 	}
 	return nil, nil
 }

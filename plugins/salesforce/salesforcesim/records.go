@@ -83,6 +83,8 @@ func (s *Sim) collection(c *call, object, external string) {
 			return err
 		}
 		switch n := twice[strings.ToLower(r.key)]; {
+		case s.opts.TriggerRows > 0 && len(rows) > s.opts.TriggerRows:
+			return &rowError{StatusCode: "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Message: "acme.Heavy: System.LimitException: Too many SOQL queries: 101", Fields: []string{}}
 		case r.create && r.key != "":
 			return &rowError{StatusCode: "INVALID_FIELD_FOR_INSERT_UPDATE", Message: "cannot specify Id in an insert call", Fields: []string{"Id"}}
 		case r.key == "" || n < 2:

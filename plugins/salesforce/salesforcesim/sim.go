@@ -59,6 +59,9 @@ type Options struct {
 	// DuplicateRule refuses a new contact whose LastName and MobilePhone another has,
 	// unless the request's header allows it.
 	DuplicateRule bool
+	// TriggerRows is how many rows at a time the org's triggers bear: of a collection with
+	// more all are refused; 0 is any.
+	TriggerRows int
 	// Bare leaves out the fields and the object that wabridge needs.
 	Bare bool
 	// Namespace is that of these fields.
