@@ -228,7 +228,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		}
 		out.Lanes = append(out.Lanes, broker.Lane{
 			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate, Budgets: budgets,
-			Idempotency: l.Idempotency, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull, Mapping: table,
+			Idempotency: l.Idempotency, SearchDelay: l.SearchDelay, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull, Mapping: table,
 		})
 	}
 	return out, nil

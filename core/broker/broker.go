@@ -166,6 +166,8 @@ type Lane struct {
 	MaxBatch    int
 	Rate        float64 // calls per second
 	Idempotency core.Idempotency
+	// SearchDelay replaces the connector's, where it is not 0.
+	SearchDelay time.Duration
 	// Budgets replace what the connector says of those of the same names.
 	Budgets []core.Budget
 	// MaxInFlight bounds the calls at once; 0 is 64.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -48,6 +49,7 @@ type lane struct {
 	safe       bool          // a repeated delivery is harmless
 	looks      time.Duration // or is after this, since the connector looks first; 0 when it does not
 	ownIdem    core.Idempotency
+	ownDelay   time.Duration // of a search
 	kinds      atomic.Pointer[map[core.Kind]bool]
 	delivered  atomic.Uint64
 	retried    atomic.Uint64
@@ -86,7 +88,7 @@ func newCRMLane(t *tenant, c Lane) *lane {
 	l := &lane{
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
-		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownBudgets: c.Budgets, suspects: map[string]int{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
+		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownDelay: c.SearchDelay, ownBudgets: c.Budgets, suspects: map[string]int{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
 		mapping: c.Mapping, refit: make(chan struct{}, 1), fitted: make(chan struct{}), reading: make(chan struct{}, 1),
 	}
 	l.gate.strained = t.b.o.Busy
@@ -276,7 +278,7 @@ func (l *lane) informed(info core.ConnectorInfo) {
 	}
 	l.safe = idem.Safe()
 	if idem == core.IdempotencySearch {
-		l.searching(info.SearchDelay)
+		l.searching(cmp.Or(l.ownDelay, info.SearchDelay))
 	}
 	l.polls, l.describes = info.Polls, info.Describes
 	_, tells := l.sink.(Segmenter)

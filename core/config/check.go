@@ -317,6 +317,9 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 			d.oneOf(key+".idempotency", string(lane.Idempotency),
 				string(core.IdempotencyUpsert), string(core.IdempotencyKey), string(core.IdempotencySearch), string(core.IdempotencyNone))
 		}
+		if lane.SearchDelay < 0 || lane.SearchDelay > time.Hour {
+			d.problem(key+".search_delay", "%v is not between 0 and 1h", lane.SearchDelay)
+		}
 	}
 }
 

@@ -281,6 +281,9 @@ type Lane struct {
 	Linger time.Duration `koanf:"linger"`
 	// Idempotency, when set, replaces what the connector says of itself.
 	Idempotency core.Idempotency `koanf:"idempotency"`
+	// SearchDelay is after what time the CRM's search sees what was made, where the lane
+	// looks before it writes; 0 is the connector's own.
+	SearchDelay time.Duration `koanf:"search_delay"`
 	// Pull is how often the CRM is asked what happened there, where the connector
 	// can be; 0 is never.
 	Pull time.Duration `koanf:"pull"`

@@ -125,7 +125,7 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 			want: "tenants/a/tenant.toml: lanes[1].name: another lane has the name \"hubspot\": give each its own"},
 		{name: "a name for people", tenant: lane + "name = \"My CRM\"\n",
 			want: "tenants/a/tenant.toml: lanes[0].name: a lane's name is at most 40 of a-z, 0-9 and -, the first not a -"},
-		{name: "figures of a lane", tenant: lane + "rate = -1\nmax_in_flight = -1\nmax_batch = 1001\nlinger = \"2m\"\npull = \"5s\"\nretry = [\"0s\", \"x\"]\nidempotency = \"yes\"\n",
+		{name: "figures of a lane", tenant: lane + "rate = -1\nmax_in_flight = -1\nmax_batch = 1001\nlinger = \"2m\"\npull = \"5s\"\nretry = [\"0s\", \"x\"]\nidempotency = \"yes\"\nsearch_delay = \"2h\"\n",
 			want: "tenants/a/tenant.toml: lanes[0].idempotency: \"yes\" is none of upsert, key, search, none\n" +
 				"tenants/a/tenant.toml: lanes[0].linger: 2m0s is too long: at most 1m\n" +
 				"tenants/a/tenant.toml: lanes[0].max_batch: 1001 is not between 0 and 1000\n" +
@@ -133,7 +133,8 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 				"tenants/a/tenant.toml: lanes[0].pull: 5s is not between 1m and 24h, nor 0, which is never\n" +
 				"tenants/a/tenant.toml: lanes[0].rate: -1 is negative\n" +
 				"tenants/a/tenant.toml: lanes[0].retry[0]: 0s is not between 0 and 24h0m0s\n" +
-				"tenants/a/tenant.toml: lanes[0].retry[1]: \"x\" is not a duration: write it like \"50ms\", \"30s\" or \"2h\""},
+				"tenants/a/tenant.toml: lanes[0].retry[1]: \"x\" is not a duration: write it like \"50ms\", \"30s\" or \"2h\"\n" +
+				"tenants/a/tenant.toml: lanes[0].search_delay: 2h0m0s is not between 0 and 1h"},
 		{name: "budgets", tenant: lane + "[[lanes.budgets]]\nname = \"A P I\"\ncalls = 0\nper = \"1ms\"\n",
 			want: "tenants/a/tenant.toml: lanes[0].budgets[0].calls: 0 is not between 1 and 1000000000\n" +
 				"tenants/a/tenant.toml: lanes[0].budgets[0].name: want a name of a connector's budgets, such as api: a-z, 0-9 and -\n" +

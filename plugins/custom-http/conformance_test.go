@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/connectortest"
@@ -21,13 +22,14 @@ type declared struct {
 
 func (d declared) Info() core.ConnectorInfo {
 	info := d.Segmenter.Info()
-	info.Idempotency = d.idempotency
+	info.Idempotency, info.SearchDelay = d.idempotency, 100*time.Millisecond
 	return info
 }
 
 var connectors = map[string]core.Connector{
 	"one-by-one": declared{&customhttp.Connector{}, core.IdempotencyKey},
 	"bulk":       declared{&customhttp.Connector{}, core.IdempotencyUpsert},
+	"search":     declared{&customhttp.Connector{}, core.IdempotencySearch},
 	"undeclared": customhttp.New(),
 }
 
@@ -43,7 +45,7 @@ func TestConnector_ConformsWithTheExamples(t *testing.T) {
 			file = "one-by-one"
 		}
 		t.Run(name, func(t *testing.T) {
-			sim := customhttpsim.New(customhttpsim.Options{Token: token, Key: apiKey, Shuffle: true})
+			sim := customhttpsim.New(customhttpsim.Options{Token: token, Key: apiKey, Shuffle: true, SearchDelay: 100 * time.Millisecond})
 			sim.SetList(customhttpsim.List{ID: "a/b?c", Name: "Très importants", Type: "contacts", Members: people(230)})
 			sim.SetList(customhttpsim.List{ID: "firms", Name: "Très importantes", Type: "companies"})
 			sim.SetList(customhttpsim.List{ID: "7", Name: "New ones", Type: "contacts"})
@@ -71,6 +73,7 @@ func TestConnector_ConformsWithTheExamples(t *testing.T) {
 				Records: func() map[string]int {
 					n := sim.Count("message")
 					maps.Copy(n, sim.Count("event"))
+					maps.Copy(n, sim.Count("note"))
 					return n
 				},
 				Stall: func(stalled bool) {

@@ -58,9 +58,10 @@
 // each request has a header Idempotency-Key (in a batch the rows carry their
 // ids), with "upsert" what is written is keyed by an id in the request: both can
 // be repeated without harm, so an unknown outcome is reported as one that did not
-// happen. With "none" it is reported as unknown, and the bridge does not repeat
-// it. [Connector.Info] says "none", the weakest, because it is the same for all
-// accounts; with "key" or "upsert" the owner says the same of the lane, so that
+// happen. With "search" an operation's record is looked for, each time, before it is
+// made. With that and "none" an unknown outcome is reported as unknown, and the bridge
+// repeats it when a search would see it, or not at all. [Connector.Info] says "none", the weakest, because it is the same for all
+// accounts; with the others the owner says the same of the lane, so that
 // the bridge also repeats what it was sending when it was killed.
 //
 // # Where it connects to

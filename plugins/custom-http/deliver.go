@@ -76,6 +76,7 @@ func (x *session) deliver(ctx context.Context, items []*item) {
 		looks = append(looks, func() { x.findFor(ctx, who) })
 	}
 	x.run(looks)
+	x.settleWhatIsThere(ctx, items)
 	var jobs []func()
 	batches := make(map[*operation][]*item)
 	for _, it := range items {

@@ -138,10 +138,7 @@ func personOf(it *item) *person {
 	if !ok {
 		return nil
 	}
-	p := &person{table: table, bsuid: path{"bsuid"}.text(table)}
-	if a, err := core.ParseAddress(path{"phone"}.text(table)); err == nil && a.Kind == core.AddressPhone {
-		p.phone = a
-	}
+	p := &person{table: table, phone: contact.Number(path{"phone"}.text(table)), bsuid: path{"bsuid"}.text(table)}
 	if p.phone.Value == "" && p.bsuid == "" {
 		return nil
 	}
@@ -205,37 +202,48 @@ func (who *person) leave(err *core.Error) {
 func (x *session) look(ctx context.Context, who *person) (ref string, _ *core.Error) {
 	for _, q := range x.find {
 		for _, data := range q.questions(who) {
-			at := pageAt{}
-			for {
-				rows, err := x.ask(ctx, &q.listing, data, &at)
-				if err != nil {
-					return "", q.failed(err)
-				}
-				for _, row := range rows {
-					if ref := q.ref.text(row); isRef(ref) && q.when.holds(row) && q.isOf(who, row) {
-						return ref, nil
-					}
-				}
-				if at.Pages == 0 {
-					break
-				}
-				if at.Pages >= maxSearchPages {
-					return "", &core.Error{Code: core.CodeForbidden, Op: q.op.kind, Source: core.SourceVendor,
-						Message: fmt.Sprintf("the search gives more than %d pages, and the contact is in none: it finds everybody", maxSearchPages), Hint: "look at " + q.op.name}
-				}
+			found, err := x.seek(ctx, &q.listing, data, func(row any) bool {
+				ref = q.ref.text(row)
+				return isRef(ref) && q.when.holds(row) && q.isOf(who, row)
+			})
+			if err != nil {
+				return "", err
+			}
+			if found {
+				return ref, nil
 			}
 		}
 	}
 	return "", nil
 }
 
-// failed is the error of a search, which is never the event's fault: a search that the API
-// refuses is a mistake in the settings.
-func (q *search) failed(err *core.Error) *core.Error {
+// seek asks for pages until a row is the one that is looked for. Its errors are never the
+// event's fault: a search that the API refuses is a mistake in the settings.
+func (x *session) seek(ctx context.Context, l *listing, data map[string]any, is func(row any) bool) (found bool, _ *core.Error) {
+	at := pageAt{}
+	for {
+		rows, err := x.ask(ctx, l, data, &at)
+		if err != nil {
+			return false, l.failed(err)
+		}
+		if slices.ContainsFunc(rows, is) {
+			return true, nil
+		}
+		if at.Pages == 0 {
+			return false, nil
+		}
+		if at.Pages >= maxSearchPages {
+			return false, &core.Error{Code: core.CodeForbidden, Op: l.op.kind, Source: core.SourceVendor,
+				Message: fmt.Sprintf("the search gives more than %d pages, and what is looked for is in none: it finds everything", maxSearchPages), Hint: "look at " + l.op.name}
+		}
+	}
+}
+
+func (l *listing) failed(err *core.Error) *core.Error {
 	if err.Code == core.CodeInvalid && err.Source == core.SourceVendor {
 		err.Code, err.Scope = core.CodeForbidden, core.ScopeLane
 		if err.Hint == "" {
-			err.Hint = "correct " + q.op.name + `; where this answer means that there is nobody, say so there: errors = [{ status = [404], then = "ignore" }]`
+			err.Hint = "correct " + l.op.name + `; where this answer means that there is nothing, say so there: errors = [{ status = [404], then = "ignore" }]`
 		}
 	}
 	return err
@@ -288,7 +296,8 @@ func (q *search) isOf(who *person, row any) bool {
 }
 
 // RenderFind returns the requests by which the record of an event's contact is looked for,
-// until one finds it, as [Render] does; none where the event needs no record.
+// until one finds it, and the one for the event's own record, as [Render] does; none where
+// the event needs no record.
 func RenderFind(settings json.RawMessage, event *core.Event) ([]Request, error) {
 	p, err := compile(settings)
 	if err != nil {
@@ -299,15 +308,27 @@ func RenderFind(settings json.RawMessage, event *core.Event) ([]Request, error) 
 		return nil, it.result.Err
 	}
 	var all []Request
+	show := func(l *listing, data map[string]any) *core.Error {
+		r, err := p.askFor(l, data, pageAt{}, credentialsOf(&p.auth, func(string) string { return masked }))
+		all = append(all, p.shown(r))
+		return err
+	}
 	for _, who := range p.strangers([]*item{it}) {
 		for _, q := range p.find {
 			for _, data := range q.questions(who) {
-				r, err := p.askFor(&q.listing, data, pageAt{}, credentialsOf(&p.auth, func(string) string { return masked }))
-				if err != nil {
+				if err := show(&q.listing, data); err != nil {
 					return nil, err
 				}
-				all = append(all, p.shown(r))
 			}
+		}
+	}
+	if op := p.operationFor(it.kind); op != nil && op.readBack != nil {
+		_, data, err := op.readBack.question(it)
+		if err == nil {
+			err = show(&op.readBack.listing, data)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return all, nil

@@ -185,7 +185,7 @@ func TestFind_SaysThatASearchFindsEverybody(t *testing.T) {
 	for i := range 30 {
 		b.sim.AddContact(fmt.Sprintf("+49151999990%02d", i), "")
 	}
-	if err := b.one(received(1)); codeOf(err) != core.CodeForbidden || !strings.Contains(err.Message, "finds everybody") || b.asked() != 5 {
+	if err := b.one(received(1)); codeOf(err) != core.CodeForbidden || !strings.Contains(err.Message, "finds everything") || b.asked() != 5 {
 		t.Errorf("got %v after %d searches", err, b.asked())
 	}
 }

@@ -71,7 +71,8 @@ type operation struct {
 	batch    *batch
 	response response
 	errors   []rule
-	answer   int // bytes of an answer that are read; maxAnswer when 0
+	readBack *readBack // nil is not looked for
+	answer   int       // bytes of an answer that are read; maxAnswer when 0
 }
 
 // named is a template with a name.
@@ -186,6 +187,7 @@ func (c *planner) plan() *plan {
 	}
 	p.pulls, p.webhook, p.segments = c.pulls(), c.webhook(), c.segments()
 	p.find = c.searches(p)
+	c.readBacks(p)
 	if len(c.Operations) == 0 && len(p.pulls) == 0 && p.webhook == nil && p.segments == nil {
 		c.addf("settings.operations", `missing: say what to do, for "message.received" or for all kinds as "*"`)
 	}
@@ -334,11 +336,11 @@ func (c *planner) idempotency(p *plan) {
 		}
 		c.shared = named{name, compileTemplate(cmp.Or(s.Key, idOnly), inText, where+".key", vocabulary(), c.problems)}
 		return
-	case core.IdempotencyUpsert, core.IdempotencyNone:
+	case core.IdempotencyUpsert, core.IdempotencySearch, core.IdempotencyNone:
 	case "":
-		c.addf(where, `missing: "key" when the API drops a request whose key it has seen, "upsert" when what is written is keyed by an id in the request, else "none"`)
+		c.addf(where, `missing: "key" when the API drops a request whose key it has seen, "upsert" when what is written is keyed by an id in the request, "search" when it can be asked what it has, else "none"`)
 	default:
-		c.addf(where, `want "key", "upsert" or "none"`)
+		c.addf(where, `want "key", "upsert", "search" or "none"`)
 	}
 	if s.Header != "" || s.Key != "" {
 		c.addf(where, `header and key are for mode = "key"`)
@@ -427,7 +429,7 @@ func (c *planner) setByAuth(canonical string) bool {
 
 func (c *planner) operation(where, kind string, s operationSettings) *operation {
 	if s.Skip {
-		if s.Method != "" || s.Path != "" || s.Body != nil || s.Batch != nil {
+		if s.Method != "" || s.Path != "" || s.Body != nil || s.Batch != nil || s.Find != nil {
 			c.addf(where+".skip", "leaves nothing to do for the rest")
 		}
 		return &operation{skip: true}
@@ -468,6 +470,9 @@ func (c *planner) operation(where, kind string, s operationSettings) *operation 
 	}
 	op.response = compileResponse(r, at, c.problems)
 	op.errors = append(c.rules(where+".errors", s.Errors), c.rules("settings.errors", c.settings.Errors)...)
+	if s.Find != nil {
+		op.readBack = c.readBack(where+".find", s.Find)
+	}
 	return op
 }
 

@@ -116,7 +116,8 @@ type authSettings struct {
 // idempotencySettings may be written as just the mode.
 type idempotencySettings struct {
 	// Mode is "key": the API drops a request whose key it has seen; "upsert":
-	// what is written is keyed by an id in the request; or "none".
+	// what is written is keyed by an id in the request; "search": operations with find are
+	// looked for before they are done, others bear it; or "none".
 	Mode string `json:"mode"`
 	// Header carries the key, Idempotency-Key unless set, and Key is the
 	// template of it, {{.id}} unless set.
@@ -155,6 +156,8 @@ type operationSettings struct {
 	Batch    *batchSettings    `json:"batch"`
 	Response *responseSettings `json:"response"`
 	Errors   []errorSettings   `json:"errors"`
+	// Find asks whether the record is there already, before it is made.
+	Find *readBackSettings `json:"find"`
 }
 
 // batchSettings puts several events into one request: the bodies of the

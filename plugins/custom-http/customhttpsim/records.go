@@ -275,12 +275,6 @@ func (s *Sim) putContact(c *call, id string) (int, any, *refusal) {
 	return made(s.put("contact", p.ExternalID, p))
 }
 
-// note is what is appended each time it comes.
-type note struct {
-	Ref  string `json:"ref"`
-	Text string `json:"text"`
-}
-
 // eraseContact forgets a contact and the messages that name it.
 func (s *Sim) eraseContact(_ *call, id string) (int, any, *refusal) {
 	s.mu.Lock()
@@ -336,21 +330,6 @@ func (s *Sim) mergeContacts(c *call, _ string) (int, any, *refusal) {
 		delete(contacts, m.From)
 		return http.StatusOK, map[string]any{"ok": true, "id": m.Into, "moved": moved}, nil
 	})
-}
-
-func (s *Sim) createNote(c *call, _ string) (int, any, *refusal) {
-	var n note
-	if err := read(c, &n); err != nil {
-		return 0, nil, err
-	}
-	if n.Ref == "" {
-		return 0, nil, refuse(http.StatusUnprocessableEntity, "required", "ref is required")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.add("note", n.Ref)
-	r.Fields, r.Writes = map[string]any{"text": n.Text}, 1
-	return made(r, true)
 }
 
 // rpc is the API that is never wrong by its status.

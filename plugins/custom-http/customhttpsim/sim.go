@@ -17,6 +17,8 @@
 //	GET   /v1/lists/{id}/members      who is on it, by pages
 //	GET   /v1/members?list=           who is on it, all at once; nobody when there is no such list
 //	POST  /v1/notes                   makes a note, each time
+//	POST  /v1/notes/bulk              {"items":[…]}, makes them, each time, a result for each
+//	GET   /v1/notes?ref=              the notes with that ref, late by SearchDelay
 //	POST  /v1/events                  takes any event with an id, and drops it when it has it
 //	POST  /v1/events/bulk             {"events":[…]}, all or nothing
 //	POST  /v1/rpc                     as /v1/notes, but always answers 200 with {"ok":…}
@@ -81,6 +83,8 @@ type Options struct {
 	// first; 0 is no limit. Answers say what is left.
 	Quota    int
 	QuotaPer time.Duration
+	// SearchDelay is after what time a search for notes sees one that was made.
+	SearchDelay time.Duration
 	// Seed is for faults with a chance.
 	Seed uint64
 }
@@ -95,7 +99,8 @@ type Sim struct {
 	records  map[string]map[string]*Record // by object and external id
 	ledger   []*Record
 	keys     map[string]replay
-	entries  []Entry // in the order of their changes
+	noted    map[string]time.Time // when each note was made, by its id
+	entries  []Entry              // in the order of their changes
 	lists    []List
 	requests []Request
 	stats    Stats
@@ -138,7 +143,7 @@ func New(o Options) *Sim {
 		o.MaxBatch = 100
 	}
 	return &Sim{
-		opts: o, fault: fault.New[Fault](o.Seed), latency: o.Latency, records: make(map[string]map[string]*Record), keys: make(map[string]replay),
+		opts: o, fault: fault.New[Fault](o.Seed), latency: o.Latency, records: make(map[string]map[string]*Record), keys: make(map[string]replay), noted: make(map[string]time.Time),
 		stats: Stats{Requests: make(map[string]int), Statuses: make(map[int]int), Faults: make(map[string]int)},
 	}
 }
@@ -317,6 +322,8 @@ var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
 	"GET /v1/lists/{id}/members": (*Sim).getMembers,
 	"GET /v1/members":            (*Sim).everybody,
 	"POST /v1/notes":             (*Sim).createNote,
+	"POST /v1/notes/bulk":        (*Sim).createNotes,
+	"GET /v1/notes":              (*Sim).getNotes,
 	"POST /v1/rpc":               (*Sim).rpc,
 	"POST /v1/events":            (*Sim).takeEvent,
 	"POST /v1/events/bulk":       (*Sim).takeEvents,
