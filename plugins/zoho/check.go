@@ -53,7 +53,8 @@ func (s *settings) needs() map[string][]need {
 	}
 	if s.SendModule != "" {
 		all[s.SendModule] = []need{there("send_to_field", s.SendTo), there("send_contact_field", s.SendContact), there("send_text_field", s.SendText), there("send_template_field", s.SendTemplate),
-			there("send_language_field", s.SendLanguage), there("send_params_field", s.SendParams)}
+			there("send_language_field", s.SendLanguage), there("send_params_field", s.SendParams),
+			there("send_status_field", s.SendStatus), there("send_error_field", s.SendError)}
 	}
 	all[s.ContactModule] = contacts
 	return all

@@ -105,6 +105,9 @@ func TestSettings_AreChecked(t *testing.T) {
 		{`{"bsuid_field":"WA_Contact_ID"}`, "bsuid_field"},
 		{`{"contact_fields":{"tier":"WA_BSUID"}}`, "contact_fields.tier"},
 		{`{"create_fields":"yes"}`, "create_fields"},
+		{`{"send_error_field":"Why"}`, "send_error_field"},
+		{`{"send_module":"Out","send_status_field":"Body"}`, "send_status_field"},
+		{`{"send_module":"Out","send_status_field":"Status","send_error_field":"Phone"}`, "send_error_field"},
 		{`{"messagekey":"x"}`, "did you mean message_key?"},
 		{`[]`, "object"},
 	} {

@@ -90,7 +90,7 @@ func (x *session) name(r *row) {
 // wanted reports whether a step that is still good needs a row.
 func wanted(p *plan, r *row) bool {
 	return slices.ContainsFunc(p.steps, func(st *step) bool {
-		return st.err == nil && (st.contact == r || st.message == r || st.escalation == r)
+		return st.err == nil && (st.contact == r || st.message == r || st.escalation == r || st.request == r)
 	})
 }
 

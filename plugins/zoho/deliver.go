@@ -30,6 +30,7 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 		x.writeMessages(ctx, p)
 	}
 	x.writeEscalations(ctx, p)
+	x.writeRequests(ctx, p)
 	for _, st := range p.steps {
 		switch {
 		case st.err != nil:
@@ -44,6 +45,9 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 		results[i] = core.Result{ID: st.event.ID, Err: st.err}
 		if r := st.contact; st.err == nil && r != nil && r.id != "" && (!st.known || r.have == nil || r.adopted || st.repeated) {
 			results[i].ContactRef = r.id // so that it is known, and means something when it is gone
+		}
+		if st.err == nil && st.event.Kind == core.KindMessageSent {
+			results[i].MessageRef = st.asked // so that statuses come with it
 		}
 		if st.err == nil && st.merged != "" {
 			results[i].Ref, results[i].ContactRef = st.merged, st.merged

@@ -54,6 +54,9 @@ type inboundSettings struct {
 	SendParams   string `json:"send_params_field"`
 	// SendAuthor is "human" or "bot": who is taken to have written them.
 	SendAuthor string `json:"send_author"`
+	// SendStatus is where what becomes of the message is written, SendError why it failed.
+	SendStatus string `json:"send_status_field"`
+	SendError  string `json:"send_error_field"`
 }
 
 func defaultInbound() inboundSettings {
@@ -64,7 +67,8 @@ func defaultInbound() inboundSettings {
 func (s *inboundSettings) check(taken string) *core.Error {
 	names := []named{{"consent_from", s.ConsentFrom}, {"send_module", s.SendModule}, {"send_to_field", s.SendTo},
 		{"send_contact_field", s.SendContact}, {"send_text_field", s.SendText},
-		{"send_template_field", s.SendTemplate}, {"send_language_field", s.SendLanguage}, {"send_params_field", s.SendParams}}
+		{"send_template_field", s.SendTemplate}, {"send_language_field", s.SendLanguage}, {"send_params_field", s.SendParams},
+		{"send_status_field", s.SendStatus}, {"send_error_field", s.SendError}}
 	for _, field := range slices.Sorted(maps.Keys(s.PullFields)) {
 		if s.PullFields[field] == "" {
 			return crm.BadSetting(settingsOp, "pull_fields."+field, "want the API name of a field")
@@ -87,6 +91,12 @@ func (s *inboundSettings) check(taken string) *core.Error {
 		return crm.BadSetting(settingsOp, "send_text_field", "want this or send_template_field")
 	case s.SendTemplate != "" && s.SendLanguage == "":
 		return crm.BadSetting(settingsOp, "send_language_field", "a template has a language")
+	case s.SendStatus == "" && s.SendError != "":
+		return crm.BadSetting(settingsOp, "send_error_field", "needs send_status_field")
+	case s.SendStatus != "" && slices.Contains([]string{s.SendTo, s.SendContact, s.SendText, s.SendTemplate, s.SendLanguage, s.SendParams, s.SendError}, s.SendStatus):
+		return crm.BadSetting(settingsOp, "send_status_field", "want a field of its own")
+	case s.SendError != "" && slices.Contains([]string{s.SendTo, s.SendContact, s.SendText, s.SendTemplate, s.SendLanguage, s.SendParams}, s.SendError):
+		return crm.BadSetting(settingsOp, "send_error_field", "want a field of its own")
 	case s.SendAuthor != core.AuthorHuman && s.SendAuthor != authorBot:
 		return crm.BadSetting(settingsOp, "send_author", "want %s or %s", core.AuthorHuman, authorBot)
 	}

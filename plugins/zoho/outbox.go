@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +16,10 @@ import (
 
 // A message that Zoho asks for is a record of settings.send_module, or a request
 // that a workflow or a function makes to the bridge.
+
+// outboxLife is how old a record may be that still is sent: less than the time for which
+// the bridge knows what it was told, or what is changed later would be sent once more.
+const outboxLife = 7 * 24 * time.Hour
 
 // request is what is to be sent. It is also the body of a workflow's request.
 type request struct {
@@ -95,7 +100,8 @@ func (x *session) asked(ctx context.Context, ids []string, began time.Time) ([]c
 		return nil, err
 	}
 	fresh := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
-		return records[id] == nil || !records[id].when("Created_Time").After(began)
+		made := records[id].when("Created_Time")
+		return records[id] == nil || !made.After(began) || time.Since(made) > outboxLife
 	})
 	people, err := x.addressed(ctx, records, fresh)
 	if err != nil {
@@ -110,10 +116,70 @@ func (x *session) asked(ctx context.Context, ids []string, began time.Time) ([]c
 			q.Template, q.Language, q.Params = r.text(x.SendTemplate), r.text(x.SendLanguage), lines(r.text(x.SendParams))
 		}
 		if e, ok := q.event(eventID("send", id, x.SendModule), r.when("Created_Time")); ok {
+			if x.SendStatus != "" {
+				e.MessageRef = id
+			}
 			events = append(events, e)
 		}
 	}
 	return events, nil
+}
+
+// layRequest has a status be written to the record that asked for the message, too.
+func (s *settings) layRequest(p *plan, st *step) {
+	if st.asked == "" {
+		return
+	}
+	r, e := p.requests.of(st.asked), st.event
+	r.id, st.request = st.asked, r
+	if before, _ := r.get(s.SendStatus).(string); before != "" && !core.StatusValue(before).Advances(e.Status.Value) {
+		return
+	}
+	r.set(s.SendStatus, string(e.Status.Value))
+	if len(e.Status.Errors) > 0 {
+		r.set(s.SendError, crm.StatusErrors(e.Status.Errors))
+	}
+}
+
+// writeRequests writes what became of messages to the records that asked for them, where
+// these are there and know no newer status.
+func (x *session) writeRequests(ctx context.Context, p *plan) {
+	list := pick(p.requests.list, func(r *row) bool { return wanted(p, r) })
+	if len(list) == 0 {
+		return
+	}
+	fs, err := x.fieldsOf(ctx, x.SendModule, x.SendStatus)
+	for _, n := range []named{{"send_status_field", x.SendStatus}, {"send_error_field", x.SendError}} {
+		if err == nil {
+			err = fs.lacking(n)
+		}
+	}
+	var have map[string]found
+	if err == nil {
+		have, err = x.byKey(ctx, fs, "id", keys(list), x.SendStatus)
+	}
+	if err != nil {
+		for _, r := range list {
+			r.err = err
+		}
+		list = nil
+	}
+	values := map[*row][]value{}
+	list = pick(list, func(r *row) bool {
+		status, _ := r.get(x.SendStatus).(string)
+		r.have = have[r.key]
+		if r.have == nil || !core.StatusValue(r.have.text(x.SendStatus)).Advances(core.StatusValue(status)) {
+			return false
+		}
+		values[r] = valuesFor(fs, r, true)
+		return true
+	})
+	x.write(ctx, writing{op: "message status", method: http.MethodPut, path: x.SendModule}, list, values)
+	for _, st := range p.steps {
+		if st.err == nil && st.request != nil {
+			st.err = st.request.err
+		}
+	}
 }
 
 // addressed returns the numbers, or BSUIDs, of the contacts to which records point

@@ -88,7 +88,7 @@ func (x *session) queryUpTo(ctx context.Context, limit int, module, where string
 // byKey returns the records of a module that have one of the keys.
 func (x *session) byKey(ctx context.Context, fs *fields, key string, keys []string, names ...string) (map[string]found, *core.Error) {
 	records := map[string]found{}
-	wanted := []string{"id", key}
+	wanted := slices.Compact([]string{"id", key})
 	for _, name := range names {
 		f := fs.byName[name]
 		if f != nil && len(wanted) < maxSelect && slices.Contains(queryable, f.Type) && !slices.Contains(wanted, name) {

@@ -117,6 +117,8 @@ type step struct {
 	contact    *row // nil when the event writes nothing to its contact
 	message    *row // nil when the event is no message
 	escalation *row
+	request    *row   // the record that asked for the message whose status it is
+	asked      string // its id
 	merged     string // the record that stays of two
 	tags       bool   // the contact's tags are told by this event
 	repeated   bool   // an attempt was made before
@@ -131,6 +133,7 @@ type plan struct {
 	contacts    rows
 	messages    rows
 	escalations rows
+	requests    rows
 }
 
 // plan reads the events and lays out what to write for each.
@@ -138,6 +141,9 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{}
 	for _, d := range batch {
 		st := &step{repeated: d.Attempt > 1, known: d.ContactRef != "", told: d.ToldRef}
+		if s.SendModule != "" && s.SendStatus != "" && recordID.MatchString(d.MessageRef) {
+			st.asked = d.MessageRef
+		}
 		p.steps = append(p.steps, st)
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
 			s.lay(p, st)
@@ -168,6 +174,7 @@ func (s *settings) lay(p *plan, st *step) {
 		if s.Mode != "none" {
 			s.layStatus(p, st)
 		}
+		s.layRequest(p, st)
 	case core.KindContactChanged:
 		s.layContact(p, st)
 	case core.KindConsentChanged:
