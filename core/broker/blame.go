@@ -13,6 +13,9 @@ const (
 	askFor = 20 * time.Second
 	// maxSuspects bounds how many events are remembered of calls that failed as one.
 	maxSuspects = 10_000
+	// aloneFor is how long after it came an event that fails alone is tried, while
+	// nothing else is delivered that would show that the sink takes events.
+	aloneFor = 4 * time.Hour
 )
 
 // blame returns what the results of a call mean, given what the gate made of them, once
@@ -23,14 +26,16 @@ const (
 //
 //   - If others have failed since something was delivered, it is the sink's. Where they
 //     failed in one call though the sink is there, it may be of one of them: see suspect.
-//   - If none has, the sink is asked. If it is there, it is the event's.
+//   - If none has, the sink is asked. If it is there, it is the event's, provided that
+//     something else was delivered since it came: a CRM may well be read and take nothing.
+//     What the vendor refuses in a lane where nothing else moves is tried for [aloneFor].
 //
 // Where the sink cannot be asked, attempts count as the gate says. What says whose it is
 // (by its scope or code, or because the plugin died of it) is not doubted.
 func (l *lane) blame(ctx context.Context, ds []store.Delivery, results []core.Result, vs []verdict, began time.Time) []verdict {
 	c, ok := l.sink.(Checker)
-	state, failed, delivered := l.gate.trouble(began)
-	if !ok || delivered || state == LaneWaiting {
+	state, failed, doneAt := l.gate.trouble()
+	if !ok || doneAt.After(began) || state == LaneWaiting {
 		return vs
 	}
 	var doubted []int
@@ -60,12 +65,17 @@ func (l *lane) blame(ctx context.Context, ds []store.Delivery, results []core.Re
 		l.gate.there()
 	}
 	for _, i := range doubted {
-		v := verdictOf(results[i].Err, l.safe)
+		err := results[i].Err
+		v := verdictOf(err, l.safe)
+		shown := err.Source == core.SourcePlugin || err.Code == core.CodeInternal ||
+			doneAt.After(ds[i].Added) || began.Sub(ds[i].Added) > aloneFor
 		switch {
-		case there && own:
+		case there && own && shown:
 			vs[i] = v
 		case v == verdictUnknown:
 			vs[i] = verdictLooks
+		case there && own:
+			vs[i] = verdictAlone
 		default:
 			vs[i] = verdictWaits
 		}
@@ -74,6 +84,12 @@ func (l *lane) blame(ctx context.Context, ds []store.Delivery, results []core.Re
 		}
 	}
 	return vs
+}
+
+// alone returns when a delivery is due that fails where nothing else moves: after a tenth
+// of its age, up to a minute.
+func alone(d store.Delivery, now time.Time) time.Time {
+	return now.Add(min(max(now.Sub(d.Added)/10, time.Second), time.Minute))
 }
 
 // isThere asks the sink whether it is. Where it is not, the lane pauses. One that answers

@@ -153,6 +153,10 @@ func TestBlame_AnOutageMakesNoDeadLettersHoweverFewMessagesCome(t *testing.T) {
 						lane = s
 					}
 				}
+				story, err := b.Why(context.Background(), "acme", "wamid.0")
+				if err != nil || len(story.Waiting) != 1 || !strings.Contains(story.Waiting[0], "paused (down): ") || !strings.Contains(story.Waiting[0], c.err.Message) {
+					t.Errorf("nobody says why it waits: %q %v", story.Waiting, err)
+				}
 				if lane.State != LaneDown || !strings.Contains(lane.Why, c.err.Message) {
 					t.Errorf("the lane says %+v", lane)
 				}
@@ -205,6 +209,11 @@ func TestBlame_AnEventThatAloneFailsIsGivenUp(t *testing.T) {
 					b.accept(writes(7))
 				}
 				settled(6 * time.Minute) // the lane may be paused for five
+				if dead := b.deadOf(); len(dead) > 0 {
+					t.Fatalf("given up though nothing shows that the CRM takes others: %v", dead)
+				}
+				b.accept(writes(6))
+				settled(6 * time.Minute)
 				if dead := b.deadOf(); !slices.Equal(dead, []string{"wamid.7"}) {
 					t.Fatalf("given up: %v, left: %d", dead, b.depth())
 				}
@@ -215,12 +224,64 @@ func TestBlame_AnEventThatAloneFailsIsGivenUp(t *testing.T) {
 				}
 				b.accept(writes(8))
 				settled(time.Second)
-				if took, _, _ := o.seen(); !slices.Equal(took, []string{"wamid.8"}) {
-					t.Errorf("the CRM took %v after that", took)
+				if took, _, _ := o.seen(); !slices.Equal(took, []string{"wamid.6", "wamid.8"}) {
+					t.Errorf("the CRM took %v", took)
 				}
 			})
 		})
 	}
+}
+
+func TestBlame_WaitsForACRMThatCanBeReadHoweverFewMessagesCome(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  *core.Error
+		safe core.Idempotency
+	}{
+		"500":       {errBusy, core.IdempotencyUpsert},
+		"no answer": {errNoAnswer, core.IdempotencyUpsert},
+		"no answer, of a CRM that must be searched": {errNoAnswer, core.IdempotencySearch},
+		"500, of a CRM that takes everything twice": {errBusy, core.IdempotencyNone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atOffice(t, c.safe, func(b *bridge, o *office) {
+				o.goes(c.err)
+				o.away = nil
+				b.accept(writes(1))
+				settled(time.Hour)
+				b.off(time.Minute)
+				settled(2 * time.Hour)
+				if dead := b.deadOf(); len(dead) > 0 {
+					t.Fatalf("given up: %v", dead)
+				}
+				if story, err := b.Why(context.Background(), "acme", "wamid.1"); err != nil || len(story.Waiting) != 1 || !strings.Contains(story.Waiting[0], c.err.Message) {
+					t.Errorf("nobody says why it waits: %q %v", story.Waiting, err)
+				}
+				if _, calls, asked := o.seen(); calls > 500 || asked > 500 {
+					t.Errorf("it was called %d times and asked %d times", calls, asked)
+				}
+				o.goes(nil)
+				settled(2 * time.Minute)
+				if took, _, _ := o.seen(); !slices.Equal(took, []string{"wamid.1"}) || b.depth() != 0 {
+					t.Errorf("the CRM took %v, left: %d", took, b.depth())
+				}
+			})
+		})
+	}
+}
+
+func TestBlame_WhatAloneFailsForHoursIsGivenUp(t *testing.T) {
+	atOffice(t, core.IdempotencyUpsert, func(b *bridge, o *office) {
+		o.poison(errBusy, "wamid.7")
+		b.accept(writes(7))
+		settled(aloneFor - time.Minute)
+		if dead := b.deadOf(); len(dead) > 0 {
+			t.Fatalf("given up: %v", dead)
+		}
+		settled(10 * time.Minute)
+		if dead := b.deadOf(); !slices.Equal(dead, []string{"wamid.7"}) {
+			t.Errorf("given up: %v", dead)
+		}
+	})
 }
 
 func TestBlame_APoisonEventDoesNotStopItsNeighbours(t *testing.T) {
@@ -432,6 +493,8 @@ func TestBridge_GivesUpWhatTakesAllTheTimeThereIs(t *testing.T) {
 		b.change = func(o *Options) { o.Tenants[0].Lanes[0].Sink = h }
 		b.start()
 		b.accept(writes(7))
+		settled(time.Minute)
+		b.accept(writes(8))
 		settled(5 * time.Minute)
 		if dead := b.dead(); len(dead) != 1 || dead[0].Attempts != 3 {
 			t.Errorf("dead letters: %+v, left %d", dead, b.depth())

@@ -185,6 +185,7 @@ const (
 	verdictGivenUp         // failed for good
 	verdictUnknown         // outcome unknown, and repeating is not harmless
 	verdictLooks           // that, and the attempt does not count: the connector looks first
+	verdictAlone           // failed in a lane where nothing else moves; the attempt does not count
 )
 
 // learn takes the outcome of one call and returns what each result means.
@@ -367,11 +368,11 @@ func (g *gate) starting(why string) {
 }
 
 // trouble says how the lane is, how many different events have failed since something was
-// delivered (as far as that matters), and whether that was after a time.
-func (g *gate) trouble(at time.Time) (state LaneState, failed int, delivered bool) {
+// delivered (as far as that matters), and when that was.
+func (g *gate) trouble() (state LaneState, failed int, doneAt time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.state, len(g.failed), g.doneAt.After(at)
+	return g.state, len(g.failed), g.doneAt
 }
 
 // there opens a gate that was closed because the sink was away.

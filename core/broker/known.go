@@ -206,8 +206,11 @@ func (l *lane) unsure(s *store.Settlement, d store.Delivery, tried time.Time, co
 		return false
 	}
 	due, ok := l.again(d.Attempt, tried)
-	if !ok && counts {
+	switch {
+	case !ok && counts:
 		return false
+	case !ok:
+		due = alone(d, tried)
 	}
 	if seen := tried.Add(l.looks); seen.After(due) {
 		due = seen

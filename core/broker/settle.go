@@ -55,6 +55,10 @@ func (l *lane) settle(ctx context.Context, ds []store.Delivery, results []core.R
 			l.sawError(d.ID, r.Err)
 			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: l.dueAfter(r.Err, now), Mark: l.cleared()})
 			continue // nothing happened: not a step of the event's story
+		case verdictAlone:
+			l.sawError(d.ID, r.Err)
+			s.Nak = append(s.Nak, store.Nak{Delivery: d, Due: alone(d, now.Add(r.Err.RetryAfter)), Mark: l.cleared()})
+			continue
 		case verdictCounts:
 			l.sawError(d.ID, r.Err)
 			if due, ok := l.again(d.Attempt, now); ok {

@@ -94,22 +94,46 @@ func (t *tenant) why(ctx context.Context, id string) (Story, error) {
 			return Story{}, err
 		}
 	}
-	queues := []store.QueueID{t.queue, queueOf(t.ID, queueTimers), queueOf(t.ID, queueMedia)}
-	for _, l := range t.allLanes() {
-		queues = append(queues, l.queue)
-	}
-	for _, q := range queues {
+	tell := func(q store.QueueID, says func(store.Delivery) string) error {
 		items, err := t.b.o.Store.Peek(ctx, q, 0, 1000)
-		if err != nil {
-			return Story{}, err
-		}
 		for _, d := range items {
 			if core.RootID(d.ID) == story.Root || d.ID == id {
-				story.Waiting = append(story.Waiting, Waits(d))
+				story.Waiting = append(story.Waiting, says(d))
 			}
+		}
+		return err
+	}
+	for _, q := range []store.QueueID{t.queue, queueOf(t.ID, queueTimers), queueOf(t.ID, queueMedia)} {
+		if err := tell(q, Waits); err != nil {
+			return Story{}, err
+		}
+	}
+	for _, l := range t.allLanes() {
+		if err := tell(l.queue, l.waitsFor); err != nil {
+			return Story{}, err
 		}
 	}
 	return story, nil
+}
+
+// waitsFor says what a delivery waits for, and why it was not delivered yet as far as
+// the lane remembers.
+func (l *lane) waitsFor(d store.Delivery) string {
+	said, gate := Waits(d), l.gate.look()
+	l.mu.Lock()
+	last := l.lastError
+	l.mu.Unlock()
+	switch {
+	case len(d.Mark) > 0:
+	case gate.why != "":
+		said += fmt.Sprintf(": the lane is paused (%s): %s", gate.state, gate.why)
+	case last != nil && last.Event == d.ID:
+		said += ": " + last.Error.Error()
+		if last.Error.Hint != "" {
+			said += "; " + last.Error.Hint
+		}
+	}
+	return said
 }
 
 // History tells the story of an id from the store alone, as far as it has been
