@@ -16,6 +16,7 @@ import (
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/connectortest"
+	"github.com/wabridge/wabridge/core/durable"
 	"github.com/wabridge/wabridge/core/installed"
 	"github.com/wabridge/wabridge/core/plugin"
 )
@@ -67,6 +68,11 @@ func install(c *cli.Context, upgrade bool) error {
 	if err != nil {
 		return err
 	}
+	release, err := alone(c, cfg)
+	if err != nil {
+		return err
+	}
+	defer release()
 	m, sum, err := sealedFolder(c, dir)
 	if err != nil {
 		return err
@@ -76,9 +82,6 @@ func install(c *cli.Context, upgrade bool) error {
 		return err
 	}
 	if err := startsOnce(c.Context, m, plugin.Launcher{Path: dir, SHA256: sum}); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(installed.Dir(cfg.DataDir, m.Name, sum)), 0o700); err != nil {
 		return err
 	}
 	if err := copyOnce(dir, installed.Dir(cfg.DataDir, m.Name, sum), sum); err != nil {
@@ -138,7 +141,7 @@ func mayInstall(c *cli.Context, cfg *config.Config, m plugin.Manifest, v install
 		return &exitError{code: exitFailed, message: "plugin install: " + m.Name + " is installed already", hint: "wabridge plugin upgrade puts another version to work"}
 	case !there && upgrade:
 		return &exitError{code: exitNotFound, message: "plugin upgrade: " + m.Name + " is not installed", hint: "wabridge plugin install"}
-	case upgrade && now.SHA256 == v.SHA256:
+	case upgrade && now.SHA256 == v.SHA256 && isWhole(cfg, m.Name, now):
 		return fail(exitFailed, "plugin upgrade: this is the version that runs already")
 	case upgrade && now.Signer != "" && now.Signer != v.Signer && c.String("signer") == "":
 		return &exitError{
@@ -147,6 +150,25 @@ func mayInstall(c *cli.Context, cfg *config.Config, m plugin.Manifest, v install
 		}
 	}
 	return nil
+}
+
+// isWhole reports whether the copy of a version that runs is what was sealed: if not, it
+// is put there anew.
+func isWhole(cfg *config.Config, name string, v installed.Version) bool {
+	l := plugin.Launcher{Path: installed.Dir(cfg.DataDir, name, v.SHA256), SHA256: v.SHA256}
+	return l.Verify() == nil
+}
+
+// alone keeps other commands from changing what is installed until release is called.
+func alone(c *cli.Context, cfg *config.Config) (release func(), err error) {
+	release, err = installed.Hold(cfg.DataDir)
+	if errors.Is(err, installed.ErrHeld) {
+		return nil, &exitError{code: exitLocked, message: "plugin " + c.Command.Name + ": another wabridge plugin command is at work on " + cfg.DataDir, hint: "try again when it is done", err: err}
+	}
+	if err != nil {
+		return nil, fail(exitDisk, "plugin %s: %w", c.Command.Name, err)
+	}
+	return release, nil
 }
 
 // startsOnce starts a plugin as the bridge would, and looks at what it says it is.
@@ -181,14 +203,21 @@ func copyOnce(from, to, sum string) error {
 			return err
 		}
 	}
-	half := to + ".part"
-	if err := os.RemoveAll(half); err != nil {
-		return err
+	half := to + ".part" // a command that was killed may have left it
+	err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.RemoveAll(half))
+	if err == nil {
+		err = plugin.CopyFolder(from, half, sum)
 	}
-	if err := plugin.CopyFolder(from, half, sum); err != nil {
-		return err
+	if err == nil {
+		err = durable.SyncTree(half)
 	}
-	return os.Rename(half, to)
+	if err == nil {
+		err = os.Rename(half, to)
+	}
+	if err == nil {
+		err = durable.SyncDir(filepath.Dir(to))
+	}
+	return err
 }
 
 // use makes a version the one that runs. A running bridge that does not take it up
@@ -247,10 +276,11 @@ func pluginRollbackCommand() *cli.Command {
 				return misused("plugin rollback: want a NAME, and perhaps a VERSION, as wabridge plugin list shows them")
 			}
 			name, want := c.Args().First(), c.Args().Get(1)
-			cfg, p, err := installedPlugin(c, name)
+			cfg, p, release, err := installedPlugin(c, name)
 			if err != nil {
 				return err
 			}
+			defer release()
 			v, ok := p.Version(p.Before)
 			if want != "" {
 				i := slices.IndexFunc(p.Versions, func(v installed.Version) bool {
@@ -282,10 +312,11 @@ func pluginSwitchCommand(word, usage string, disabled bool) *cli.Command {
 				return misused("plugin %s: want a NAME", word)
 			}
 			name := c.Args().First()
-			cfg, p, err := installedPlugin(c, name)
+			cfg, p, release, err := installedPlugin(c, name)
 			if err != nil {
 				return err
 			}
+			defer release()
 			err = installed.Change(cfg.DataDir, func(l *installed.Lock) error {
 				p := l.Plugins[name]
 				p.Disabled = disabled
@@ -321,10 +352,11 @@ func pluginRemoveCommand() *cli.Command {
 				return misused("plugin remove: want a NAME")
 			}
 			name := c.Args().First()
-			cfg, _, err := installedPlugin(c, name)
+			cfg, _, release, err := installedPlugin(c, name)
 			if err != nil {
 				return err
 			}
+			defer release()
 			for _, t := range cfg.Tenants {
 				for _, l := range t.Lanes {
 					if l.Connector == name {
@@ -352,19 +384,25 @@ func pluginRemoveCommand() *cli.Command {
 	}
 }
 
-// installedPlugin reads the configuration and what is installed under a name.
-func installedPlugin(c *cli.Context, name string) (*config.Config, installed.Plugin, error) {
-	cfg, err := load(c)
-	if err != nil {
-		return nil, installed.Plugin{}, err
+// installedPlugin reads the configuration and what is installed under a name, which
+// nobody else changes until release is called.
+func installedPlugin(c *cli.Context, name string) (cfg *config.Config, p installed.Plugin, release func(), err error) {
+	if cfg, err = load(c); err != nil {
+		return nil, p, nil, err
+	}
+	if release, err = alone(c, cfg); err != nil {
+		return nil, p, nil, err
 	}
 	lock, err := installed.Read(cfg.DataDir)
-	if err != nil {
-		return nil, installed.Plugin{}, fail(exitConfig, "%w", err)
-	}
 	p, ok := lock.Plugins[name]
-	if !ok {
-		return nil, p, &exitError{code: exitNotFound, message: "plugin " + c.Command.Name + ": " + name + " is not installed", hint: "wabridge plugin list shows what is"}
+	switch {
+	case err != nil:
+		err = fail(exitConfig, "%w", err)
+	case !ok:
+		err = &exitError{code: exitNotFound, message: "plugin " + c.Command.Name + ": " + name + " is not installed", hint: "wabridge plugin list shows what is"}
+	default:
+		return cfg, p, release, nil
 	}
-	return cfg, p, nil
+	release()
+	return nil, p, nil, err
 }

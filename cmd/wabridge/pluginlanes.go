@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -40,13 +43,16 @@ func pluginLanes(c *cli.Context, cfg *config.Config) ([]pluginOfLane, error) {
 }
 
 // awaitPlugin waits until all lanes of a connector, whose version is to be sha, are as
-// wanted; false when no bridge runs, or no lane has it.
+// wanted; false when no bridge runs, or no lane has it. Who interrupts the command gets
+// an error, so that it can be put right.
 func awaitPlugin(c *cli.Context, cfg *config.Config, name, sha string, want func(pluginOfLane) bool) (bool, error) {
-	ctx, cancel := context.WithTimeout(c.Context, pluginWait)
+	interrupted, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(interrupted, pluginWait)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	quarantined := 0 // how often that was seen: once, it may be of before
+	quarantined := 0 // how often in a row that was seen: for a second, it may be of before
 	for {
 		lanes, err := pluginLanes(c, cfg)
 		switch {
@@ -69,11 +75,15 @@ func awaitPlugin(c *cli.Context, cfg *config.Config, name, sha string, want func
 		}
 		if late.Wanted == sha && late.Phase == string(plugin.PhaseQuarantined) {
 			quarantined++
+		} else {
+			quarantined = 0
 		}
-		if quarantined > 2 {
+		if quarantined > 30 {
 			return false, fail(exitFailed, "tenant %s, lane %s cannot start it: %s", late.Tenant, late.Lane, late.Error)
 		}
 		select {
+		case <-interrupted.Done():
+			return false, fail(exitFailed, "interrupted before tenant %s, lane %s took it up", late.Tenant, late.Lane)
 		case <-ctx.Done():
 			return false, fail(exitFailed, "tenant %s, lane %s does not take it up in time, it is %s: %s",
 				late.Tenant, late.Lane, late.Phase, or(late.Error, fmt.Sprintf("version %s", late.Version)))

@@ -55,7 +55,7 @@ func pluginList(c *cli.Context) error {
 			case v.SHA256 == p.SHA256 && p.Disabled:
 				state = "disabled"
 			case v.SHA256 == p.SHA256:
-				state = fmt.Sprintf("in place, %d lanes run it", running(lanes, v.SHA256))
+				state = fmt.Sprintf("in place, %d lanes run it", running(lanes, v.SHA256)) + refused(lanes, name, v.SHA256)
 			case v.SHA256 == p.Before:
 				state = "before"
 			}
@@ -84,4 +84,15 @@ func running(lanes []pluginOfLane, sha string) int {
 		}
 	}
 	return n
+}
+
+// refused says why a lane does not take up what is in place: the version before goes on
+// there, until the bridge is started again.
+func refused(lanes []pluginOfLane, name, sha string) string {
+	for _, l := range lanes {
+		if l.Connector == name && l.Wanted == sha && l.Refused != "" {
+			return fmt.Sprintf("; %s of %s does not (wabridge plugin rollback %s ends that): %s", l.Lane, l.Tenant, name, l.Refused)
+		}
+	}
+	return ""
 }

@@ -73,8 +73,12 @@ func pluginNew(c *cli.Context) error {
 	var made []string
 	for _, f := range slices.Sorted(maps.Keys(files)) {
 		path := filepath.Join(dir, f)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, files[f], 0o644)); err != nil { //nolint:gosec // no secrets
-			return err
+		err := os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // no secrets
+		if err == nil {
+			err = os.WriteFile(path, files[f], 0o644) //nolint:gosec // no secrets
+		}
+		if err != nil {
+			return fail(exitDisk, "plugin new: %w", err)
 		}
 		made = append(made, path)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/config"
 	"github.com/wabridge/wabridge/core/plugin"
 )
@@ -75,7 +76,14 @@ func oneFolder(c *cli.Context) (string, error) {
 
 // pluginError is an error of package plugin, with its hint.
 func pluginError(command string, err error) error {
-	return &exitError{code: exitConfig, message: "plugin " + command + ": " + err.Error(), hint: hintOf(err), err: err}
+	message, code := err.Error(), exitDisk
+	if e, ok := errors.AsType[*core.Error](err); ok {
+		message = e.Message // the command says what was to be done
+		if e.Code != core.CodeUnavailable {
+			code = exitConfig
+		}
+	}
+	return &exitError{code: code, message: "plugin " + command + ": " + message, hint: hintOf(err), err: err}
 }
 
 // readSigningKey reads an ed25519 key in PEM, as openssl writes it.
@@ -168,7 +176,7 @@ func verifyPinned(c *cli.Context, name string) error {
 		SHA256 string `json:"sha256"`
 		Error  string `json:"error,omitempty"`
 	}
-	out, wrong := []found{}, []string{}
+	out, wrong, hint := []found{}, []string{}, ""
 	for _, n := range names {
 		p := cfg.Plugins[n]
 		if p.Attach != "" {
@@ -178,7 +186,7 @@ func verifyPinned(c *cli.Context, name string) error {
 		f := found{Name: n, Path: p.Path, SHA256: p.SHA256}
 		if err := l.Verify(); err != nil {
 			f.Error = err.Error()
-			wrong = append(wrong, n)
+			wrong, hint = append(wrong, n), or(hint, hintOf(err))
 		}
 		out = append(out, f)
 	}
@@ -190,7 +198,7 @@ func verifyPinned(c *cli.Context, name string) error {
 		}
 	}
 	if len(wrong) > 0 {
-		return fail(exitFailed, "plugin verify: not what is pinned: %s", strings.Join(wrong, ", "))
+		return &exitError{code: exitFailed, message: "plugin verify: not what is pinned: " + strings.Join(wrong, ", "), hint: hint}
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func testLauncher(program string) (launch plugin.Launcher, clean func(), err err
 		sum, err := plugin.SealCopy(path, dir)
 		if err != nil {
 			clean()
-			return launch, nil, &exitError{code: exitConfig, message: "plugin test: " + err.Error(), hint: hintOf(err), err: err}
+			return launch, nil, pluginError("test", err)
 		}
 		return plugin.Launcher{Path: dir, SHA256: sum}, clean, nil
 	}
@@ -131,7 +131,7 @@ func isFolder(path string) bool {
 // testedManifest is that of a folder, nil of a program, and what to call the plugin.
 func testedManifest(program string) (*plugin.Manifest, string, error) {
 	if !isFolder(program) {
-		return nil, "plugin", nil
+		return nil, filepath.Base(program), nil
 	}
 	m, _, err := plugin.ReadManifest(program)
 	if err != nil {
@@ -162,7 +162,7 @@ func testPlugin(c *cli.Context, program string) error {
 	}
 	defer clean()
 	if err := launch.Verify(); err != nil {
-		return &exitError{code: exitConfig, message: "plugin test: " + err.Error(), hint: hintOf(err), err: err}
+		return pluginError("test", err)
 	}
 	file := c.String("target")
 	if !c.IsSet("target") && isFolder(program) {

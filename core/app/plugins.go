@@ -88,11 +88,16 @@ func (p *plugins) look() {
 	}
 	for name, now := range lock.Plugins {
 		before, ok := p.used[name]
-		if !ok || before.SHA256 == now.SHA256 && before.Disabled == now.Disabled {
+		if !ok {
 			continue
 		}
 		p.used[name] = now
 		v, _ := now.Version(now.SHA256)
+		was, known := before.Version(before.SHA256)
+		anew := known && !v.Time.Equal(was.Time) // its files were damaged, and are whole again
+		if before.SHA256 == now.SHA256 && before.Disabled == now.Disabled && !anew {
+			continue
+		}
 		p.log.Info("plugin changed", "plugin", name, "version", v.Version, "sha256", now.SHA256, "disabled", now.Disabled)
 		for _, l := range p.lanes {
 			if l.connector == name {

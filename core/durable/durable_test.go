@@ -37,3 +37,23 @@ func TestWriteFile_ReplacesWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("the folder has %v, %v: want only the file and the folder", entries, err)
 	}
 }
+
+func TestSyncTree_ReachesEveryFile(t *testing.T) {
+	dir := t.TempDir()
+	deep := filepath.Join(dir, "a", "b")
+	if err := os.MkdirAll(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(deep, "c"), []byte("x"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(deep, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := SyncTree(dir); err != nil {
+		t.Errorf("a tree with a file that may only be read, and a link: %v", err)
+	}
+	if err := SyncTree(filepath.Join(dir, "none")); err == nil {
+		t.Error("a folder that is not there is on the disk")
+	}
+}

@@ -23,6 +23,7 @@ import (
 const (
 	folder   = "plugins"
 	lockFile = "lock.json"
+	holdFile = ".held"
 	// keep is how many versions of a plugin stay for a rollback, with the one that runs.
 	keep    = 5
 	maxLock = 1 << 20
@@ -51,7 +52,7 @@ type Version struct {
 	Version string    `json:"version"`
 	Author  string    `json:"author,omitempty"`
 	Signer  string    `json:"signer,omitempty"` // base64; empty when it is not signed
-	Time    time.Time `json:"time"`             // when it was installed
+	Time    time.Time `json:"time"`             // when it was installed, or put there anew
 }
 
 // Version returns the copy with the SHA-256.
@@ -66,7 +67,9 @@ func (p *Plugin) Version(sha string) (Version, bool) {
 // Use makes a version the one that runs. The versions that are too many go; their
 // folders are the caller's to remove.
 func (p *Plugin) Use(v Version) (gone []Version) {
-	if _, ok := p.Version(v.SHA256); !ok {
+	if i := slices.IndexFunc(p.Versions, func(old Version) bool { return old.SHA256 == v.SHA256 }); i >= 0 {
+		p.Versions[i] = v
+	} else {
 		p.Versions = append(p.Versions, v)
 	}
 	if p.SHA256 != v.SHA256 {
@@ -137,6 +140,30 @@ func Read(dataDir string) (Lock, error) {
 		l.Plugins = map[string]Plugin{}
 	}
 	return l, nil
+}
+
+// ErrHeld is wrapped by the error of Hold when somebody else holds.
+var ErrHeld = errors.New("somebody else is changing what is installed")
+
+// Hold keeps others from changing what is installed, for longer than [Change] does, until
+// release is called or the process ends. It does not wait.
+func Hold(dataDir string) (release func(), err error) {
+	dir := filepath.Join(dataDir, folder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("plugins: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, holdFile), os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("plugins: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrHeld
+		}
+		return nil, fmt.Errorf("plugins: %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // Change changes the lock. While change runs nobody else changes it, and what it

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func sha(n int) string { return fmt.Sprintf("%064x", n) }
@@ -32,7 +33,12 @@ func TestPlugin_KeepsTheLastVersionsAndTheOneBefore(t *testing.T) {
 	if _, ok := p.Version(sha(0)); !ok {
 		t.Error("what ran before is gone")
 	}
-	p.Use(version(9)) // it runs already
+	anew := version(9)
+	anew.Time = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+	p.Use(anew) // it runs already, and was put there once more
+	if v, _ := p.Version(sha(9)); !v.Time.Equal(anew.Time) || len(p.Versions) != keep {
+		t.Errorf("put there anew, it is %v of %d", v, len(p.Versions))
+	}
 	if p.Before != sha(0) {
 		t.Errorf("before is %s, want what it was", p.Before)
 	}
@@ -73,6 +79,26 @@ func TestChange_IsDoneOneAtATimeOrNotAtAll(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
+}
+
+func TestHold_IsForOneAtATime(t *testing.T) {
+	dir := t.TempDir()
+	release, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Hold(dir); !errors.Is(err, ErrHeld) {
+		t.Errorf("a second one: %v, want ErrHeld", err)
+	}
+	if err := Change(dir, func(*Lock) error { return nil }); err != nil {
+		t.Errorf("who holds cannot change it: %v", err)
+	}
+	release()
+	release, err = Hold(dir)
+	if err != nil {
+		t.Fatalf("after release: %v", err)
+	}
+	release()
 }
 
 func TestRead_RefusesALockThatLeavesTheFolder(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wabridge/wabridge/core"
 )
 
 // Differences says in which files a folder is not what its manifest says: "main.py:
@@ -22,7 +24,10 @@ func Differences(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	differs := m.copy(dir, "")
+	differs, err := m.compare(dir, "")
+	if err != nil {
+		return nil, err
+	}
 	names, err := m.found(dir)
 	if err != nil {
 		return nil, refuse("", "%w", err)
@@ -36,27 +41,46 @@ func Differences(dir string) ([]string, error) {
 	return differs, nil
 }
 
-// copy copies the files of the manifest into a folder, "" is nowhere, and says which
-// are not what the manifest says. What it copied is what it summed.
-func (m *Manifest) copy(from, to string) (differs []string) {
+// copy copies the files of the manifest into a folder, "" is nowhere, and fails when
+// one is not what the manifest says. What it copied is what it summed.
+func (m *Manifest) copy(from, to string) error {
+	differs, err := m.compare(from, to)
+	if err == nil && len(differs) > 0 {
+		err = differ(from, differs)
+	}
+	return err
+}
+
+// compare is copy that says all that differs. Its error is of the place where they go.
+func (m *Manifest) compare(from, to string) (differs []string, err error) {
 	programs := m.programs()
 	left := int64(maxFolder)
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		n, err := m.copyOne(from, to, name, programs[name], left)
 		left -= n
+		at, _ := errors.AsType[*fs.PathError](err)
 		switch {
+		case at != nil && to != "" && strings.HasPrefix(at.Path, to):
+			return nil, noPlace(err)
 		case errors.Is(err, fs.ErrNotExist):
 			differs = append(differs, name+": is missing")
 		case err != nil:
 			differs = append(differs, name+": "+err.Error())
 		}
 	}
-	return differs
+	return differs, nil
+}
+
+// noPlace is the trouble with where a plugin's files go: it may be over soon.
+func noPlace(err error) *core.Error {
+	e := core.Errorf(core.CodeUnavailable, "start plugin", "%w", err)
+	e.Source, e.Hint = core.SourceBridge, "the plugin's files are copied there: see to it that there is room, and that wabridge may write there"
+	return e
 }
 
 var errChanged = errors.New("was changed")
 
-func (m *Manifest) copyOne(from, to, name string, program bool, limit int64) (int64, error) {
+func (m *Manifest) copyOne(from, to, name string, program bool, limit int64) (n int64, err error) {
 	sum := sha256.New()
 	var w io.Writer = sum
 	if to != "" {
@@ -72,10 +96,10 @@ func (m *Manifest) copyOne(from, to, name string, program bool, limit int64) (in
 		if err != nil {
 			return 0, err
 		}
-		defer f.Close()
+		defer func() { err = errors.Join(err, f.Close()) }()
 		w = io.MultiWriter(sum, f)
 	}
-	n, err := copyFile(w, filepath.Join(from, filepath.FromSlash(name)), limit)
+	n, err = copyFile(w, filepath.Join(from, filepath.FromSlash(name)), limit)
 	if err == nil && !strings.EqualFold(hex.EncodeToString(sum.Sum(nil)), m.Files[name]) {
 		err = errChanged
 	}
@@ -94,7 +118,7 @@ func CopyFolder(from, to, sha string) (err error) {
 		return refuse("", "%s: is not a folder", from)
 	}
 	if err := os.Mkdir(to, 0o700); err != nil {
-		return refuse("", "%w", err)
+		return noPlace(err)
 	}
 	defer func() {
 		if err != nil {
@@ -108,10 +132,13 @@ func CopyFolder(from, to, sha string) (err error) {
 	if shaOf(data) != strings.ToLower(sha) {
 		return refuse("", "%s: changed while it was copied", from)
 	}
-	if differs := p.folder.copy(from, to); len(differs) > 0 {
-		return differ(from, differs)
+	if err := p.folder.copy(from, to); err != nil {
+		return err
 	}
-	return os.WriteFile(filepath.Join(to, ManifestName), data, 0o400)
+	if err := os.WriteFile(filepath.Join(to, ManifestName), data, 0o400); err != nil {
+		return noPlace(err)
+	}
+	return nil
 }
 
 func differ(dir string, differs []string) error {
@@ -119,7 +146,7 @@ func differ(dir string, differs []string) error {
 	if n := len(differs) - 5; n > 0 {
 		said += fmt.Sprintf(" and %d more", n)
 	}
-	return refuse("restore the files, or, if you changed the plugin: wabridge plugin seal "+dir, "%s: %s", dir, said)
+	return refuse("restore the files (of an installed plugin, wabridge plugin upgrade does, with the folder that it came from), or, if you changed them: wabridge plugin seal "+dir, "%s: %s", dir, said)
 }
 
 // openFolder is open for a plugin that is a folder: it looks at the manifest only,
@@ -152,8 +179,8 @@ func (l *Launcher) openFolder() (*program, error) {
 
 // verifyFolder checks the files too.
 func (p *program) verifyFolder() error {
-	if differs := p.folder.copy(p.path, ""); len(differs) > 0 {
-		return differ(p.path, differs)
+	if err := p.folder.copy(p.path, ""); err != nil {
+		return err
 	}
 	if filepath.IsAbs(p.args[0]) {
 		if _, err := os.Stat(p.args[0]); err != nil {
@@ -177,10 +204,10 @@ func (p *program) verifyFolder() error {
 func (p *program) unpack(private string) error {
 	p.dir = filepath.Join(private, "plugin")
 	if err := os.Mkdir(p.dir, 0o700); err != nil {
-		return err
+		return noPlace(err)
 	}
-	if differs := p.folder.copy(p.path, p.dir); len(differs) > 0 {
-		return differ(p.path, differs)
+	if err := p.folder.copy(p.path, p.dir); err != nil {
+		return err
 	}
 	if !filepath.IsAbs(p.args[0]) {
 		p.args[0] = filepath.Join(p.dir, filepath.FromSlash(p.args[0]))

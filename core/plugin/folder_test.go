@@ -153,6 +153,8 @@ func TestManifest_IsRefusedWhenItSaysWhatCannotBe(t *testing.T) {
 		`{"name":"x","version":"1","contract":1,"commands":{"any":["a"]},"files":{"plugin.json":"` + sum + `"}}`: `"plugin.json" is no path`,
 		`{"name":"x","version":"1","contract":1,"commands":{"any":["a"]},"files":{"a":"12"}}`:                    "a: want a SHA-256 sum",
 		`{"name":"x","version":"1","contract":1,"commands":{"any":["a"]},"wish":1}`:                              "wish",
+		`{"name":"x","version":"1","contract":1,"commands":{"any":["a"]}}, "files":{}}`:                          "more after its }",
+		`{"name":"x","version":"1","contract":1,"commands":{"any":["a"]},"include":["*.py","[.js"]}`:             `"[.js" is no pattern`,
 		`{"name":"x","version":"1","contract":1,"commands":{"plan9/arm":["a"]},"files":{"a":"` + sum + `"}}`:     "is not for linux/",
 		`{"name":"x","version":"1","contract":1,"commands":{"any":["../sh"]},"files":{"a":"` + sum + `"}}`:       "../sh is neither a file of the plugin",
 		`{"name":"x","version":"1","contract":1,"commands":{"any":["a"]}}`:                                       "has no sums of files",
@@ -227,11 +229,53 @@ func TestSeal_SaysThatAProgramIsBuiltBefore(t *testing.T) {
 }
 
 func TestSeal_TakesNoLinks(t *testing.T) {
+	for include, link := range map[string]string{"lib": "lib/passwd", "etc": "etc", "etc/*": "etc", "etc/ssl/*.pem": "etc"} {
+		dir := folder(t, map[string]string{
+			ManifestName: fmt.Sprintf(`{"name":"actor","version":"1.2.3","contract":1,"commands":{"any":["./run.sh"]},"include":["*.sh",%q]}`, include),
+		})
+		if err := os.Symlink("/etc", filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Seal(dir, nil); err == nil || !strings.Contains(err.Error(), link+": is a link") {
+			t.Errorf("with %s and the link %s: got %v", include, link, err)
+		}
+	}
+}
+
+func TestSeal_WantsACommandThatIsThereForSomePlatform(t *testing.T) {
+	for commands, good := range map[string]bool{
+		`{"any":["python3","main.py"]}`:                               false,
+		`{"any":["/usr/bin/python3","main.py"]}`:                      true,
+		`{"linux/amd64":["bin/amd64"],"linux/arm64":["./run.sh"]}`:    true, // the other was not built
+		`{"linux/amd64":["bin/amd64"],"linux/arm64":["bin/arm64"]}`:   false,
+		`{"linux/amd64":["../run.sh"],"linux/arm64":["lib/none.md"]}`: false,
+	} {
+		dir := folder(t, map[string]string{
+			ManifestName: `{"name":"actor","version":"1.2.3","contract":1,"commands":` + commands + `,"include":["*.sh","lib"]}`,
+		})
+		if _, _, err := Seal(dir, nil); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "commands: none begins with a file") {
+			t.Errorf("%s: got %v", commands, err)
+		}
+	}
+}
+
+// What is wrong with the place that files are copied to is not laid at the plugin's door.
+func TestCopyFolder_SaysWhatIsWrongWithThePlace(t *testing.T) {
 	dir := folder(t, nil)
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "lib/passwd")); err != nil {
+	sum := seal(t, dir, nil)
+	m, _, err := ReadManifest(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Seal(dir, nil); err == nil || !strings.Contains(err.Error(), "lib/passwd: is a link") {
-		t.Errorf("got %v", err)
+	taken := t.TempDir()
+	put(t, filepath.Join(taken, "lib"), "where a folder must be made")
+	for what, err := range map[string]error{
+		"no folder": CopyFolder(dir, filepath.Join(t.TempDir(), "none", "copy"), sum),
+		"no room":   m.copy(dir, taken),
+	} {
+		e, ok := errors.AsType[*core.Error](err)
+		if !ok || e.Code != core.CodeUnavailable || !strings.Contains(e.Hint, "room") || strings.Contains(e.Message, "was changed") {
+			t.Errorf("%s: got %v, want the place to be blamed, for now", what, err)
+		}
 	}
 }

@@ -248,7 +248,7 @@ func (h *Host) acquire(ctx context.Context) (*instance, *core.Error) {
 
 // notReady is the error of a call that could not be made: nothing happened.
 func (h *Host) notReady(s State) *core.Error {
-	e := core.Errorf(core.CodeUnavailable, "plugin", "plugin %s is not ready (%s)", h.o.Name, s.Phase)
+	e := core.Errorf(core.CodeUnavailable, "plugin", "%s is not ready (%s)", h.o.Name, s.Phase)
 	e.Source, e.Scope = core.SourceBridge, core.ScopeLane
 	if s.Phase == PhaseDisabled {
 		e.Hint = "wabridge plugin enable " + h.o.Name + " lets it run again"

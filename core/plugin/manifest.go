@@ -72,8 +72,13 @@ func ReadManifest(dir string) (Manifest, string, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&m); err != nil {
-		return m, "", refuse("", "%s: %w", filepath.Join(dir, ManifestName), err)
+	if err = dec.Decode(&m); err == nil {
+		if _, after := dec.Token(); !errors.Is(after, io.EOF) {
+			err = errors.New("there is more after its }")
+		}
+	}
+	if err != nil {
+		return m, "", refuse("it is one JSON object: docs/plugins has its keys", "%s: %w", filepath.Join(dir, ManifestName), err)
 	}
 	if err := m.check(); err != nil {
 		return m, "", refuse("", "%s: %w", filepath.Join(dir, ManifestName), err)
@@ -115,6 +120,11 @@ func (m *Manifest) check() error {
 	for platform, command := range m.Commands {
 		if len(command) == 0 || command[0] == "" {
 			return fmt.Errorf("commands: %s: is empty", platform)
+		}
+	}
+	for _, pattern := range m.Include {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("include: %q is no pattern: %w", pattern, err)
 		}
 	}
 	for name, sum := range m.Files {
@@ -200,7 +210,7 @@ func (m *Manifest) found(dir string) ([]string, error) {
 				return fs.SkipDir
 			}
 			return nil
-		case e.IsDir() || name == ManifestName || !m.includes(name):
+		case e.IsDir() || name == ManifestName || !m.includes(name) && !m.within(name):
 			return nil
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s: is a link or no file: a plugin is made of files", name)
@@ -222,6 +232,11 @@ func (m *Manifest) includes(name string) bool {
 		}
 	}
 	return false
+}
+
+// within reports whether a pattern is of what lies in a folder of that name.
+func (m *Manifest) within(name string) bool {
+	return slices.ContainsFunc(m.Include, func(pattern string) bool { return strings.HasPrefix(pattern, name+"/") })
 }
 
 // Seal writes the sums of the folder's files into its manifest, and with a key
@@ -247,8 +262,8 @@ func SealCopy(from, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if differs := m.copy(from, to); len(differs) > 0 {
-		return "", differ(from, differs)
+	if err := m.copy(from, to); err != nil {
+		return "", err
 	}
 	return m.write(to)
 }
@@ -278,7 +293,22 @@ func sum(dir string) (Manifest, error) {
 		left -= n
 		m.Files[name] = hex.EncodeToString(h.Sum(nil))
 	}
+	if !m.startsSomewhere() {
+		return m, refuse("name a file that include names, or the whole path of an interpreter, such as /usr/bin/python3",
+			"%s: commands: none begins with a file of the plugin or a whole path", filepath.Join(dir, ManifestName))
+	}
 	return m, nil
+}
+
+// startsSomewhere reports whether the program of some platform is there: that of others
+// may not have been built.
+func (m *Manifest) startsSomewhere() bool {
+	for name := range m.programs() {
+		if path.IsAbs(name) || m.Files[name] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // write writes the manifest into a folder, and returns its SHA-256.
