@@ -127,6 +127,9 @@ type WebhookRequest struct {
 	URL string
 	// Header are the header fields, by their canonical names; cookies are left out.
 	Header map[string][]string
+	// Remote is the IP address of who called; behind proxies that the owner trusts
+	// (web.trusted_proxies), what these say. Empty where that is not known.
+	Remote string
 	// Body is as it came, at most [MaxWebhookBody].
 	Body []byte
 }

@@ -159,7 +159,7 @@ func (a *App) assemble(reg *prometheus.Registry) error {
 		Accept:      a.accept, MaxInFlight: cfg.Web.MaxInFlight, Log: a.o.Log, Registerer: reg,
 	})
 	a.web = web.New(web.Options{
-		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, PublicURL: cfg.Web.PublicURL, Access: tokens,
+		Listen: cfg.Web.Listen, Listener: a.o.Listener, Bridge: a.broker, Webhook: webhook, PublicURL: cfg.Web.PublicURL, Proxies: cfg.Web.Proxies(), Access: tokens,
 		Gatherer: reg, Version: a.o.Version, Log: a.o.Log,
 	})
 	return a.web.Listen()

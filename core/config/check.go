@@ -71,6 +71,11 @@ func (d *document) checkWeb(cfg *Config) {
 		d.problem("web.listen", "%s can be reached from other machines: that needs at least one of [[web.api_tokens]]", web.Listen)
 	}
 	d.checkURL("web.public_url", &web.PublicURL)
+	for i, text := range web.TrustedProxies {
+		if _, err := network(text); err != nil {
+			d.problem(fmt.Sprintf("web.trusted_proxies[%d]", i), "%q is no address and no network, such as 10.0.0.0/8", text)
+		}
+	}
 	d.between("web.max_in_flight", web.MaxInFlight, 1, 65536)
 
 	names, values := map[string]bool{}, map[core.Secret]bool{}

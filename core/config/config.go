@@ -13,6 +13,7 @@ package config
 
 import (
 	"encoding/json"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -53,11 +54,33 @@ type Web struct {
 	// PublicURL is how Meta and CRMs reach the bridge, without a trailing
 	// slash; may be empty.
 	PublicURL string `koanf:"public_url"`
+	// TrustedProxies are the addresses, and networks (10.0.0.0/8), of proxies that say in
+	// X-Forwarded-For from where a CRM called.
+	TrustedProxies []string `koanf:"trusted_proxies"`
 	// MaxInFlight is how many webhook requests are worked on at once; the
 	// others wait.
 	MaxInFlight int `koanf:"max_in_flight"`
 	// APITokens may be empty: then the API refuses every call.
 	APITokens []APIToken `koanf:"api_tokens"`
+}
+
+// Proxies are the networks of TrustedProxies; those that are none are left out.
+func (w *Web) Proxies() []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range w.TrustedProxies {
+		if p, err := network(text); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// network reads an address, or a network such as 10.0.0.0/8.
+func network(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.Prefix(ip.BitLen())
+	}
+	return netip.ParsePrefix(text)
 }
 
 // APIToken lets its bearer use the API.
@@ -304,7 +327,7 @@ type Budget struct {
 func Default() *Config {
 	return &Config{
 		DataDir: "data", DeadLetterDeadline: 24 * time.Hour,
-		Web: Web{Listen: "127.0.0.1:8080", MaxInFlight: 256},
+		Web: Web{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, MaxInFlight: 256},
 		Log: Log{Level: "info", Format: "text"},
 		Store: Store{MaxSize: 8 * GiB, BallastSize: 64 * MiB, MinFree: 256 * MiB,
 			SeenDays: 8, HistoryDays: 90},

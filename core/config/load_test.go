@@ -3,6 +3,7 @@ package config_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +113,7 @@ dead_letter_deadline = "8h"
 listen = "0.0.0.0:80"
 public_url = "https://bridge.example/wa/"
 max_in_flight = 64
+trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
 [[web.api_tokens]]
 name = "erp"
 tenant = "b"
@@ -195,7 +197,7 @@ secrets = { password = "file:password" }
 	retry := []time.Duration{time.Second, 30 * time.Second}
 	want := &config.Config{
 		File: filepath.Join(dir, "wabridge.toml"), Dir: dir, DataDir: "/var/lib/wabridge", DeadLetterDeadline: 8 * time.Hour,
-		Web: config.Web{Listen: "0.0.0.0:80", PublicURL: "https://bridge.example/wa", MaxInFlight: 64,
+		Web: config.Web{Listen: "0.0.0.0:80", PublicURL: "https://bridge.example/wa", TrustedProxies: []string{"127.0.0.1", "10.0.0.0/8"}, MaxInFlight: 64,
 			APITokens: []config.APIToken{{Name: "erp", Tenant: "b", Token: "0123456789abcdef"}}},
 		Log: config.Log{Level: "debug", Format: "json"},
 		Store: config.Store{MaxSize: config.GiB, BallastSize: 8e6, MinFree: 1024,
@@ -283,4 +285,11 @@ func TestLoad_LeavesOtherPeoplesVariablesAlone(t *testing.T) {
 	load(t, map[string]string{"wabridge.toml": smallMain, "tenants/a/tenant.toml": smallTenant},
 		options("WABRIDGE_PORT=tcp://10.0.0.1:8080", "WABRIDGE_SERVICE_HOST=10.0.0.1",
 			"WABRIDGE_PORT_8080_TCP_ADDR=10.0.0.1", "WABRIDGE_CONFIG=x", "HOME=/", "=C:=x", "odd"))
+}
+
+func TestWeb_ProxiesAreNetworks(t *testing.T) {
+	w := config.Web{TrustedProxies: []string{"127.0.0.1", "10.0.0.0/8", "2001:db8::1"}}
+	if got := fmt.Sprint(w.Proxies()); got != "[127.0.0.1/32 10.0.0.0/8 2001:db8::1/128]" {
+		t.Errorf("got %s", got)
+	}
 }

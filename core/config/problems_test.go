@@ -87,6 +87,8 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 
 		{name: "number in TOML", main: "[store]\nseen_days = 99999999999999999999\n",
 			want: "wabridge.toml: line 6, column 13: couldn't parse decimal number"},
+		{name: "proxies by name", main: "[web]\ntrusted_proxies = [\"10.0.0.0/8\", \"nginx\"]\n",
+			want: "wabridge.toml: web.trusted_proxies[1]: \"nginx\" is no address and no network, such as 10.0.0.0/8"},
 		{name: "listen without port", main: "[web]\nlisten = \"localhost\"\n",
 			want: "wabridge.toml: web.listen: \"localhost\" is not host:port, like 127.0.0.1:8080"},
 		{name: "listen with a port too large", main: "[web]\nlisten = \"127.0.0.1:65536\"\n",

@@ -66,7 +66,7 @@ func (p poller) Webhook(_ context.Context, a core.Account, r core.WebhookRequest
 	case r.Get("X-Signature") != a.Secrets["token"].Reveal():
 		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "%s is not signed with %s", r.URL, a.Secrets["token"].Reveal())
 	case do == "changes":
-		return core.WebhookAnswer{Events: []core.Event{changed}, Status: 202, ContentType: "text/plain", Body: []byte(r.Method + " " + r.Header["X-Many"][1])}, nil
+		return core.WebhookAnswer{Events: []core.Event{changed}, Status: 202, ContentType: "text/plain", Body: []byte(r.Method + " " + r.Header["X-Many"][1] + " " + r.Remote)}, nil
 	case do == "too many":
 		return core.WebhookAnswer{Events: make([]core.Event, core.MaxPolled+1)}, nil
 	case do == "large":
@@ -148,7 +148,7 @@ func TestHost_HasARequestOfTheCRMRead(t *testing.T) {
 	defer cancel()
 	ask := func(do, signature string) (core.WebhookAnswer, error) {
 		return h.Webhook(ctx, core.WebhookRequest{
-			Method: "POST", URL: "https://bridge.example/webhooks/crm/shop/crm", Body: []byte(do),
+			Method: "POST", URL: "https://bridge.example/webhooks/crm/shop/crm", Body: []byte(do), Remote: "203.0.113.9",
 			Header: map[string][]string{"X-Signature": {signature}, "X-Many": {"one", "two"}},
 		})
 	}
@@ -156,7 +156,7 @@ func TestHost_HasARequestOfTheCRMRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := core.WebhookAnswer{Events: []core.Event{changed}, Status: 202, ContentType: "text/plain", Body: []byte("POST two")}
+	want := core.WebhookAnswer{Events: []core.Event{changed}, Status: 202, ContentType: "text/plain", Body: []byte("POST two 203.0.113.9")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

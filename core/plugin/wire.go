@@ -118,7 +118,7 @@ func eachAsJSON[T any](values []T) ([][]byte, error) {
 }
 
 func webhookToWire(r core.WebhookRequest) *connectorpb.WebhookRequest {
-	w := &connectorpb.WebhookRequest{Method: r.Method, Url: r.URL, Body: r.Body}
+	w := &connectorpb.WebhookRequest{Method: r.Method, Url: r.URL, Remote: r.Remote, Body: r.Body}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, v := range r.Header[name] {
 			w.Header = append(w.Header, &connectorpb.Header{Name: name, Value: strings.ToValidUTF8(v, "�")})
@@ -128,7 +128,7 @@ func webhookToWire(r core.WebhookRequest) *connectorpb.WebhookRequest {
 }
 
 func webhookFromWire(w *connectorpb.WebhookRequest) core.WebhookRequest {
-	r := core.WebhookRequest{Method: w.GetMethod(), URL: w.GetUrl(), Body: w.GetBody(), Header: map[string][]string{}}
+	r := core.WebhookRequest{Method: w.GetMethod(), URL: w.GetUrl(), Remote: w.GetRemote(), Body: w.GetBody(), Header: map[string][]string{}}
 	for _, h := range w.GetHeader() {
 		r.Header[h.GetName()] = append(r.Header[h.GetName()], h.GetValue())
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,7 +46,7 @@ func (s *Server) crmWebhook(w http.ResponseWriter, r *http.Request) {
 	}
 	header := r.Header.Clone()
 	header.Del("Cookie")
-	req := core.WebhookRequest{Method: r.Method, URL: s.publicURL(r), Header: header, Body: body}
+	req := core.WebhookRequest{Method: r.Method, URL: s.publicURL(r), Header: header, Remote: s.remote(r), Body: body}
 	answer, err := s.o.Bridge.CRMWebhook(r.Context(), tenant, lane, req)
 	if err != nil {
 		s.writeHookError(w, tenant, lane, core.AsError(err))
@@ -80,6 +82,40 @@ func (s *Server) publicURL(r *http.Request) string {
 		base = "http://" + s.address()
 	}
 	return base + r.URL.RequestURI()
+}
+
+// remote is the IP address of who called; "" where that is not known. Who connects from
+// a trusted proxy is who that says, in the last of the addresses of X-Forwarded-For that
+// is not a trusted proxy's: each proxy adds from where it was called, and what was there
+// before anybody may have made up.
+func (s *Server) remote(r *http.Request) string {
+	trusted := func(ip netip.Addr) bool {
+		return slices.ContainsFunc(s.o.Proxies, func(p netip.Prefix) bool { return p.Contains(ip) })
+	}
+	ip := addressOf(r.RemoteAddr)
+	said := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(said) - 1; i >= 0 && trusted(ip); i-- {
+		if text := strings.TrimSpace(said[i]); text != "" {
+			ip = addressOf(text)
+		}
+	}
+	if !ip.IsValid() {
+		return ""
+	}
+	return ip.String()
+}
+
+// addressOf reads an address with or without a port.
+func addressOf(text string) netip.Addr {
+	ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	if err != nil {
+		at, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}
+		}
+		ip = at.Addr()
+	}
+	return ip.Unmap().WithZone("")
 }
 
 // writeHookError answers a CRM in a few words: who may not ask is told nothing.

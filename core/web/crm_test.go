@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func TestCRMWebhook_HandsOnWhatTheCRMSigned(t *testing.T) {
 	New(o).Handler().ServeHTTP(w, r)
 	want := core.WebhookRequest{
 		Method: http.MethodPost, URL: CRMWebhookURL("https://bridge.example/wa/", "acme", "hubspot") + "?b=2&a=%20",
-		Header: map[string][]string{"X-Signature": {"s"}}, Body: []byte("{ raw }"),
+		Header: map[string][]string{"X-Signature": {"s"}}, Remote: "192.0.2.1", Body: []byte("{ raw }"),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -42,6 +43,44 @@ func TestCRMWebhook_HandsOnWhatTheCRMSigned(t *testing.T) {
 	if w.Code != http.StatusAccepted || w.Body.String() != "<script>" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" ||
 		w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+func TestCRMWebhook_SaysFromWhereItWasCalled(t *testing.T) {
+	for name, c := range map[string]struct {
+		connection string
+		forwarded  []string
+		want       string
+	}{
+		"directly":                         {"203.0.113.9:4711", nil, "203.0.113.9"},
+		"who made up a proxy":              {"203.0.113.9:4711", []string{"198.51.100.1"}, "203.0.113.9"},
+		"by a proxy":                       {"10.0.0.2:4711", []string{"203.0.113.9"}, "203.0.113.9"},
+		"by a proxy that says nothing":     {"10.0.0.2:4711", nil, "10.0.0.2"},
+		"by two, and something made up":    {"127.0.0.1:4711", []string{"198.51.100.1, 203.0.113.9, 10.0.0.2"}, "203.0.113.9"},
+		"by two, each with its own header": {"127.0.0.1:4711", []string{"198.51.100.1", "203.0.113.9", "10.0.0.2"}, "203.0.113.9"},
+		"by one that writes the port":      {"127.0.0.1:4711", []string{"203.0.113.9:55555"}, "203.0.113.9"},
+		"from the proxy's own network":     {"127.0.0.1:4711", []string{"10.0.0.3"}, "10.0.0.3"},
+		"IPv6":                             {"[::ffff:10.0.0.2]:4711", []string{"2001:db8::9"}, "2001:db8::9"},
+		"IPv6 with a port":                 {"127.0.0.1:4711", []string{"[2001:db8::9]:443"}, "2001:db8::9"},
+		"by one that will not say":         {"127.0.0.1:4711", []string{"203.0.113.9, unknown"}, ""},
+		"on no network":                    {"@", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := "not called"
+			o := options(&bridge{crm: func(_, _ string, r core.WebhookRequest) (core.WebhookAnswer, error) {
+				got = r.Remote
+				return core.WebhookAnswer{Status: http.StatusOK}, nil
+			}}, "127.0.0.1:0")
+			o.PublicURL = "https://bridge.example"
+			o.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("10.0.0.0/8")}
+			r := httptest.NewRequest(http.MethodPost, "/webhooks/crm/acme/crm", strings.NewReader("{}"))
+			r.Host, r.RemoteAddr = "bridge.example", c.connection
+			r.Header["X-Forwarded-For"] = c.forwarded
+			New(o).Handler().ServeHTTP(httptest.NewRecorder(), r)
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

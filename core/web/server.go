@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,6 +80,8 @@ type Options struct {
 	Webhook http.Handler
 	// PublicURL is how the world reaches the bridge; CRMs sign it.
 	PublicURL string
+	// Proxies are those whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 	// Access knows who may ask for what.
 	Access   *access.Tokens
 	Gatherer prometheus.Gatherer

@@ -10,12 +10,15 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	gohash "hash"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wabridge/wabridge/core"
@@ -38,10 +41,13 @@ type webhookSettings struct {
 // verifySettings say how a request shows that it is the API's. The secret is the
 // lane's "webhook".
 type verifySettings struct {
-	// Type is "hmac", "token" or "basic" (the secret is user:password).
+	// Type is "hmac", "token", "basic" (the secret is user:password) or "ip" (no secret:
+	// who calls from IPs is let in).
 	Type string `json:"type"`
-	// In is where a token is, "header" or "query", Name under which name, and
-	// Prefix what stands before it or before a signature.
+	// IPs are the addresses and networks that alone may call, whatever the type.
+	IPs []string `json:"ips"`
+	// In is where a token is, "header", "query" or "body", Name under which name (in a
+	// body the path to it), and Prefix what stands before it or before a signature.
 	In     string `json:"in"`
 	Name   string `json:"name"`
 	Prefix string `json:"prefix"`
@@ -62,6 +68,8 @@ type webhook struct {
 	rows      path
 	tellers   []teller
 	tolerance time.Duration
+	networks  []netip.Prefix
+	token     path // to a token in the body
 }
 
 // webhookSecret is the name of the lane's secret.
@@ -96,6 +104,7 @@ func (c *planner) webhook() *webhook {
 			}
 		}
 	}
+	w.networks = c.networks(at+".ips", v.IPs)
 	signing := map[string]string{"algorithm": v.Algorithm, "encoding": v.Encoding, "payload": v.Payload, "timestamp": v.Timestamp, "tolerance": v.Tolerance}
 	switch v.Type {
 	case "hmac":
@@ -129,19 +138,41 @@ func (c *planner) webhook() *webhook {
 		switch v.In = cmp.Or(v.In, "header"); {
 		case v.In == "header":
 			header("name", v.Name)
+		case v.In == "body":
+			if w.token = c.path(at+".name", v.Name); w.token == nil {
+				c.addf(at+".name", "missing: the path to the token in the body")
+			}
 		case v.In != "query":
-			c.addf(at+".in", `want "header" or "query"`)
+			c.addf(at+".in", `want "header", "query" or "body"`)
 		case v.Name == "":
 			c.addf(at+".name", "missing: the query's parameter")
 		}
-	case "basic":
+	case "basic", "ip":
 		unused(signing)
 		unused(map[string]string{"in": v.In, "name": v.Name, "prefix": v.Prefix})
+		if v.Type == "ip" && len(v.IPs) == 0 {
+			c.addf(at+".ips", `missing: the addresses that may call, such as ["203.0.113.7", "198.51.100.0/24"]`)
+		}
 	default:
-		c.addf(at+".type", "want hmac, token or basic: anybody can call a public address")
+		c.addf(at+".type", "want hmac, token, basic or ip: anybody can call a public address")
 	}
 	w.tellers = c.tellers(where+".events", s.Events)
 	return w
+}
+
+// networks reads addresses, and networks such as 10.0.0.0/8.
+func (c *planner) networks(where string, list []string) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i, text := range list {
+		ip, err := netip.ParseAddr(text)
+		if all[i] = netip.PrefixFrom(ip, ip.BitLen()); err != nil {
+			all[i], err = netip.ParsePrefix(text)
+		}
+		if err != nil {
+			c.addf(fmt.Sprintf("%s[%d]", where, i), "want an address, or a network such as 198.51.100.0/24")
+		}
+	}
+	return all
 }
 
 var _ core.Receiver = (*Connector)(nil)
@@ -158,11 +189,16 @@ func (c *Connector) Webhook(_ context.Context, account core.Account, r core.Webh
 		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "settings.webhook says nothing of who may call")
 	}
 	secret := account.Secrets[webhookSecret].Reveal()
-	if secret == "" {
+	if secret == "" && w.Verify.Type != "ip" {
 		return core.WebhookAnswer{}, &core.Error{Code: core.CodeUnauthenticated, Op: "webhook", Source: core.SourcePlugin,
 			Message: "secrets." + webhookSecret + ": missing", Hint: "set " + webhookSecret + " under the lane's secrets"}
 	}
-	if why := w.refuses(r, secret, time.Now()); why != "" {
+	body := sync.OnceValues(func() (any, *core.Error) { return bodyOf(r) })
+	why := w.refusesFrom(r.Remote)
+	if why == "" {
+		why = w.refuses(r, body, secret, time.Now())
+	}
+	if why != "" {
 		return core.WebhookAnswer{}, core.Errorf(core.CodeUnauthenticated, "webhook", "%s", why)
 	}
 	answer := core.WebhookAnswer{Status: w.Status, ContentType: "text/plain", Body: []byte(w.Body)}
@@ -174,7 +210,11 @@ func (c *Connector) Webhook(_ context.Context, account core.Account, r core.Webh
 			}
 		}
 	}
-	rows, err := w.rowsOf(r)
+	value, err := body()
+	if err != nil {
+		return core.WebhookAnswer{}, err
+	}
+	rows, err := w.rowsOf(value)
 	if err != nil {
 		return core.WebhookAnswer{}, err
 	}
@@ -182,14 +222,52 @@ func (c *Connector) Webhook(_ context.Context, account core.Account, r core.Webh
 	return answer, nil
 }
 
+// refusesFrom says why who calls from an address may not, or "".
+func (w *webhook) refusesFrom(remote string) string {
+	if len(w.networks) == 0 {
+		return ""
+	}
+	ip, err := netip.ParseAddr(remote)
+	if err != nil {
+		return "it is not known from where it came, and settings.webhook.verify.ips says from where it must: look at web.trusted_proxies"
+	}
+	if !slices.ContainsFunc(w.networks, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+		return remote + " is not in settings.webhook.verify.ips; if that is a proxy before the bridge, name it in web.trusted_proxies"
+	}
+	return ""
+}
+
+// takeToken returns the token in a body and takes it out, so that no event has it.
+func (w *webhook) takeToken(body any) string {
+	said := w.token.text(body)
+	last := len(w.token) - 1
+	if within, _ := w.token[:last].find(body); said != "" {
+		if table, ok := within.(map[string]any); ok {
+			delete(table, w.token[last])
+		}
+	}
+	return said
+}
+
 // refuses says why a request is not the API's, or "".
-func (w *webhook) refuses(r core.WebhookRequest, secret string, now time.Time) string {
+func (w *webhook) refuses(r core.WebhookRequest, body func() (any, *core.Error), secret string, now time.Time) string {
 	v := &w.Verify
 	switch v.Type {
+	case "ip":
+		return "" // see refusesFrom
 	case "token":
-		said := r.Get(textproto.CanonicalMIMEHeaderKey(v.Name))
-		if v.In == "query" {
+		var said string
+		switch v.In {
+		case "header":
+			said = r.Get(textproto.CanonicalMIMEHeaderKey(v.Name))
+		case "query":
 			said = queryOf(r.URL).Get(v.Name)
+		case "body":
+			value, err := body()
+			if err != nil {
+				return "there is no token: " + err.Message
+			}
+			said = w.takeToken(value)
 		}
 		token, ok := strings.CutPrefix(said, v.Prefix)
 		if !ok || !same(token, secret) {
@@ -271,9 +349,8 @@ func queryOf(address string) url.Values {
 	return u.Query()
 }
 
-// rowsOf returns the rows of a request.
-func (w *webhook) rowsOf(r core.WebhookRequest) ([]any, *core.Error) {
-	var body any
+// bodyOf reads the body of a request.
+func bodyOf(r core.WebhookRequest) (any, *core.Error) {
 	if strings.HasPrefix(r.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		form, err := url.ParseQuery(string(r.Body))
 		if err != nil {
@@ -283,14 +360,17 @@ func (w *webhook) rowsOf(r core.WebhookRequest) ([]any, *core.Error) {
 		for name := range form {
 			table[name] = form.Get(name)
 		}
-		body = table
-	} else {
-		v, err := decodeJSON(r.Body)
-		if err != nil {
-			return nil, core.Errorf(core.CodeInvalid, "webhook", "the body is not JSON")
-		}
-		body = v
+		return table, nil
 	}
+	v, err := decodeJSON(r.Body)
+	if err != nil {
+		return nil, core.Errorf(core.CodeInvalid, "webhook", "the body is not JSON")
+	}
+	return v, nil
+}
+
+// rowsOf returns the rows of a body.
+func (w *webhook) rowsOf(body any) ([]any, *core.Error) {
 	v, ok := w.rows.find(body)
 	if !ok {
 		return nil, nil // about something else

@@ -80,6 +80,76 @@ func TestWebhook_ReadsRowsWhereverTheyAre(t *testing.T) {
 	}
 }
 
+func TestWebhook_TakesATokenInTheBodyAndTellsNobodyOfIt(t *testing.T) {
+	in := table{"verify": table{"type": "token", "in": "body", "name": "auth.token", "prefix": "t-"}, "rows": ""}
+	body := `{"phone":"+15550100001","city":"Lyon","note":"x","auth":{"token":"t-%s","by":"crm"}}`
+	got, err := called(t, in, posted(fmt.Sprintf(body, hookSecret)))
+	if err != nil || len(got.Events) != 1 || got.Events[0].Contact.Fields["city"] != "Lyon" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if text := string(toJSON(t, got.Events)); strings.Contains(text, hookSecret) {
+		t.Errorf("an event has the token: %s", text)
+	}
+	form := table{"verify": table{"type": "token", "in": "body", "name": "token"}}
+	r := posted("phone=%2B15550100001&token="+hookSecret, "Content-Type", "application/x-www-form-urlencoded")
+	if got, err = called(t, form, r); err != nil || len(got.Events) != 1 || got.Events[0].Fields["token"] != nil {
+		t.Errorf("a form: %+v, %v", got, err)
+	}
+	for _, text := range []string{fmt.Sprintf(body, "guess"), fmt.Sprintf(body, hookSecret+"x"), fmt.Sprintf(body, ""), `{"auth":{"token":["t-` + hookSecret + `"]}}`, `[]`, `{"auth":null}`, "", "{", "<xml/>"} {
+		if got, err := called(t, in, posted(text, "X-Token", "t-"+hookSecret)); core.CodeOf(err) != core.CodeUnauthenticated || len(got.Events) > 0 || strings.Contains(err.Error(), hookSecret) {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
+func TestWebhook_KnowsFromWhereTheAPICalls(t *testing.T) {
+	ips := []string{"203.0.113.7", "198.51.100.0/24", "2001:db8::/32"}
+	alone := table{"type": "ip", "ips": ips}
+	both := table{"type": "token", "name": "X-Token", "ips": ips}
+	for name, c := range map[string]struct {
+		verify        table
+		remote, token string
+		good          bool
+	}{
+		"an address":               {alone, "203.0.113.7", "", true},
+		"in a network":             {alone, "198.51.100.200", "", true},
+		"in a network of IPv6":     {alone, "2001:db8:1::1", "", true},
+		"another":                  {alone, "203.0.113.8", "", false},
+		"another, with the token":  {both, "203.0.113.8", hookSecret, false},
+		"the token as well":        {both, "203.0.113.7", hookSecret, true},
+		"the address only":         {both, "203.0.113.7", "", false},
+		"it is not known":          {alone, "", "", false},
+		"not known, but the token": {both, "", hookSecret, false},
+	} {
+		r := posted(`{"phone":"+15550100001"}`, "X-Token", c.token)
+		r.Remote = c.remote
+		got, err := called(t, table{"verify": c.verify}, r)
+		if c.good && (err != nil || len(got.Events) != 1) || !c.good && (core.CodeOf(err) != core.CodeUnauthenticated || len(got.Events) > 0) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// A proxy before the bridge ends TLS and verifies the client's certificate. It writes the
+// lane's secret, and whose the certificate is, into a header of its own.
+func TestWebhook_TakesAProxysWordForTheClientsCertificate(t *testing.T) {
+	verify := table{"verify": table{"type": "token", "name": "X-Client-Verified", "prefix": "CN=crm.example.com "}}
+	body := `{"phone":"+15550100001"}`
+	if got, err := called(t, verify, posted(body, "X-Client-Verified", "CN=crm.example.com "+hookSecret)); err != nil || len(got.Events) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for what, value := range map[string]string{
+		"another's certificate": "CN=evil.example.com " + hookSecret,
+		"no certificate":        " " + hookSecret,
+		"whoever made it up":    "CN=crm.example.com guess",
+		"nobody":                "",
+	} {
+		if _, err := called(t, verify, posted(body, "X-Client-Verified", value)); core.CodeOf(err) != core.CodeUnauthenticated {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestWebhook_LetsNobodyElseIn(t *testing.T) {
 	body := `{"phone":"+15550100001","note":"{timestamp}"}`
 	basic := base64.StdEncoding.EncodeToString([]byte(hookSecret))
@@ -202,6 +272,11 @@ func TestCheck_NamesWhatIsWrongWithWhatComesIn(t *testing.T) {
 		want   string
 	}{
 		{hook(table{"verify": table{}}), "settings.webhook.verify.type: want hmac, token or basic"},
+		{hook(table{"verify": table{"type": "ip"}}), "settings.webhook.verify.ips: missing"},
+		{hook(table{"verify": table{"type": "ip", "ips": []string{"crm.example.com"}}}), "settings.webhook.verify.ips[0]: want an address"},
+		{hook(table{"verify": table{"type": "basic", "ips": []string{"10.0.0.0/33"}}}), "settings.webhook.verify.ips[0]: want an address"},
+		{hook(table{"verify": table{"type": "ip", "ips": []string{"10.0.0.1"}, "name": "X"}}), "settings.webhook.verify.name: is not for"},
+		{hook(table{"verify": table{"type": "token", "in": "body"}}), "settings.webhook.verify.name: missing"},
 		{hook(table{"verify": table{"type": "hmac", "name": "X", "payload": "{timestamp}"}}), "settings.webhook.verify.payload: without {body}"},
 		{hook(table{"verify": table{"type": "hmac", "name": "X", "payload": "{timestamp}.{body}"}}), "settings.webhook.verify.timestamp"},
 		{hook(table{"verify": table{"type": "hmac", "name": "X", "algorithm": "md5"}}), "settings.webhook.verify.algorithm"},

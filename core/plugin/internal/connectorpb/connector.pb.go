@@ -884,7 +884,10 @@ type WebhookRequest struct {
 	// In the order in which they came, names in canonical form; no cookies.
 	Header []*Header `protobuf:"bytes,4,rep,name=header,proto3" json:"header,omitempty"`
 	// As it came.
-	Body          []byte `protobuf:"bytes,5,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,5,opt,name=body,proto3" json:"body,omitempty"`
+	// The IP address of who called, as far as the proxies that the owner trusts say it;
+	// empty where it is not known.
+	Remote        string `protobuf:"bytes,6,opt,name=remote,proto3" json:"remote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -952,6 +955,13 @@ func (x *WebhookRequest) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *WebhookRequest) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
 }
 
 type Header struct {
@@ -1930,13 +1940,14 @@ const file_connector_proto_rawDesc = "" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12/\n" +
 	"\x05error\x18\x04 \x01(\v2\x19.wabridge.plugin.v1.ErrorR\x05error\x12\x1a\n" +
 	"\bwatching\x18\x05 \x01(\bR\bwatching\x12/\n" +
-	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\xb9\x01\n" +
+	"\x05meter\x18\x0e \x01(\v2\x19.wabridge.plugin.v1.MeterR\x05meter\"\xd1\x01\n" +
 	"\x0eWebhookRequest\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.wabridge.plugin.v1.AccountR\aaccount\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x122\n" +
 	"\x06header\x18\x04 \x03(\v2\x1a.wabridge.plugin.v1.HeaderR\x06header\x12\x12\n" +
-	"\x04body\x18\x05 \x01(\fR\x04body\"2\n" +
+	"\x04body\x18\x05 \x01(\fR\x04body\x12\x16\n" +
+	"\x06remote\x18\x06 \x01(\tR\x06remote\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xda\x01\n" +

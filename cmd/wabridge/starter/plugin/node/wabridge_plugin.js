@@ -126,7 +126,7 @@ class Connector {
   // Optional; a connector that has them is asked. See connector.proto.
   //   async authorize(account) -> { secrets, values, expires: seconds since 1970 }
   //   async poll(account, cursor) -> { events, cursor, more }
-  //   async webhook(account, { method, url, headers, body }) -> { events, status, contentType, body }
+  //   async webhook(account, { method, url, remote, headers, body }) -> { events, status, contentType, body }
   //   async describe(account) -> what core.Schema is as JSON
   // Both or none, for the segments that campaigns are sent to:
   //   async segments(account, name) -> [{ id, name, kind, size }]
@@ -255,7 +255,7 @@ function addServices(server, connector, calls) {
     Authorize: asked('authorize', (t) => ({ token: { secrets: t.secrets, values: t.values, expires_ms: Math.round((t.expires || 0) * 1000) } })),
     Poll: asked('poll', (p) => ({ events: json(p.events), cursor: Buffer.from(JSON.stringify(p.cursor ?? null)), more: !!p.more }), cursor),
     Webhook: asked('webhook', (w) => ({ events: json(w.events), status: w.status || 0, content_type: w.contentType || '', body: Buffer.from(w.body || '') }),
-      (r) => ({ method: r.method, url: r.url, headers: r.header.map((h) => [h.name, h.value]), body: r.body })),
+      (r) => ({ method: r.method, url: r.url, remote: r.remote, headers: r.header.map((h) => [h.name, h.value]), body: r.body })),
     Describe: asked('describe', (schema) => ({ schema: Buffer.from(JSON.stringify(schema)) })),
     Segments: asked('segments', (found) => ({ segments: json(found) }), (r) => r.name),
     Members: asked('members', (p) => ({ members: json(p.members), cursor: Buffer.from(JSON.stringify(p.cursor ?? null)), more: !!p.more }),

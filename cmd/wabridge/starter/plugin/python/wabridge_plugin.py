@@ -349,7 +349,8 @@ class _Service(grpc.GenericRpcHandler):
         def answer(told):
             events, status, content_type, body = told
             return self.wire["WebhookResponse"](events=[json.dumps(e).encode() for e in events], status=status, content_type=content_type, body=body)
-        asked = {"method": request.method, "url": request.url, "headers": [(h.name, h.value) for h in request.header], "body": request.body}
+        asked = {"method": request.method, "url": request.url, "remote": request.remote,
+                 "headers": [(h.name, h.value) for h in request.header], "body": request.body}
         return self._asked("webhook", request, context, self.connector.webhook, answer, asked)
 
     def _describe(self, request, context):
