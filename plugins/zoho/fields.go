@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -110,7 +111,7 @@ func (f *field) value(v any) any {
 	if v == nil {
 		return nil
 	}
-	text := strings.ToValidUTF8(crm.FieldText(v), "\ufffd")
+	text := printable(crm.FieldText(v))
 	switch f.Type {
 	case "integer":
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -139,7 +140,7 @@ func (f *field) value(v any) any {
 		return text
 	case "datetime":
 		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			return at.Truncate(time.Second).Format(time.RFC3339)
+			return at.Format(clock)
 		}
 		return text
 	case "text", "textarea", "phone", "email", "website", "picklist", "bigint":
@@ -148,15 +149,33 @@ func (f *field) value(v any) any {
 	return v
 }
 
-// cut cuts a text to what the field takes: characters, and few enough bytes.
+// printable leaves of a text what can be shown.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\ufffd"))
+}
+
+// cut cuts a text to what the field takes. Zoho does not say whether it counts characters
+// or the halves that UTF-16 has of some of them, such as emoji: neither are too many.
 func (f *field) cut(text string) string {
 	if f.Length <= 0 || len(text) <= f.Length {
 		return text
 	}
-	n := 0
-	for i := range text {
-		if n++; n > f.Length {
-			return text[:i]
+	more := ""
+	if f.Type == "textarea" {
+		more = "…"
+	}
+	n, end := 0, 0
+	for i, r := range text {
+		if n <= f.Length-len([]rune(more)) {
+			end = i
+		}
+		if n += utf16.RuneLen(r); n > f.Length {
+			return text[:end] + more
 		}
 	}
 	return text

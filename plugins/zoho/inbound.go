@@ -115,7 +115,8 @@ const (
 	// lookBack is asked for again until that long after the latest was seen: a write
 	// becomes visible a little after the time that it bears, which is a whole second.
 	lookBack = time.Minute
-	// clock is how a query writes times, which have whole seconds in Zoho.
+	// clock is how times are written, which have whole seconds in Zoho and an offset: its
+	// pages show none that ends in Z.
 	clock = "2006-01-02T15:04:05-07:00"
 )
 

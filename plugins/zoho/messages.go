@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -34,7 +33,7 @@ func eventTime(e *core.Event) any {
 	if at.IsZero() {
 		return nil
 	}
-	return at.UTC().Truncate(time.Second).Format(time.RFC3339)
+	return at.UTC().Format(clock)
 }
 
 // amended reports whether the event says what became of a message that is there.

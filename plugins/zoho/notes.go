@@ -198,7 +198,7 @@ func (x *session) putNotes(ctx context.Context, p *plan) {
 			if r.get(x.MessageName) == nil {
 				content = "(not logged yet)"
 			}
-			content = crm.Clip(strings.ToValidUTF8(content, "\ufffd"), maxContent)
+			content = crm.Clip(printable(content), maxContent)
 			if why, _ := r.get(x.StatusErrorField).(string); why != "" {
 				content += "\n" + why
 			}
@@ -212,7 +212,7 @@ func (x *session) putNotes(ctx context.Context, p *plan) {
 			list = append(list, value{"Note_Title", noteTitle(outbound, status, r.key)})
 		}
 		if content, _ := r.get(x.BodyField).(string); content != "" && r.get(x.MessageName) != nil {
-			list = append(list, value{"Note_Content", crm.Clip(strings.ToValidUTF8(content, "\ufffd"), maxContent)})
+			list = append(list, value{"Note_Content", crm.Clip(printable(content), maxContent)})
 		}
 		if values[r] = list; len(list) > 0 {
 			known = append(known, r)

@@ -98,7 +98,11 @@ func (x *session) writeTags(ctx context.Context, fs *fields, changes []tagChange
 	var list []*row
 	for _, c := range changes {
 		if c.r.err == nil && c.r.id != "" {
-			values[c.r], list = []value{{x.TagsField, f.value(c.text)}}, append(list, c.r)
+			text := f.value(c.text)
+			if cut, ok := text.(string); ok && text != c.text { // a part of a tag is none
+				text = cut[:max(0, strings.LastIndexByte(cut, ';'))]
+			}
+			values[c.r], list = []value{{x.TagsField, text}}, append(list, c.r)
 		}
 	}
 	x.write(ctx, writing{op: "contact tag", method: http.MethodPut, path: x.ContactModule}, list, values)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/memnet"
@@ -265,7 +266,7 @@ func TestDeliver_KeepsTheNewestStatus(t *testing.T) {
 			continue
 		}
 		m := b.messages()["wamid.OUT001"]
-		if len(m.History) != 1 || m.Values["Status"] != "read" || m.Values["Body"] != "hello back" || m.Values["Status_Time"] != "2026-11-02T12:01:00Z" {
+		if len(m.History) != 1 || m.Values["Status"] != "read" || m.Values["Body"] != "hello back" || m.Values["Status_Time"] != "2026-11-02T12:01:00+00:00" {
 			t.Errorf("got %v, written %v", m.Values, m.History)
 		}
 	}
@@ -395,6 +396,20 @@ func TestDeliver_WritesTagsAndConsent(t *testing.T) {
 	}
 }
 
+// What WA_Tags has no room for is not taken for a tag that was given.
+func TestDeliver_WritesNoPartsOfTags(t *testing.T) {
+	b := start(t, zohosim.Options{}, "", nil).mustCheck()
+	e := received(1)
+	for i := range 12 {
+		e.Contact.Tags = append(e.Contact.Tags, fmt.Sprintf("the tag that is number %02d", i))
+	}
+	b.done(e)
+	c := b.contacts()["c001"]
+	if want := strings.Join(e.Contact.Tags[:9], ";"); c.Values["WA_Tags"] != want || len(c.Tags) != 12 {
+		t.Errorf("got %q and %q, want %q", c.Values["WA_Tags"], c.Tags, want)
+	}
+}
+
 func TestDeliver_OpensMovesAndClosesEscalations(t *testing.T) {
 	for module, settings := range map[string]string{
 		"Tasks": `{"owners":{"support":"5500000000000000042"}}`,
@@ -471,20 +486,28 @@ func TestDeliver_NeverDoublesANoteWhoseAnswerWasLost(t *testing.T) {
 
 func TestDeliver_TakesWhatPeopleWrite(t *testing.T) {
 	b := start(t, zohosim.Options{}, "", nil).mustCheck()
-	huge, nameless, odd := received(1), received(2), received(3)
+	huge, nameless, odd, flowers := received(1), received(2), received(3), received(4)
 	huge.Message.Text = strings.Repeat("ñ🌸", 60_000)
 	huge.Contact.Name = strings.Repeat("García ", 60)
 	nameless.Contact = &core.Contact{ID: "c002", BSUID: "ES.13491208655302741918"}
 	odd.Contact.Name = " \t\n\u0000"
-	b.done(huge, nameless, odd)
+	odd.Message.Text = "a\u0000\u001bb\n\xffc"
+	flowers.Contact.Name = strings.Repeat("🌸", 60)
+	b.done(huge, nameless, odd, flowers)
 	contacts := b.contacts()
-	for _, key := range []string{"c001", "c002", "c003"} {
+	for _, key := range []string{"c001", "c002", "c003", "c004"} {
 		if name := contacts[key].Values["Last_Name"]; name == "" || len([]rune(name)) > 80 {
 			t.Errorf("%s is named %q", key, name)
 		}
 	}
-	if n := len([]rune(b.messages()["wamid.IN001"].Values["Body"])); n != 32000 {
+	if n := len(utf16.Encode([]rune(b.messages()["wamid.IN001"].Values["Body"]))); n < 31999 || n > 32000 {
 		t.Errorf("the text has %d characters, want the 32000 that the field takes", n)
+	}
+	if !strings.HasSuffix(b.messages()["wamid.IN001"].Values["Body"], "🌸…") && !strings.HasSuffix(b.messages()["wamid.IN001"].Values["Body"], "ñ…") {
+		t.Error("a text that was cut does not show it")
+	}
+	if text := b.messages()["wamid.IN003"].Values["Body"]; text != "ab\n\ufffdc" {
+		t.Errorf("the text is %q", text)
 	}
 }
 

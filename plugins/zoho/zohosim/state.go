@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf16"
 )
 
 // Field is a field of a module, as settings/fields tells it.
@@ -179,7 +180,7 @@ func (m *module) check(r *record, values map[string]any, at string) *answered {
 		if want := f.refuses(v); want != "" {
 			return bad("INVALID_DATA", name, "invalid data", map[string]any{"expected_data_type": want})
 		}
-		if t, ok := v.(string); ok && f.Length > 0 && len([]rune(t)) > f.Length {
+		if t, ok := v.(string); ok && f.Length > 0 && len(utf16.Encode([]rune(t))) > f.Length {
 			return bad("INVALID_DATA", name, "invalid data", map[string]any{"maximum_length": f.Length})
 		}
 		if f.Unique && v != nil && v != "" {
@@ -210,7 +211,7 @@ func (f *Field) refuses(v any) string {
 			_, err := time.Parse(time.DateOnly, v)
 			ok = err == nil
 		case "datetime":
-			_, err := time.Parse(time.RFC3339, v)
+			_, err := time.Parse("2006-01-02T15:04:05-07:00", v)
 			ok = err == nil && !strings.Contains(v, ".")
 		case "email":
 			ok = v == "" || strings.Contains(v, "@")
