@@ -34,7 +34,7 @@ func lines(text string) []string {
 	return strings.Split(text, "\n")
 }
 
-// event makes an event of a request; none when it asks for nothing.
+// event makes an event of a request; false when it does not say whom and what.
 func (x *session) event(q *request, id string, at time.Time) (core.Event, bool) {
 	m := &core.Message{Type: core.TypeText, Text: q.text, To: core.Address{Kind: core.AddressPhone, Value: q.to}}
 	if a, err := core.ParseAddress(q.to); err == nil && a.Kind == core.AddressBSUID {
@@ -54,14 +54,11 @@ func (x *session) event(q *request, id string, at time.Time) (core.Event, bool) 
 			m.Template.Components = data
 		}
 	}
-	if q.to == "" || strings.TrimSpace(m.Text) == "" && m.Template == nil {
-		return core.Event{}, false
-	}
 	e := core.Event{ID: id, Kind: core.KindMessageSend, Time: at, Message: m}
 	if x.SendAuthor == core.AuthorHuman {
 		e.Author, e.By = core.AuthorHuman, crm.Clip(q.by, 100)
 	}
-	return e, true
+	return e, q.to != "" && (strings.TrimSpace(m.Text) != "" || m.Template != nil)
 }
 
 func (x *session) outboxNames(context.Context) ([]string, *core.Error) {
@@ -84,7 +81,7 @@ func (x *session) asked(ctx context.Context, since *place, list []found) ([]core
 		if f.is("IsDeleted") || !made.After(since.Began) || changed.Sub(made) > outboxLife {
 			continue
 		}
-		fresh = append(fresh, asking{eventID("send", f.text("Id"), x.SendObject), made, f})
+		fresh = append(fresh, asking{id: eventID("send", f.text("Id"), x.SendObject), at: made, fields: f})
 	}
 	return x.requests(ctx, fresh)
 }
@@ -94,6 +91,9 @@ type asking struct {
 	id     string // of the bridge's event
 	at     time.Time
 	fields found
+	// once says that it comes but once: what it lacks it will not have later. So it is told
+	// all the same, and the bridge refuses it and says so in its story.
+	once bool
 }
 
 // requests makes events of what asks for messages.
@@ -104,31 +104,55 @@ func (x *session) requests(ctx context.Context, fresh []asking) ([]core.Event, *
 			contacts = append(contacts, to)
 		}
 	}
-	people := map[string]string{}
-	if len(contacts) > 0 {
-		for i := range contacts {
-			contacts[i] = quoted(contacts[i])
-		}
-		records, err := x.query(ctx, "read contacts", "SELECT "+fieldNames(append([]string{"Id"}, x.identity()...))+" FROM "+x.ContactObject+
-			" WHERE Id IN (", contacts, ", ", ")")
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range records {
-			who, _ := x.who(f)
-			people[f.text("Id")] = cmp.Or(who.Phone, who.BSUID)
-		}
+	people, err := x.numbersOf(ctx, contacts)
+	if err != nil {
+		return nil, err
 	}
 	var events []core.Event
 	for _, a := range fresh {
 		f := a.fields
-		q := &request{to: cmp.Or(f.text(x.SendTo), people[f.text(x.SendContact)]), text: f.text(x.SendText), by: f.text("CreatedById")}
+		q := &request{to: cmp.Or(f.text(x.SendTo), people[recordOf(f.text(x.SendContact))]), text: f.text(x.SendText), by: f.text("CreatedById")}
 		if x.SendTemplate != "" {
 			q.template, q.language, q.params = f.text(x.SendTemplate), f.text(x.SendLanguage), lines(f.text(x.SendParams))
 		}
-		if e, ok := x.event(q, a.id, a.at); ok {
+		if e, ok := x.event(q, a.id, a.at); ok || a.once {
 			events = append(events, e)
 		}
 	}
 	return events, nil
 }
+
+// numbersOf returns where contacts are reached, by the first 15 characters of their ids:
+// these may be written with 15 characters or with 18. Who is not there has none.
+func (x *session) numbersOf(ctx context.Context, ids []string) (map[string]string, *core.Error) {
+	people := map[string]string{}
+	var failed *core.Error
+	calls := crm.MaxTries
+	crm.Isolate(ids, &calls, func(some []string) ([]string, *core.Error) {
+		parts := make([]string, len(some))
+		for i, id := range some {
+			parts[i] = quoted(id)
+		}
+		records, err := x.query(ctx, "read contacts", "SELECT "+fieldNames(append([]string{"Id"}, x.identity()...))+" FROM "+x.ContactObject+
+			" WHERE Id IN (", parts, ", ", ")")
+		if err != nil {
+			if err.Vendor == "INVALID_QUERY_FILTER_OPERATOR" { // one of them is no id
+				err.Code = core.CodeInvalid
+			}
+			return some, err
+		}
+		for _, f := range records {
+			who, _ := x.who(f)
+			people[recordOf(f.text("Id"))] = cmp.Or(who.Phone, who.BSUID)
+		}
+		return nil, nil
+	}, func(_ string, err *core.Error) {
+		if err.Code != core.CodeInvalid {
+			failed = err
+		}
+	})
+	return people, failed
+}
+
+// recordOf is the part of an id that says which record it is.
+func recordOf(id string) string { return id[:min(len(id), 15)] }

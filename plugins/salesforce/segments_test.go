@@ -239,7 +239,7 @@ func TestMembers_OfWhatIsNoSegment(t *testing.T) {
 	view := b.sim.AddView(salesforcesim.View{Object: "Lead", Name: "of leads"})
 	for _, segment := range []string{
 		"", "spring", id, "campaign:", "campaign:701", "campaign:701000000000999AAA", "campaign:701000000000001'AA", "list:" + id, "view:" + id,
-		"view:00B000000000999AAA", "view:../../../query?q=1", "view:" + view, "campaign:" + view, strings.Repeat("campaign:", 1000),
+		"view:00B000000000999EAA", "view:../../../query?q=1", "view:" + view, "campaign:" + view, strings.Repeat("campaign:", 1000),
 	} {
 		b.wantNoMembers(segment, core.CodeInvalid, "there is no segment")
 	}
@@ -273,7 +273,7 @@ func TestSegments_WithoutCampaigns(t *testing.T) {
 	if e := core.AsError(err); e == nil || e.Code != core.CodeForbidden || !strings.Contains(e.Hint, "read access to campaigns") {
 		t.Errorf("got %v, want what is missing", err)
 	}
-	if got := b.segments("view:00B000000000999AAA"); got != nil {
+	if got := b.segments("view:00B000000000999EAA"); got != nil {
 		t.Errorf("got %v for a list view that is not there", got)
 	}
 	if err := b.connector.Check(t.Context(), b.account); err != nil {

@@ -121,7 +121,7 @@ func (x *session) hear(ctx context.Context, at *reached) ([]core.Event, *core.Er
 			if made.Before(s.Began) {
 				continue // from before anything was listened to
 			}
-			asked = append(asked, asking{id: id, at: made, fields: e.fields})
+			asked = append(asked, asking{id: id, at: made, fields: e.fields, once: true})
 		}
 	}
 	if missed {

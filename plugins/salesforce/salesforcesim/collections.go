@@ -51,7 +51,7 @@ func (s *Sim) retrieveMany(c *call, object string) {
 	}
 	out := make([]map[string]any, len(request.IDs))
 	for i, id := range request.IDs {
-		rec := t.byID[id]
+		rec := t.get(id)
 		if rec == nil {
 			rec = &record{} // its fields are looked at all the same
 		}
@@ -79,7 +79,7 @@ func (s *Sim) removeMany(c *call) {
 	defer s.mu.Unlock()
 	find := func(id string) (*table, *record) {
 		for _, t := range s.tables {
-			if rec := t.byID[id]; rec != nil {
+			if rec := t.get(id); rec != nil {
 				return t, rec
 			}
 		}

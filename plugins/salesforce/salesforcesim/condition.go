@@ -3,7 +3,6 @@ package salesforcesim
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -37,9 +36,11 @@ func (c *condition) misfits(t *table) string {
 		case string:
 			ok = want == "string"
 			if f.Type == "id" || f.Type == "reference" {
-				if !idShape.MatchString(v) {
+				full, isID := fullID(v)
+				if !isID {
 					return "invalid ID field: " + v
 				}
+				c.values[i] = full
 			}
 		case float64:
 			ok = slices.Contains(numbers, f.Type)
@@ -63,9 +64,6 @@ func (c *condition) misfits(t *table) string {
 
 // numbers are the types of fields that are compared to numbers.
 var numbers = []string{"double", "currency", "percent", "int"}
-
-// idShape is what ids look like: 15 characters, or 18.
-var idShape = regexp.MustCompile(`^[a-zA-Z0-9]{15}([a-zA-Z0-9]{3})?$`)
 
 // instant reads a time, with any way to write its zone; in UTC, so that times can be
 // compared.

@@ -237,7 +237,7 @@ func (s *Sim) examine(r *row, allow bool) (*record, *rowError) {
 		return nil, r.wrong
 	case r.create:
 	case r.external == "":
-		if rec = t.byID[r.key]; rec == nil {
+		if rec = t.get(r.key); rec == nil {
 			return nil, &rowError{StatusCode: "INVALID_CROSS_REFERENCE_KEY", Message: "invalid cross reference id"}
 		}
 	case r.key == "":
@@ -281,7 +281,8 @@ func now() string { return time.Now().UTC().Truncate(time.Second).Format(stampLa
 // add makes an empty record.
 func (s *Sim) add(t *table) *record {
 	s.seq++
-	rec := &record{id: fmt.Sprintf("%s%012dAAA", t.prefix, len(t.records)+1), values: map[string]any{}, created: s.seq}
+	id, _ := fullID(fmt.Sprintf("%s%012d", t.prefix, len(t.records)+1))
+	rec := &record{id: id, values: map[string]any{}, created: s.seq}
 	t.records = append(t.records, rec)
 	t.byID[rec.id] = rec
 	rec.values["id"], rec.values["createddate"], rec.values["isdeleted"] = rec.id, now(), false
@@ -313,6 +314,11 @@ func (s *Sim) put(t *table, rec *record, values map[string]any) {
 			v = strings.TrimSpace(text)
 			if v == "" {
 				v = nil
+			}
+		}
+		if text, ok := v.(string); ok && t.fields[name].Type == "reference" {
+			if full, ok := fullID(text); ok {
+				v = full
 			}
 		}
 		if index := t.unique[name]; index != nil {
@@ -395,7 +401,7 @@ func (s *Sim) refers(f Field, id string) bool {
 				return true
 			}
 		default:
-			if t := s.tables[strings.ToLower(to)]; t != nil && t.byID[id] != nil {
+			if t := s.tables[strings.ToLower(to)]; t != nil && t.get(id) != nil {
 				return true
 			}
 		}

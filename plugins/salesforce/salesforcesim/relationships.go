@@ -33,7 +33,7 @@ func (s *Sim) related(t *table, rec *record, path string, out map[string]any) *a
 		return &apiError{ErrorCode: "INVALID_FIELD", Message: "Didn't understand relationship '" + name + "' in field path. If you are attempting to use a custom relationship, be sure to append the '__r' after the custom relationship name."}
 	}
 	id, _ := rec.values[strings.ToLower(f.Name)].(string)
-	other := to.byID[id]
+	other := to.get(id)
 	if other == nil {
 		other = &record{} // its fields are looked at all the same
 	}

@@ -41,7 +41,7 @@ func (s *Sim) object(c *call, rest []string) {
 	external := ""
 	switch key := strings.ToLower(rest[1]); {
 	case len(rest) == 2:
-		if rec = t.byID[rest[1]]; rec == nil {
+		if rec = t.get(rest[1]); rec == nil {
 			c.absent()
 			return
 		}
