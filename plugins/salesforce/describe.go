@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -192,7 +191,7 @@ func (f *field) value(v any) (_ any, why string) {
 	case "address", "location", "base64", "complexvalue", "anyType":
 		return nil, "a field of type " + f.Type + " cannot be written: write its parts"
 	}
-	if f.Length > 0 && utf8.RuneCountInString(text) > f.Length {
+	if f.Length > 0 && length(text) > f.Length {
 		return nil, fmt.Sprintf("the text is too long: the field takes %d characters", f.Length)
 	}
 	return text, ""

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode/utf16"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -213,17 +213,26 @@ const (
 	maxTask    = 32000
 )
 
-// cut shortens a text to so many characters, with a mark.
+// length is how long Salesforce takes a text to be: what needs two UTF-16 units, such as an
+// emoji, counts twice. See
+// https://help.salesforce.com/s/articleView?id=005166849&type=1.
+func length(text string) (n int) {
+	for _, r := range text {
+		n += max(1, utf16.RuneLen(r))
+	}
+	return n
+}
+
+// cut shortens a text to a length, with a mark.
 func cut(text string, size int) string {
-	if len(text) <= size || utf8.RuneCountInString(text) <= size {
+	if len(text) <= size || length(text) <= size {
 		return text
 	}
 	n := 0
-	for i := range text {
-		if n == size-1 {
+	for i, r := range text {
+		if n += max(1, utf16.RuneLen(r)); n >= size { // the mark needs one
 			return text[:i] + "…"
 		}
-		n++
 	}
 	return text
 }

@@ -394,6 +394,25 @@ func TestDeliver_CutsTextsThatAreTooLong(t *testing.T) {
 	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"LastName": strings.Repeat("n", 79) + "…"})
 }
 
+// Salesforce counts an emoji as two characters, and a line break of a long text as two.
+func TestDeliver_CutsTextsAsSalesforceCountsThem(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, `{"mode":"task","name_field":"LastName"}`)
+	short := salesforcesim.Text("Subject", 30)
+	b.sim.AddField("Task", short)
+	area := salesforcesim.Typed("Description", "textarea")
+	area.Length = 100
+	b.sim.AddField("Task", area)
+	e := received(1)
+	e.Contact.Name, e.Contact.Username, e.Message.Text = strings.Repeat("👍", 100), strings.Repeat("👍", 200), strings.Repeat("👍\n", 40)
+	b.mustDeliver(e, received(2))
+	task := b.record("Task", "WA_Id__c", "wamid.IN001")
+	want(t, task, map[string]any{"Subject": "WhatsApp from " + strings.Repeat("👍", 7) + "…"})
+	if text, _ := task["Description"].(string); !strings.HasPrefix(text, strings.Repeat("👍\n", 20)) || !strings.HasSuffix(text, "…") {
+		t.Errorf("the text is %q", text)
+	}
+	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"LastName": strings.Repeat("👍", 39) + "…", "WA_Username__c": strings.Repeat("👍", 127) + "…"})
+}
+
 func TestDeliver_UsesNamespacesAndOtherNames(t *testing.T) {
 	b := start(t, salesforcesim.Options{Namespace: "acme"}, `{"namespace":"acme","username_field":""}`)
 	if err := b.connector.Check(t.Context(), b.account); err != nil {

@@ -49,7 +49,11 @@ func (x *session) record(object, key, value string, r *row) map[string]any {
 	return record
 }
 
-// collect writes rows, and once more those with a text that was too long.
+// maxCuts is how often texts are cut that are too long: each of several, and one that
+// Salesforce takes for longer than it is, by its line breaks.
+const maxCuts = 4
+
+// collect writes rows, and again those with a text that was too long.
 func (x *session) collect(ctx context.Context, object, what, path string, rs []*row, record func(*row) map[string]any) {
 	calls := crm.MaxTries
 	send := func(rs []*row) {
@@ -65,8 +69,9 @@ func (x *session) collect(ctx context.Context, object, what, path string, rs []*
 		}
 	}
 	send(rs)
-	if shortened := slices.DeleteFunc(slices.Clone(rs), func(r *row) bool { return !x.shorten(r) }); len(shortened) > 0 {
-		send(shortened)
+	for range maxCuts {
+		rs = slices.DeleteFunc(slices.Clone(rs), func(r *row) bool { return !x.shorten(r) })
+		send(rs)
 	}
 }
 
@@ -98,7 +103,11 @@ func (x *session) shorten(r *row) bool {
 		if !ok || !slices.Contains([]string{x.MessageBody, x.MessageError, x.NameField, x.TagsField, x.UsernameField, "Subject", "Description"}, name) {
 			return false
 		}
-		r.fields[name] = cut(text, size)
+		to := size
+		if n := length(text); n <= size {
+			to = n * 3 / 4
+		}
+		r.fields[name] = cut(text, to)
 	}
 	return true
 }

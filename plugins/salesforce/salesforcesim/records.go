@@ -8,7 +8,7 @@ import (
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode/utf16"
 )
 
 // record is one record; values are by field name in lower case.
@@ -362,7 +362,7 @@ func (s *Sim) check(t *table, rec *record, values map[string]any) *rowError {
 		switch {
 		case !f.Updateable:
 			return &rowError{StatusCode: "INVALID_FIELD_FOR_INSERT_UPDATE", Message: "Unable to create/update fields: " + f.Name + ". Please check the security settings of this field and verify that it is read/write for your profile or permission set.", Fields: []string{f.Name}}
-		case isText && f.Length > 0 && f.Type != "reference" && utf8.RuneCountInString(text) > f.Length:
+		case isText && f.Length > 0 && f.Type != "reference" && f.measure(text) > f.Length:
 			return &rowError{StatusCode: "STRING_TOO_LONG", Message: fmt.Sprintf("%s: data value too large: %.40s (max length=%d)", f.Name, text, f.Length), Fields: []string{f.Name}}
 		case f.Type == "email" && !strings.Contains(text, "@"):
 			return &rowError{StatusCode: "INVALID_EMAIL_ADDRESS", Message: f.Name + ": invalid email address: " + text, Fields: []string{f.Name}}
@@ -385,6 +385,17 @@ func (s *Sim) check(t *table, rec *record, values map[string]any) *rowError {
 		return &rowError{StatusCode: "REQUIRED_FIELD_MISSING", Message: "Required fields are missing: [" + strings.Join(missing, ", ") + "]", Fields: missing}
 	}
 	return nil
+}
+
+// measure is how long a text is for a field: in UTF-16 units, and a line break of a text
+// area is two of them.
+// https://help.salesforce.com/s/articleView?id=005166849&type=1
+func (f Field) measure(text string) int {
+	n := len(utf16.Encode([]rune(text)))
+	if f.Type == "textarea" {
+		n += strings.Count(text, "\n")
+	}
+	return n
 }
 
 // refers reports whether an id is that of a record a field may point to. Users and
