@@ -281,6 +281,16 @@ func TestCheck_SaysAllThatIsMissing(t *testing.T) {
 	}
 }
 
+func TestSettings_WantTheOrgsDomainForClientCredentials(t *testing.T) {
+	for login, good := range map[string]bool{"https://login.salesforce.com": false, "https://test.salesforce.com/": false, "https://acme.my.salesforce.com": true} {
+		b := start(t, salesforcesim.Options{}, fmt.Sprintf(`{"auth":"client_credentials","login_url":%q}`, login))
+		err := core.AsError(b.connector.Check(t.Context(), b.account))
+		if good != (err == nil) || !good && (err.Code != core.CodeInvalid || !strings.Contains(err.Hint, "login_url")) {
+			t.Errorf("%s: got %v", login, err)
+		}
+	}
+}
+
 func TestSettings_NameWhatIsWrong(t *testing.T) {
 	for setting, value := range map[string]string{
 		"auth": `"password"`, "mode": `"chatter"`, "escalations": `"mail"`, "client_id": `""`, "username": `""`, "api_version": `"66"`, "timeout": `"0s"`,

@@ -205,6 +205,17 @@ func TestPoll_SendsWhatPeopleAskFor(t *testing.T) {
 	tl.wants("what was there before is not sent")
 }
 
+// Salesforce writes numbers as Java does.
+func TestPoll_TellsNumbersAsPeopleWriteThem(t *testing.T) {
+	tl := startTelling(t, `{"pull_fields":{"score":"Score__c"}}`)
+	tl.sim.AddField("Contact", salesforcesim.Typed("Score__c", "double"))
+	for i, n := range []float64{12, 12_345_678, 0.5, 0, -1e-7} {
+		tl.sim.Create("Contact", map[string]any{"LastName": "N", "MobilePhone": fmt.Sprint("+3460000000", i), "Score__c": n})
+	}
+	tl.wants("numbers", "contact.changed +34600000000 map[score:12] []", "contact.changed +34600000001 map[score:12345678] []", "contact.changed +34600000002 map[score:0.5] []",
+		"contact.changed +34600000003 map[score:0] []", "contact.changed +34600000004 map[score:-0.0000001] []")
+}
+
 func TestPoll_NothingIsAskedUnlessTheSettingsSaySo(t *testing.T) {
 	tl := startTelling(t, "")
 	if n := len(tl.calls()); n != 0 || tl.cursor != nil {

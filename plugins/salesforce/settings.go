@@ -160,6 +160,8 @@ func (s *settings) check() *core.Error {
 		return crm.BadSetting(settingsOp, "client_id", "want the consumer key of the app in Salesforce")
 	case s.Auth == "jwt" && s.Username == "":
 		return crm.BadSetting(settingsOp, "username", "want the Salesforce user that the bridge works as")
+	case s.Auth == "client_credentials" && slices.Contains([]string{"https://login.salesforce.com", "https://test.salesforce.com"}, s.LoginURL):
+		return crm.BadSetting(settingsOp, "login_url", "want the org's My Domain, such as https://acme.my.salesforce.com: Salesforce takes client credentials nowhere else")
 	case !apiVersion.MatchString(s.APIVersion):
 		return crm.BadSetting(settingsOp, "api_version", "want a version such as v66.0")
 	case d < time.Second || d > 5*time.Minute:

@@ -1,6 +1,7 @@
 package salesforce
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -70,8 +71,8 @@ func (f found) is(field string) bool {
 	return false
 }
 
-// value is a field's value as JSON has it; numbers and booleans as text, as a script
-// of the bridge's reads them.
+// value is a field's value as a text; numbers and booleans as a script of the bridge's
+// writes them: Salesforce writes 12 as 12.0, and 12 million as 1.2E7.
 func (f found) value(field string) (string, bool) {
 	for name, raw := range f {
 		if !strings.EqualFold(name, field) {
@@ -83,6 +84,10 @@ func (f found) value(field string) (string, bool) {
 			return "", true
 		case json.Unmarshal(raw, &text) == nil:
 			return text, true
+		case bytes.ContainsAny(raw, ".E"):
+			if n, err := strconv.ParseFloat(string(raw), 64); err == nil {
+				return strconv.FormatFloat(n, 'f', -1, 64), true
+			}
 		}
 		return string(raw), true
 	}

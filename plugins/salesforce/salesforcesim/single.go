@@ -3,8 +3,10 @@ package salesforcesim
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -180,9 +182,30 @@ func (t *table) shown(rec *record, names []string) (map[string]any, *apiError) {
 				v = at.Format(stampLayout)
 			}
 		}
+		if n, ok := v.(float64); ok && (f.Type == "double" || f.Type == "currency" || f.Type == "percent") {
+			v = decimal(n)
+		}
 		out[f.Name] = v
 	}
 	return out, nil
+}
+
+// decimal is how Salesforce writes a number that may have decimals, which is Java's way:
+// 12.0, and from ten million on 1.2E7.
+func decimal(n float64) json.RawMessage {
+	if a := math.Abs(n); a == 0 || a >= 1e-3 && a < 1e7 {
+		text := strconv.FormatFloat(n, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return json.RawMessage(text)
+	}
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(n, 'E', -1, 64), "E")
+	if !strings.Contains(digits, ".") {
+		digits += ".0"
+	}
+	power, _ := strconv.Atoi(exponent)
+	return json.RawMessage(digits + "E" + strconv.Itoa(power))
 }
 
 // remove puts a record into the bin: only queries of all records find it there. The
