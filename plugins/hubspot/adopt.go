@@ -55,7 +55,7 @@ func (x *session) find(ctx context.Context, rs []*row) {
 		for i, r := range rs {
 			keys[i], byKey[r.key] = r.key, r
 		}
-		found, err := x.readContacts(ctx, x.ContactKey, keys, x.looked())
+		found, err := x.readRecords(ctx, "contacts", x.ContactKey, keys, x.looked())
 		if err != nil && err.Vendor == "PROPERTY_DOESNT_EXIST" && x.CreateProperties {
 			err = x.prepare(ctx, x.contacts()) // Check never ran here: nobody has the key
 		}
@@ -80,10 +80,10 @@ func (x *session) find(ctx context.Context, rs []*row) {
 	}
 }
 
-// readContacts reads contacts by their ids, or by a property with unique values, with the
-// values that the properties named last had before. Those that are gone are left out.
-func (x *session) readContacts(ctx context.Context, by string, ids, names []string, history ...string) (all []pulled, _ *core.Error) {
-	const op = "read contacts"
+// readRecords reads records of an object by their ids, or by a property with unique values,
+// with the values that the properties named last had before. Those that are gone are left out.
+func (x *session) readRecords(ctx context.Context, object, by string, ids, names []string, history ...string) (all []pulled, _ *core.Error) {
+	op := "read " + object
 	size := maxBatch
 	if len(history) > 0 {
 		size = historyInputs
@@ -105,7 +105,7 @@ func (x *session) readContacts(ctx context.Context, by string, ids, names []stri
 			Results []pulled   `json:"results"`
 			Errors  []apiError `json:"errors"`
 		}
-		r := x.call(ctx, op, http.MethodPost, x.path("objects", "contacts/batch/read"), body, func(b []byte) error {
+		r := x.call(ctx, op, http.MethodPost, x.path("objects", object+"/batch/read"), body, func(b []byte) error {
 			return whole(b, &answer, func() bool { return answer.Results != nil })
 		})
 		if r != nil && r.answer.Category == "OBJECT_NOT_FOUND" {
@@ -177,7 +177,7 @@ func (x *session) adoptFrom(ctx context.Context, rs []*row) *core.Error {
 		return nil
 	}
 	slices.Sort(ids)
-	found, err := x.readContacts(ctx, "", slices.Compact(ids), x.looked())
+	found, err := x.readRecords(ctx, "contacts", "", slices.Compact(ids), x.looked())
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ func (x *session) writeContacts(ctx context.Context, p *plan) {
 // writeMessages writes the communications of the steps that are still good. A row
 // shared with a step that is not is written all the same if one good step needs it.
 func (x *session) writeMessages(ctx context.Context, p *plan) {
+	x.keepFurther(ctx, p)
 	wanted := make(map[*row]bool, len(p.messages.list))
 	for i := range p.steps {
 		if st := &p.steps[i]; st.err == nil && st.message != nil {
@@ -71,7 +72,7 @@ func (x *session) writeMessages(ctx context.Context, p *plan) {
 			continue
 		}
 		st.err = st.message.err
-		if st.err == nil && !st.link && st.message.isNew && st.event.Contact != nil && st.event.Contact.ID != "" {
+		if st.err == nil && !st.link && (st.message.isNew || st.message.unlinked) && st.event.Contact != nil && st.event.Contact.ID != "" {
 			stubs = append(stubs, st)
 		}
 	}

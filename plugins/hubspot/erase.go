@@ -89,40 +89,23 @@ func (x *session) recordOf(ctx context.Context, contact string) (string, *core.E
 // eraseTied archives the communications, or the tickets, of a contact: GDPR deletion
 // takes the contact along, and nobody says with what.
 func (x *session) eraseTied(ctx context.Context, contact, object string) *core.Error {
-	type end struct {
-		ID    string `json:"id"`
-		After string `json:"after,omitempty"`
-	}
-	type inputs struct {
-		Inputs []end `json:"inputs"`
-	}
 	from := end{ID: contact}
 	for range maxRounds {
-		var page struct {
-			Results []struct {
-				To []struct {
-					ID json.Number `json:"toObjectId"`
-				} `json:"to"`
-				Paging struct{ Next struct{ After string } }
-			} `json:"results"`
+		page, err := x.tied(ctx, "contacts", object, []end{from})
+		if err != nil {
+			return err
 		}
-		body, _ := json.Marshal(inputs{[]end{from}}) //nolint:errchkjson // texts
-		r := x.call(ctx, object+" read", http.MethodPost, x.path("associations", "contacts/"+object+"/batch/read"), body,
-			func(b []byte) error { return json.Unmarshal(b, &page) })
-		if r != nil && !r.notThere() {
-			return r.Error
-		}
-		var messages inputs
+		var messages []end
 		from.After = ""
-		for _, res := range page.Results {
+		for _, res := range page {
 			from.After = res.Paging.Next.After
 			for _, to := range res.To {
-				messages.Inputs = append(messages.Inputs, end{ID: to.ID.String()})
+				messages = append(messages, end{ID: to.ID.String()})
 			}
 		}
-		for rest := messages.Inputs; len(rest) > 0; {
+		for rest := messages; len(rest) > 0; {
 			n := min(len(rest), maxBatch)
-			body, _ := json.Marshal(inputs{rest[:n]}) //nolint:errchkjson // texts
+			body, _ := json.Marshal(endBatch{rest[:n]}) //nolint:errchkjson // texts
 			if r := x.call(ctx, object+" archive", http.MethodPost, x.path("objects", object+"/batch/archive"), body, ignore); r != nil {
 				return r.Error
 			}

@@ -233,7 +233,7 @@ func (x *session) changes(ctx context.Context, ids []string) (events []core.Even
 	names := append(x.addresses(), x.ContactKey)
 	names = append(names, watched...)
 	slices.Sort(names)
-	found, err := x.readContacts(ctx, "", slices.Compact(ids), slices.Compact(names), watched...)
+	found, err := x.readRecords(ctx, "contacts", "", slices.Compact(ids), slices.Compact(names), watched...)
 	if err != nil {
 		return nil, err
 	}

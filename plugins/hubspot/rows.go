@@ -38,6 +38,7 @@ type row struct {
 
 	id       string // the record's, once written
 	isNew    bool   // the record was made by this write
+	unlinked bool   // the record is there, and nobody's: see [session.keepFurther]
 	existing string // the record that a unique value conflicts with
 	err      *core.Error
 }
@@ -55,6 +56,11 @@ func (r *row) set(name, value string) {
 		}
 	}
 	r.properties = append(r.properties, property{name, value})
+}
+
+// drop takes a property out again.
+func (r *row) drop(name string) {
+	r.properties = slices.DeleteFunc(r.properties, func(p property) bool { return p.name == name })
 }
 
 // written are the properties that the row is written with.
@@ -111,6 +117,7 @@ type step struct {
 	err     *core.Error
 	// known and told are the contact's record, as in [core.Delivery].
 	known, told string
+	late        bool // a status that may be older than what is there
 }
 
 // plan is what a batch needs.
@@ -121,6 +128,10 @@ type plan struct {
 	tickets  rows
 }
 
+// lateAfter is when a status counts as late: others may have overtaken it, when a person
+// replays it or the lane was long paused.
+const lateAfter = 5 * time.Minute
+
 // plan reads the events and lays out what to write for each.
 func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{steps: make([]step, len(batch))}
@@ -128,6 +139,8 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 		st := &p.steps[i]
 		st.known, st.told = d.ContactRef, d.ToldRef
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
+			accepted := st.event.Accepted
+			st.late = st.event.Kind == core.KindMessageStatus && (d.Attempt > 1 || !accepted.IsZero() && time.Since(accepted) > lateAfter)
 			s.lay(p, st, d.MessageRef)
 		}
 	}

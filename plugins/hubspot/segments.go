@@ -225,7 +225,7 @@ func (x *session) members(ctx context.Context, ids []string) (members []core.Mem
 	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
 	slices.Sort(names)
 	slices.Sort(ids)
-	found, err := x.readContacts(ctx, "", slices.Compact(ids), slices.Compact(names))
+	found, err := x.readRecords(ctx, "contacts", "", slices.Compact(ids), slices.Compact(names))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,106 @@
+package hubspot_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/wabridge/wabridge/core"
+	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
+)
+
+// again delivers an event as a later attempt.
+func (b *bench) again(e *core.Event) core.Result {
+	b.t.Helper()
+	return b.connector.Deliver(b.t.Context(), b.account, []core.Delivery{{Event: e, Attempt: 2, ContactRef: b.known[e.Contact.ID]}})[0]
+}
+
+// replayed is an event that came an hour ago.
+func replayed(e *core.Event) *core.Event {
+	e.Accepted = time.Now().Add(-time.Hour)
+	return e
+}
+
+func TestStatuses_NeverGoBackHoweverLateTheyCome(t *testing.T) {
+	for _, version := range []string{"2026-09", "v3"} {
+		b := start(t, hubspotsim.Options{}, `{"api_version":"`+version+`"}`, nil).mustCheck()
+		b.deliver(sent(1), sent(2), sent(3))
+		b.deliver(status(1, core.StatusRead), status(2, core.StatusSent), status(3, core.StatusDelivered))
+		b.clear()
+		failed := replayed(status(3, core.StatusFailed))
+		failed.Status.Errors = []core.StatusError{{Code: 131026, Title: "Message undeliverable"}}
+		late := []*core.Event{replayed(status(1, core.StatusSent)), replayed(status(2, core.StatusDelivered)), failed}
+		for id, r := range b.deliver(late...) {
+			if r.Err != nil || r.Ref == "" {
+				t.Errorf("%s: %+v", id, r)
+			}
+		}
+		if n := len(b.calls()); n != 3 {
+			t.Errorf("%d calls, want 3: %q", n, b.calls())
+		}
+		if r := b.again(status(1, core.StatusDelivered)); r.Err != nil {
+			t.Error(r.Err)
+		}
+		messages := b.messages()
+		for id, want := range map[string]string{"wamid.OUT001": "read", "wamid.OUT002": "delivered", "wamid.OUT003": "delivered"} {
+			if got := messages[id].Properties; got["wa_status"] != want || got["wa_status_error"] != "" {
+				t.Errorf("%s: %s is %q (%s), want %q", version, id, got["wa_status"], got["wa_status_error"], want)
+			}
+		}
+	}
+}
+
+// A status of a message that HubSpot does not know makes it; the attempt that made it may
+// have got no further.
+func TestStatuses_TheMessageThatOneMadeIsOnTheTimelineInTheEnd(t *testing.T) {
+	for name, f := range map[string]hubspotsim.Fault{
+		"the answer is lost":      {Kind: hubspotsim.FaultLost, Match: "communications/batch/upsert"},
+		"no contact is written":   {Kind: hubspotsim.FaultStatus, Status: 503, Match: "contacts/batch/upsert"},
+		"nothing is associated":   {Kind: hubspotsim.FaultStatus, Status: 503, Match: "associate"},
+		"an answer without a row": {Kind: hubspotsim.FaultMute, Match: "associate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+			b.sim.Inject(f)
+			e := status(5, core.StatusDelivered)
+			if r := b.deliver(e)[e.ID]; r.Err == nil {
+				t.Fatal("it is done")
+			}
+			b.sim.Heal()
+			if r := b.again(e); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			m, c := b.messages()["wamid.OUT005"], b.contacts()["c005"]
+			if m.Properties["wa_status"] != "delivered" || !slices.Equal(m.Associated["contacts"], []string{c.ID}) {
+				t.Errorf("it is %+v, want a delivered message of the contact %q", m, c.ID)
+			}
+		})
+	}
+}
+
+func TestStatuses_LateOnesWaitUntilTheOthersCanBeSeen(t *testing.T) {
+	for _, path := range []string{"communications/batch/read", "communications/contacts/batch/read"} {
+		for _, f := range []hubspotsim.Fault{{Kind: hubspotsim.FaultStatus, Status: 503}, {Kind: hubspotsim.FaultGarbage}, {Kind: hubspotsim.FaultStatus, Status: http.StatusBadGateway}} {
+			b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+			b.deliver(sent(1), sent(2))
+			b.deliver(status(1, core.StatusRead))
+			f.Match = path
+			b.sim.Inject(f)
+			late, now := replayed(status(1, core.StatusSent)), status(2, core.StatusSent)
+			wantCodes(t, b.deliver(late, now), map[string]core.Code{late.ID: core.CodeUnavailable, now.ID: ""})
+			if got := b.messages()["wamid.OUT001"].Properties["wa_status"]; got != "read" {
+				t.Errorf("%s: the status is %q, want read", path, got)
+			}
+		}
+	}
+}
+
+func TestStatuses_LateOnesWriteIntoAnAccountThatIsEmpty(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, "", nil) // Check never ran
+	e := replayed(status(5, core.StatusRead))
+	wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: ""})
+	if m := b.messages()["wamid.OUT005"]; m.Properties["wa_status"] != "read" || len(m.Associated["contacts"]) != 1 {
+		t.Errorf("it is %+v", m)
+	}
+}
