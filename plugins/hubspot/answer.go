@@ -76,6 +76,18 @@ func (e *apiError) text() string {
 	return crm.VendorText(text)
 }
 
+// The most that is repeated of a code, and of a list of names.
+const (
+	maxCode  = 60
+	maxNames = 300
+)
+
+// code is what HubSpot calls the error.
+func (e *apiError) code() string { return crm.Clip(crm.VendorText(e.Category), maxCode) }
+
+// names lists names for a person.
+func names(all []string) string { return crm.Clip(strings.Join(all, ", "), maxNames) }
+
 // missingProperties returns the properties that HubSpot says do not exist.
 func (e *apiError) missingProperties() []string {
 	var found []string
@@ -106,7 +118,7 @@ func (e *apiError) existing() string {
 func (e *apiError) scopes() string {
 	found := append(e.values("requiredGranularScopes"), e.values("missingScopes")...)
 	slices.Sort(found)
-	return strings.Join(slices.Compact(found), ", ")
+	return names(slices.Compact(found))
 }
 
 // limit returns the policy that a 429 names and how long it holds. The daily one
@@ -132,7 +144,7 @@ func (e *apiError) limit() (policy string, wait time.Duration) {
 
 // rowError makes the error for a row that HubSpot refused.
 func (s *settings) rowError(op string, e apiError) *core.Error {
-	err := &core.Error{Code: core.CodeInvalid, Op: op, Message: e.text(), Source: core.SourceVendor, Vendor: e.Category}
+	err := &core.Error{Code: core.CodeInvalid, Op: op, Message: e.text(), Source: core.SourceVendor, Vendor: e.code()}
 	if err.Message == "" {
 		err.Message = "refused without a reason"
 	}
@@ -151,7 +163,7 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 	case "VALIDATION_ERROR", "OBJECT_NOT_FOUND", "":
 		if missing := e.missingProperties(); len(missing) > 0 {
 			err.Vendor = "PROPERTY_DOESNT_EXIST"
-			err.Hint = "create the property " + strings.Join(missing, ", ") + " in HubSpot, or do not return it from mapToCRM"
+			err.Hint = "create the property " + names(missing) + " in HubSpot, or do not return it from mapToCRM"
 		} else {
 			err.Hint = "look at what mapToCRM returns, and at the rules for required properties in HubSpot"
 		}
@@ -190,5 +202,10 @@ func (s *settings) raced(e apiError) bool {
 	if !strings.Contains(e.Message, "CONFLICTING_UNIQUE_VALUE") {
 		return false
 	}
-	return strings.Contains(e.Message, `"name":"`+s.ContactKey+`"`) || strings.Contains(e.Message, `"name":"`+s.MessageKey+`"`)
+	for _, o := range s.objects() {
+		if strings.Contains(e.Message, `"name":"`+o.key+`"`) {
+			return true
+		}
+	}
+	return false
 }

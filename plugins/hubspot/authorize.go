@@ -1,6 +1,7 @@
 package hubspot
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -52,9 +53,9 @@ func (c *Connector) Authorize(ctx context.Context, a core.Account) (core.Token, 
 			return nil
 		}
 		r := x.refused(op, resp, body)
-		if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusUnauthorized {
-			// BAD_REFRESH_TOKEN, BAD_CLIENT_ID, …, or invalid_grant: only a person can mend it.
-			r.Code, r.Scope = core.CodeUnauthenticated, ""
+		if code, why := credentials(body); code != "" && (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusUnauthorized) {
+			// BAD_REFRESH_TOKEN, BAD_CLIENT_ID, … or invalid_grant: only a person can mend it.
+			r.Code, r.Scope, r.Vendor, r.Message = core.CodeUnauthenticated, "", code, why
 			r.Hint = "look at the secrets " + refreshToken + " and " + clientSecret + " and at settings.client_id; where the app was uninstalled, install it again"
 		}
 		return r.Error
@@ -69,6 +70,23 @@ func (c *Connector) Authorize(ctx context.Context, a core.Account) (core.Token, 
 		got.Expires = 1800
 	}
 	return core.Token{Secrets: map[string]core.Secret{"access": core.Secret(got.Access)}, Expires: time.Now().Add(time.Duration(got.Expires) * time.Second)}, nil
+}
+
+// credentials reads what the token endpoint says of credentials, "" when it says nothing: the
+// standard's error and HubSpot's older status, either or both. See
+// https://developers.hubspot.com/changelog/new-oauth-v3-api-endpoints-and-standardized-error-responses.
+func credentials(body []byte) (code, why string) {
+	var e struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+		Status      string `json:"status"`
+		Message     string `json:"message"`
+	}
+	if crm.Decode(body, &e) != nil {
+		return "", ""
+	}
+	why = crm.VendorText(cmp.Or(e.Description, e.Message, e.Error, e.Status))
+	return crm.Clip(crm.VendorText(cmp.Or(e.Status, e.Error)), maxCode), why
 }
 
 func noToken() *core.Error {

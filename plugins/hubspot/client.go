@@ -1,6 +1,7 @@
 package hubspot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -62,7 +63,7 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 	answer, ok := readError(body)
 	status := resp.StatusCode
 	r := &refusal{status: status, answer: answer, Error: &core.Error{
-		Op: op, Source: core.SourceVendor, Vendor: answer.Category,
+		Op: op, Source: core.SourceVendor, Vendor: answer.code(),
 		RetryAfter: crm.RetryAfter(resp.Header),
 		Message:    fmt.Sprintf("HubSpot answered %d", status),
 	}}
@@ -76,13 +77,13 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 	case status == http.StatusTooManyRequests:
 		r.Code = core.CodeRateLimited
 		if policy, wait := answer.limit(); policy != "" {
-			r.Vendor = policy
+			r.Vendor = crm.Clip(policy, maxCode)
 			r.RetryAfter = max(r.RetryAfter, wait)
 		}
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && !ok:
+		r.Code = core.CodeUnavailable // an edge before HubSpot, not HubSpot
 	case status == http.StatusUnauthorized:
 		r.Code, r.Hint = core.CodeUnauthenticated, "renew the secret token"
-	case status == http.StatusForbidden && !ok:
-		r.Code = core.CodeUnavailable // an edge before HubSpot, not HubSpot
 	case status == http.StatusForbidden:
 		r.Code, r.Hint = core.CodeForbidden, "look at the token's scopes and the account in HubSpot"
 		if scopes := answer.scopes(); scopes != "" {
@@ -94,9 +95,14 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 		r.Code, r.RetryAfter = core.CodeUnavailable, max(r.RetryAfter, 2*time.Second)
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == 477, status >= 500:
 		r.Code = core.CodeUnavailable
+	case status == http.StatusRequestEntityTooLarge, status == http.StatusRequestURITooLong:
+		r.Code, r.Hint = core.CodeInvalid, "it is more than HubSpot takes at once"
+	case status >= 400 && !ok:
+		r.Code = core.CodeUnavailable // whoever says so has not looked at what was sent
 	case status >= 400:
 		r.Error = x.rowError(op, answer)
 		r.Message = fmt.Sprintf("HubSpot answered %d: %s", status, r.Message)
+		r.Vendor = cmp.Or(r.Vendor, fmt.Sprint(status))
 	default:
 		r.Code = core.CodeUnknownOutcome
 	}

@@ -124,16 +124,20 @@ func TestDeliver_ObeysTheRulesOfTheAccountsAdministrator(t *testing.T) {
 }
 
 func TestDeliver_TriesAgainWhenAnotherCallMadeTheRecordMeanwhile(t *testing.T) {
-	for _, name := range []string{"wabridge_contact_id", "wa_message_id", "email"} {
+	for _, name := range []string{"wabridge_contact_id", "wa_message_id", "wabridge_escalation_id", "email"} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+			b := start(t, hubspotsim.Options{}, `{"escalations":"tickets"}`, nil).mustCheck()
 			b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultRow, Row: "001", Match: "batch/upsert", Message: fmt.Sprintf(
 				`Property values were not valid: [{"isValid":false,"message":"7 already has that value","error":"CONFLICTING_UNIQUE_VALUE","name":%q}]`, name)})
 			want := core.CodeUnavailable
 			if name == "email" { // a value of the script's: it stays refused
 				want = core.CodeInvalid
 			}
-			wantCodes(t, b.deliver(received(1), received(2)), map[string]core.Code{"wamid.IN001": want, "wamid.IN002": ""})
+			event := received(1)
+			if name == "wabridge_escalation_id" {
+				event = escalated(1, core.KindEscalation, nil)
+			}
+			wantCodes(t, b.deliver(event, received(2)), map[string]core.Code{event.ID: want, "wamid.IN002": ""})
 		})
 	}
 }

@@ -314,8 +314,21 @@ func TestAuthorize_KeepsAnAppSignedIn(t *testing.T) {
 		} {
 			a := b.account
 			a.Secrets = map[string]core.Secret{"refresh_token": "refresh", "client_secret": appSecret}
-			if _, err := b.connector.Authorize(t.Context(), change(a)); core.CodeOf(err) != core.CodeUnauthenticated || core.AsError(err).Hint == "" {
-				t.Errorf("%s: %v", name, err)
+			_, err := b.connector.Authorize(t.Context(), change(a))
+			if e := core.AsError(err); core.CodeOf(err) != core.CodeUnauthenticated || e.Hint == "" || name == "another refresh token" && e.Vendor != "BAD_REFRESH_TOKEN" {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+		for body, want := range map[string]string{ // of a 400
+			`{"error":"invalid_grant","error_description":"refresh token is invalid, expired or revoked"}`: "invalid_grant",
+			`{"status":"BAD_REFRESH_TOKEN","message":"missing or unknown refresh token"}`:                  "BAD_REFRESH_TOKEN",
+			`<html>Bad Request</html>`: "", ``: "", `{}`: "", `[]`: "", // nobody looked at our credentials
+		} {
+			wrong := start(t, hubspotsim.Options{}, `{"client_id":"app"}`, answering(400, body))
+			wrong.account.Secrets = map[string]core.Secret{"refresh_token": "refresh", "client_secret": appSecret}
+			_, err := wrong.connector.Authorize(t.Context(), wrong.account)
+			if e := core.AsError(err); want == "" && core.CodeOf(err) != core.CodeUnavailable || want != "" && (core.CodeOf(err) != core.CodeUnauthenticated || e.Vendor != want) {
+				t.Errorf("%q: %+v", body, e)
 			}
 		}
 		b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503, Count: 1})

@@ -1,15 +1,14 @@
 package hubspot
 
 import (
-	"html"
 	"strings"
-
-	"github.com/wabridge/wabridge/core/crm"
+	"unicode/utf16"
 )
 
-// maxValue is how many bytes of text a property takes: HubSpot's limit is 65,536
-// characters.
-const maxValue = 60_000
+// maxValue is how many characters a property takes.
+const maxValue = 65_536
+
+var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;", "\r\n", "<br>", "\n", "<br>", "\r", "<br>")
 
 // timelineHTML makes text safe for a property that HubSpot shows as HTML: the words
 // of a stranger must not become markup on an agent's screen.
@@ -17,9 +16,36 @@ func timelineHTML(text string) string {
 	if !strings.ContainsAny(text, "&<>\"'\n\r") {
 		return clip(text)
 	}
-	text = html.EscapeString(clip(text))
-	return clip(strings.NewReplacer("\r\n", "<br>", "\n", "<br>", "\r", "<br>").Replace(text))
+	return fit(text, markup.Replace)
 }
 
-// clip cuts s to what a property takes.
-func clip(s string) string { return crm.Clip(s, maxValue) }
+// clip cuts s to what a property takes. Its last character then is "…".
+func clip(s string) string {
+	if len(s) <= maxValue {
+		return s
+	}
+	return fit(s, func(s string) string { return s })
+}
+
+// fit writes as much of a text in some form as a property takes.
+func fit(text string, form func(string) string) string {
+	whole := form(text)
+	if characters(whole) <= maxValue {
+		return whole
+	}
+	n := len("…") // more than it counts
+	for i, r := range text {
+		if n += characters(form(string(r))); n > maxValue {
+			return form(text[:i]) + "…"
+		}
+	}
+	return whole
+}
+
+// characters counts those of a text as Java does, which HubSpot is written in.
+func characters(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n
+}

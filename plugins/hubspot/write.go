@@ -148,9 +148,13 @@ func (x *session) upsertOnce(ctx context.Context, o object, rs []*row) ([]*row, 
 		return nil
 	})
 	if refused != nil {
-		if refused.Code == core.CodeInvalid {
+		if refused.Code == core.CodeInvalid || refused.notThere() {
+			named := false
 			for _, e := range append(refused.answer.Errors, refused.answer) {
-				decide(e)
+				named = decide(e) || named
+			}
+			if named {
+				refused.Code = core.CodeInvalid // for these: the others may do without them
 			}
 			if len(rs) == 1 && len(open) == 1 {
 				rs[0].existing = refused.answer.existing()
@@ -291,6 +295,20 @@ func (x *session) associateOnce(ctx context.Context, object string, pairs []*pai
 		}
 		return rest
 	}
+	// decide ends the pair that an error names; false when it names none.
+	decide := func(e apiError) bool {
+		from, to := e.values("fromObjectId"), e.values("toObjectId")
+		if len(from) != 1 || len(to) != 1 || open[key{from[0], to[0]}] == nil {
+			return false
+		}
+		err := x.rowError(op, e)
+		if e.Category == "OBJECT_NOT_FOUND" { // it went since it was written: the next attempt makes another
+			err.Code, err.Hint = core.CodeUnavailable, ""
+		}
+		open[key{from[0], to[0]}].err = err
+		delete(open, key{from[0], to[0]})
+		return true
+	}
 	var unnamed []apiError
 	body := appendPairs(make([]byte, 0, 64*len(pairs)), pairs)
 	refused := x.call(ctx, op, http.MethodPost, x.path("associations", object+"/contacts/batch/associate/default"), body, func(b []byte) error {
@@ -307,11 +325,7 @@ func (x *session) associateOnce(ctx context.Context, object string, pairs []*pai
 			delete(open, key{res.To.ID, res.From.ID})
 		}
 		for _, e := range a.Errors {
-			from, to := e.values("fromObjectId"), e.values("toObjectId")
-			if len(from) == 1 && len(to) == 1 && open[key{from[0], to[0]}] != nil {
-				open[key{from[0], to[0]}].err = x.rowError(op, e)
-				delete(open, key{from[0], to[0]})
-			} else {
+			if !decide(e) {
 				unnamed = append(unnamed, e)
 			}
 		}
@@ -319,6 +333,13 @@ func (x *session) associateOnce(ctx context.Context, object string, pairs []*pai
 	})
 	switch {
 	case refused != nil:
+		if refused.Code == core.CodeInvalid || refused.notThere() {
+			for _, e := range append(refused.answer.Errors, refused.answer) {
+				if decide(e) {
+					refused.Code = core.CodeInvalid // for this one: the others may do without it
+				}
+			}
+		}
 		return left(), refused.Error
 	case len(open) == 0:
 		return nil, nil

@@ -42,8 +42,10 @@ func (s *Sim) authorizeApp(c *call) bool {
 // token gives an access token for a refresh token, as
 // https://developers.hubspot.com/docs/api-reference/auth-oauth-v1/guide says.
 func (s *Sim) token(c *call) {
-	refuse := func(status, message string) {
-		c.answer(http.StatusBadRequest, map[string]string{"status": status, "message": message, "correlationId": c.id})
+	// The standard's error, and beside it what was there before: see
+	// https://developers.hubspot.com/changelog/new-oauth-v3-api-endpoints-and-standardized-error-responses.
+	refuse := func(code, status, message string) {
+		c.answer(http.StatusBadRequest, map[string]string{"error": code, "error_description": message, "status": status, "message": message, "correlationId": c.id})
 	}
 	form, err := url.ParseQuery(string(c.body))
 	switch {
@@ -51,16 +53,16 @@ func (s *Sim) token(c *call) {
 		c.fail(http.StatusUnsupportedMediaType, vendorError{Category: "VALIDATION_ERROR", Message: "Unsupported Media Type"})
 		return
 	case form.Get("grant_type") != "refresh_token":
-		refuse("BAD_GRANT_TYPE", "missing or unknown grant type")
+		refuse("unsupported_grant_type", "BAD_GRANT_TYPE", "missing or unknown grant type")
 		return
 	case form.Get("client_id") == "" || s.opts.ClientID != "" && form.Get("client_id") != s.opts.ClientID:
-		refuse("BAD_CLIENT_ID", "missing or unknown client id")
+		refuse("invalid_client", "BAD_CLIENT_ID", "missing or unknown client id")
 		return
 	case form.Get("client_secret") == "" || s.opts.ClientSecret != "" && form.Get("client_secret") != s.opts.ClientSecret:
-		refuse("BAD_CLIENT_SECRET", "missing or invalid client secret")
+		refuse("invalid_client", "BAD_CLIENT_SECRET", "missing or invalid client secret")
 		return
 	case !slices.Contains(s.opts.RefreshTokens, form.Get("refresh_token")):
-		refuse("BAD_REFRESH_TOKEN", "missing or unknown refresh token")
+		refuse("invalid_grant", "BAD_REFRESH_TOKEN", "missing or unknown refresh token")
 		return
 	}
 	access := "CO" + rand.Text()

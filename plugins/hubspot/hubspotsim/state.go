@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf16"
 )
 
 // state is the account's data: everything is under one lock, which is held for
@@ -103,6 +104,9 @@ func tableName(s string) string {
 	return ""
 }
 
+// maxValue is how many characters a value may have.
+const maxValue = 65_536
+
 // page copies records for the ledger.
 func (s *state) page(object string, from, n int) []Record {
 	s.mu.Lock()
@@ -140,8 +144,8 @@ func (s *state) check(t *table, r *record, properties pairs, version string) *ve
 			return badValue("PROPERTY_DOESNT_EXIST", name, fmt.Sprintf("Property %q does not exist", name))
 		case p.ReadOnly:
 			return badValue("READ_ONLY_VALUE", name, fmt.Sprintf("%q is a read only property; its value cannot be set.", name))
-		case len(v) > 65536:
-			return badValue("INVALID_LENGTH", name, fmt.Sprintf("%q is too long: max 65536 characters", name))
+		case len(v) > maxValue && len(utf16.Encode([]rune(v))) > maxValue:
+			return badValue("INVALID_LENGTH", name, fmt.Sprintf("%q is too long: max %d characters", name, maxValue))
 		}
 		if v != "" && name == "email" && !plausible(v) {
 			return badValue("INVALID_EMAIL", name, fmt.Sprintf("Email address %s is invalid", v))
