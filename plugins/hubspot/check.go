@@ -170,7 +170,7 @@ type propertyAnswer struct {
 func (x *session) property(ctx context.Context, o object, p ownProperty) (propertyAnswer, *refusal) {
 	var a propertyAnswer
 	err := x.call(ctx, "check property", http.MethodGet, x.path("properties", o.name+"/"+p.name), nil, func(b []byte) error {
-		return json.Unmarshal(b, &a)
+		return whole(b, &a, func() bool { return a.Name != "" })
 	})
 	return a, err
 }

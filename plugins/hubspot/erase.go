@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -81,35 +82,53 @@ func (x *session) recordOf(ctx context.Context, contact string) (string, *core.E
 	case r != nil && r.notThere():
 		return "", nil
 	case r != nil:
-		return "", r.Error
+		return "", r.reading()
+	case found.ID == "":
+		return "", crm.Failure(core.CodeUnavailable, "contact read", "the answer holds no record")
 	}
 	return found.ID, nil
 }
 
-// eraseTied archives the communications, or the tickets, of a contact: GDPR deletion
-// takes the contact along, and nobody says with what.
+// eraseTied archives a contact's communications over WhatsApp, or the tickets of their
+// escalations: GDPR deletion takes the contact along, and nobody says with what. What others
+// logged or opened is theirs to see to.
 func (x *session) eraseTied(ctx context.Context, contact, object string) *core.Error {
+	mark, ours := "hs_communication_channel_type", func(v string) bool { return v == channelType }
+	if object == "tickets" {
+		mark, ours = x.TicketKey, func(v string) bool { return v != "" }
+	}
 	from := end{ID: contact}
 	for range maxRounds {
 		page, err := x.tied(ctx, "contacts", object, []end{from})
 		if err != nil {
 			return err
 		}
-		var messages []end
+		var ids []string
 		from.After = ""
 		for _, res := range page {
 			from.After = res.Paging.Next.After
 			for _, to := range res.To {
-				messages = append(messages, end{ID: to.ID.String()})
+				ids = append(ids, to.ID.String())
 			}
 		}
-		for rest := messages; len(rest) > 0; {
-			n := min(len(rest), maxBatch)
-			body, _ := json.Marshal(endBatch{rest[:n]}) //nolint:errchkjson // texts
-			if r := x.call(ctx, object+" archive", http.MethodPost, x.path("objects", object+"/batch/archive"), body, ignore); r != nil {
+		for ids := range slices.Chunk(ids, maxBatch) {
+			found, err := x.readRecords(ctx, object, "", ids, []string{mark})
+			if err != nil {
+				return err
+			}
+			var gone []end
+			for i := range found {
+				if ours(found[i].text(mark)) {
+					gone = append(gone, end{ID: found[i].ID})
+				}
+			}
+			if len(gone) == 0 {
+				continue
+			}
+			body, _ := json.Marshal(endBatch{gone}) //nolint:errchkjson // texts
+			if r := x.call(ctx, object+" archive", http.MethodPost, x.path("objects", object+"/batch/archive"), body, ignore); r != nil && !r.notThere() {
 				return r.Error
 			}
-			rest = rest[n:]
 		}
 		if from.After == "" {
 			return nil
@@ -129,18 +148,18 @@ func (x *session) eraseThreads(ctx context.Context, contact string) *core.Error 
 			var page struct {
 				Results []struct {
 					ID      string `json:"id"`
-					Channel string `json:"originalChannelId"`
+					Channel word   `json:"originalChannelId"`
 				} `json:"results"`
 				Paging struct{ Next struct{ After string } }
 			}
 			r := x.call(ctx, "threads read", http.MethodGet, x.conversations("conversations", "threads")+"?"+query.Encode(), nil, func(b []byte) error {
-				return json.Unmarshal(b, &page)
+				return whole(b, &page, func() bool { return page.Results != nil })
 			})
-			if r != nil {
+			if r.reading() != nil {
 				return x.gone(r)
 			}
 			for _, t := range page.Results {
-				if t.Channel == x.ChannelID {
+				if string(t.Channel) == x.ChannelID {
 					ours = append(ours, t.ID)
 				}
 			}

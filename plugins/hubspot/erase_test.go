@@ -1,6 +1,9 @@
 package hubspot_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -103,5 +106,80 @@ func TestErase_TakesTheThreadsOnTheChannel(t *testing.T) {
 	got := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", person(1).ID)}})[0].Err
 	if got == nil || got.Code != core.CodeUndeliverable || !strings.Contains(got.Hint, hubspotsim.ScopeInboxWrite) || b.sim.Records("contacts")[0].Erased {
 		t.Errorf("without the scope: %+v", got)
+	}
+}
+
+// What others logged and opened about a person is theirs.
+func TestErase_LeavesWhatOthersWrote(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, `{"escalations":"tickets","erase":"archive"}`, nil).mustCheck()
+	b.allDone(t, escalated(1, core.KindEscalation, nil))
+	b.allDone(t, received(1))
+	person := b.contacts()["c001"].ID
+	theirs := map[string]string{}
+	for object, properties := range map[string]map[string]string{
+		"tickets":        {"subject": "A warranty", "hs_pipeline_stage": "1"},
+		"communications": {"hs_communication_channel_type": "SMS", "hs_communication_logged_from": "CRM", "hs_timestamp": "1793621100000"},
+	} {
+		id, err := b.sim.Edit(object, "", properties)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs[object] = id
+		r := httptest.NewRequest(http.MethodPost, "/crm/associations/2026-09/"+object+"/contacts/batch/associate/default",
+			strings.NewReader(`{"inputs":[{"from":{"id":"`+id+`"},"to":{"id":"`+person+`"}}]}`))
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		if b.sim.ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Fatal(w.Body)
+		}
+	}
+	if r := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", "c001")}})[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	for object, id := range theirs {
+		all := b.sim.Records(object)
+		if len(all) != 2 {
+			t.Errorf("there are %d %s", len(all), object)
+		}
+		for _, r := range all {
+			if r.Archived != (r.ID != id) {
+				t.Errorf("of %s: %+v", object, r)
+			}
+		}
+	}
+}
+
+// An answer that holds nothing is none: nobody is erased, merged or described by it.
+func TestErase_TakesNoAnswerForDone(t *testing.T) {
+	for _, version := range []string{"2026-09", "v3"} {
+		for _, mode := range []string{`"escalations":"tickets"`, `"log_messages":"inbox","channel_id":"900","inbox_id":"71"`} {
+			sim := hubspotsim.New(hubspotsim.Options{})
+			sim.AddChannel(inboxChannel(""))
+			var path string
+			b := start(t, hubspotsim.Options{}, `{"api_version":"`+version+`",`+mode+`}`, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if path != "" && strings.Contains(r.URL.Path, path) {
+					fmt.Fprint(w, "{}")
+					return
+				}
+				sim.ServeHTTP(w, r)
+			}))
+			b.sim = sim
+			b.account.Secrets["client_secret"] = appSecret
+			b.mustCheck()
+			wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": ""})
+			paths := []string{"contacts/c001", "contacts/communications/batch/read", "communications/batch/read"}
+			if strings.Contains(mode, "tickets") {
+				paths = append(paths, "contacts/tickets/batch/read")
+			} else {
+				paths = append(paths[:2], "/threads")
+			}
+			for _, path = range paths {
+				r := b.connector.Deliver(t.Context(), b.account, []core.Delivery{{Event: erased("e#1", "c001")}})[0]
+				if r.Err == nil || r.Err.Code != core.CodeUnavailable || sim.Records("contacts")[0].Erased {
+					t.Errorf("%s: %s answers nothing: %+v", version, path, r.Err)
+				}
+			}
+		}
 	}
 }

@@ -208,7 +208,7 @@ func (x *session) listAccounts(ctx context.Context, query url.Values) (all []cha
 		var page struct {
 			Results []channelAccount `json:"results"`
 		}
-		err := json.Unmarshal(b, &page)
+		err := whole(b, &page, func() bool { return page.Results != nil })
 		all = page.Results
 		return err
 	})

@@ -20,9 +20,14 @@ func (c *Connector) Describe(ctx context.Context, account core.Account) (core.Sc
 	var answer struct {
 		Results []described `json:"results"`
 	}
-	r := x.call(ctx, "read properties", http.MethodGet, x.path("properties", "contacts"), nil, func(b []byte) error { return crm.Decode(b, &answer) })
-	if r != nil {
-		return core.Schema{}, r.Error
+	r := x.call(ctx, "read properties", http.MethodGet, x.path("properties", "contacts"), nil, func(b []byte) error {
+		if err := crm.Decode(b, &answer); err != nil || answer.Results != nil {
+			return err
+		}
+		return errNothing
+	})
+	if err := r.reading(); err != nil {
+		return core.Schema{}, err
 	}
 	contacts := core.Object{Name: "contacts"}
 	for i := range answer.Results {

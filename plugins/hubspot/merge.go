@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -44,29 +43,16 @@ func (x *session) mergeInto(ctx context.Context, from, to string) (record string
 
 // bothOf reads the records of the contact that stays and of the one that went.
 func (x *session) bothOf(ctx context.Context, e *core.Event) (kept, gone crm.Record, _ *core.Error) {
-	body, _ := json.Marshal(map[string]any{ //nolint:errchkjson // texts
-		"idProperty": x.ContactKey, "properties": []string{x.ContactKey}, "propertiesWithHistory": []string{},
-		"inputs": []map[string]string{{"id": e.Contact.ID}, {"id": e.Merge.Contact.ID}},
-	})
-	var found struct {
-		Results []struct {
-			ID         string             `json:"id"`
-			Created    time.Time          `json:"createdAt"`
-			Properties map[string]*string `json:"properties"`
-		} `json:"results"`
+	found, err := x.readRecords(ctx, "contacts", x.ContactKey, []string{e.Contact.ID, e.Merge.Contact.ID}, []string{x.ContactKey, "createdate"})
+	if err != nil {
+		return kept, gone, err
 	}
-	r := x.call(ctx, "contact read", http.MethodPost, x.path("objects", "contacts/batch/read"), body, func(b []byte) error { return crm.Decode(b, &found) })
-	if r != nil && !r.notThere() {
-		return kept, gone, r.Error
-	}
-	for _, f := range found.Results {
-		key := f.Properties[x.ContactKey]
-		switch {
-		case key == nil:
-		case *key == e.Contact.ID:
-			kept = crm.Record{ID: f.ID, Ours: crm.MadeFor(f.Created, e.Merge.KeptSince)}
-		case *key == e.Merge.Contact.ID:
-			gone = crm.Record{ID: f.ID, Ours: crm.MadeFor(f.Created, e.Merge.Since)}
+	for i := range found {
+		switch f := &found[i]; f.text(x.ContactKey) {
+		case e.Contact.ID:
+			kept = crm.Record{ID: f.ID, Ours: crm.MadeFor(f.created(), e.Merge.KeptSince)}
+		case e.Merge.Contact.ID:
+			gone = crm.Record{ID: f.ID, Ours: crm.MadeFor(f.created(), e.Merge.Since)}
 		}
 	}
 	return kept, gone, nil

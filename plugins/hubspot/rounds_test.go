@@ -177,3 +177,31 @@ func TestWebhook_PassesOverWhatItDoesNotUnderstand(t *testing.T) {
 		}
 	}
 }
+
+// What is read of an account, its lists and its channel, is not taken for empty either.
+func TestReads_TakeNoAnswerForNothing(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, `{"log_messages":"inbox","channel_id":"900","inbox_id":"71"}`, answering(http.StatusOK, "{}"))
+	b.account.Secrets["client_secret"] = appSecret
+	_, described := b.connector.Describe(t.Context(), b.account)
+	_, listed := b.connector.Segments(t.Context(), b.account, "")
+	_, members := b.connector.Members(t.Context(), b.account, "7", nil)
+	for what, err := range map[string]error{"describe": described, "segments": listed, "members": members, "check": b.check()} {
+		if code := core.CodeOf(err); code != core.CodeUnavailable && code != core.CodeUnknownOutcome {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	sim := hubspotsim.New(hubspotsim.Options{})
+	sim.AddChannel(inboxChannel(""))
+	b = start(t, hubspotsim.Options{}, string(b.account.Settings), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/channel-accounts") {
+			fmt.Fprint(w, "{}")
+			return
+		}
+		sim.ServeHTTP(w, r)
+	}))
+	b.sim = sim
+	wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": core.CodeUnavailable})
+	if accounts := sim.ChannelAccounts(); len(accounts) != 0 {
+		t.Errorf("accounts were made: %+v", accounts)
+	}
+}

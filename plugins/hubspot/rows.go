@@ -12,6 +12,9 @@ import (
 	"github.com/wabridge/wabridge/core/crm"
 )
 
+// channelType is HubSpot's word for WhatsApp.
+const channelType = "WHATS_APP"
+
 // property is one value to write.
 type property struct{ name, value string }
 
@@ -289,7 +292,7 @@ func (s *settings) layMessage(p *plan, e *core.Event) *row {
 }
 
 func (s *settings) layCommunication(r *row, e *core.Event, body string) {
-	r.set("hs_communication_channel_type", "WHATS_APP")
+	r.set("hs_communication_channel_type", channelType)
 	r.set("hs_communication_logged_from", "CRM")
 	r.set("hs_communication_body", body)
 	r.onCreate = nil
@@ -316,7 +319,7 @@ func (s *settings) layStatus(p *plan, e *core.Event) *row {
 	known := p.messages.byKey[e.Status.MessageID]
 	r := p.messages.of(e.Status.MessageID, e.ID)
 	if known == nil {
-		r.set("hs_communication_channel_type", "WHATS_APP")
+		r.set("hs_communication_channel_type", channelType)
 		r.set("hs_communication_logged_from", "CRM")
 		if at := timestamp(e); at != "" {
 			r.onCreate = []property{{"hs_timestamp", at}}

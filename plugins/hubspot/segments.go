@@ -116,7 +116,12 @@ func (x *session) lists(ctx context.Context, offset int) ([]list, bool, *core.Er
 		Lists []list `json:"lists"`
 		More  bool   `json:"hasMore"`
 	}
-	r := x.call(ctx, op, http.MethodPost, x.path("lists", "search"), body, func(b []byte) error { return crm.Decode(b, &answer) })
+	r := x.call(ctx, op, http.MethodPost, x.path("lists", "search"), body, func(b []byte) error {
+		if err := crm.Decode(b, &answer); err != nil || answer.Lists != nil {
+			return err
+		}
+		return errNothing
+	})
 	return answer.Lists, answer.More, r.ofLists("")
 }
 
@@ -139,10 +144,12 @@ func whole(body []byte, into any, has func() bool) error {
 		return err
 	}
 	if !has() {
-		return errors.New("there are no results in it")
+		return errNothing
 	}
 	return nil
 }
+
+var errNothing = errors.New("what was asked for is not in it")
 
 // Members implements [core.Segmenter].
 func (c *Connector) Members(ctx context.Context, account core.Account, segment string, cursor json.RawMessage) (core.Members, error) {
@@ -200,7 +207,12 @@ func (x *session) ofContacts(ctx context.Context, id string) *core.Error {
 	var answer struct {
 		List list `json:"list"`
 	}
-	r := x.call(ctx, op, http.MethodGet, x.path("lists", id), nil, func(b []byte) error { return crm.Decode(b, &answer) })
+	r := x.call(ctx, op, http.MethodGet, x.path("lists", id), nil, func(b []byte) error {
+		if err := crm.Decode(b, &answer); err != nil || answer.List.Object != "" {
+			return err
+		}
+		return errNothing
+	})
 	if err := r.ofLists(id); err != nil {
 		return err
 	}
