@@ -65,6 +65,12 @@ func showRequests(c *cli.Context) error {
 			failures = append(failures, fmt.Errorf("%s: %w", e.Kind, err))
 			continue
 		}
+		if file, err := customhttp.RenderUpload(lane.Settings, e); err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", e.Kind, err))
+			continue
+		} else if file.Method != "" {
+			shown = append(shown, shownRequest{e.Kind, file.Method, file.URL, file.Header, string(file.Body)})
+		}
 		shown = append(shown, shownRequest{e.Kind, r.Method, r.URL, r.Header, string(r.Body)})
 	}
 	if len(failures) == 0 {

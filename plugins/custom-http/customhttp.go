@@ -33,6 +33,12 @@
 // says permanent) is then narrowed down by halving the batch, so that one bad
 // event does not take its neighbours along.
 //
+// # Files
+//
+// An operation for message.media with upload gives the API the file before the message. It
+// is fetched from the bridge only, below [core.Account].WebhookURL. Where that cannot be,
+// the message has the link.
+//
 // # What answers mean
 //
 // Rules in errors come first, the operation's before those for all; then the
@@ -198,6 +204,7 @@ func (c *Connector) plan(account core.Account) (*plan, *core.Error) {
 		return nil, err
 	}
 	p.client = p.wire.client(c.DialContext, p.private)
+	p.bridge = p.wire.client(c.DialContext, true) // where that is, its owner says
 	if p.signIn != nil {
 		p.signIn.client = p.wire.client(c.DialContext, p.signIn.own)
 	}
@@ -227,6 +234,7 @@ func (c *Connector) CloseIdleConnections() {
 
 func (p *plan) closeIdle() {
 	p.client.CloseIdleConnections()
+	p.bridge.CloseIdleConnections()
 	if p.signIn != nil {
 		p.signIn.client.CloseIdleConnections()
 	}

@@ -35,7 +35,7 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, deliverie
 // newItem reads what decides where an event goes. The event may have crossed a
 // process boundary as JSON only.
 func newItem(d *core.Delivery) *item {
-	it := &item{data: d.Data, contactRef: cmp.Or(d.ContactRef, d.ToldRef)}
+	it := &item{data: d.Data, contactRef: cmp.Or(d.ContactRef, d.ToldRef), attempt: d.Attempt}
 	if d.Event != nil {
 		it.id, it.kind = d.Event.ID, d.Event.Kind
 	} else {
@@ -146,6 +146,12 @@ func rendered(op *operation, items []*item) []*item {
 func (x *session) deliverOne(ctx context.Context, op *operation, it *item) {
 	if ctx.Err() != nil {
 		return
+	}
+	if op.upload != nil {
+		if err := x.upload(ctx, op.upload, it); err != nil {
+			it.settle(verdict{err: err})
+			return
+		}
 	}
 	if err := it.render(op); err != nil {
 		it.settle(verdict{err: err})

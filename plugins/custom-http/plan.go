@@ -54,6 +54,7 @@ type plan struct {
 	line   line
 	wire   *wire
 	client *http.Client
+	bridge *http.Client // to fetch files from it
 }
 
 // operation is what to do for one kind of event.
@@ -72,6 +73,7 @@ type operation struct {
 	response response
 	errors   []rule
 	readBack *readBack // nil is not looked for
+	upload   *upload   // nil where files stay at the bridge
 	answer   int       // bytes of an answer that are read; maxAnswer when 0
 }
 
@@ -429,12 +431,16 @@ func (c *planner) setByAuth(canonical string) bool {
 
 func (c *planner) operation(where, kind string, s operationSettings) *operation {
 	if s.Skip {
-		if s.Method != "" || s.Path != "" || s.Body != nil || s.Batch != nil || s.Find != nil {
+		if s.Method != "" || s.Path != "" || s.Body != nil || s.Batch != nil || s.Find != nil || s.Upload != nil {
 			c.addf(where+".skip", "leaves nothing to do for the rest")
 		}
 		return &operation{skip: true}
 	}
 	words := vocabulary()
+	if s.Upload != nil {
+		words = uploadWords()
+	}
+	body := words
 	if s.Batch != nil {
 		words = batchWords // one request for many events
 	}
@@ -448,7 +454,7 @@ func (c *planner) operation(where, kind string, s operationSettings) *operation 
 	case op.method == http.MethodGet:
 		c.addf(where+".body", "GET has no body")
 	default:
-		op.body = compileTemplate(*s.Body, inBody, where+".body", vocabulary(), c.problems)
+		op.body = compileTemplate(*s.Body, inBody, where+".body", body, c.problems)
 		if op.body.fixed() && !json.Valid([]byte(op.body.text)) {
 			c.addf(where+".body", "not JSON")
 		}
@@ -472,6 +478,15 @@ func (c *planner) operation(where, kind string, s operationSettings) *operation 
 	op.errors = append(c.rules(where+".errors", s.Errors), c.rules("settings.errors", c.settings.Errors)...)
 	if s.Find != nil {
 		op.readBack = c.readBack(where+".find", s.Find)
+	}
+	if s.Upload != nil {
+		op.upload = c.upload(where+".upload", kind, s.Upload)
+		if s.Batch != nil {
+			c.addf(where+".upload", "is for an operation without batch: each file is a request of its own")
+		}
+		if !op.says(".upload") {
+			c.addf(where+".upload", "is of no use: the request says neither .upload.id nor .upload.url")
+		}
 	}
 	return op
 }

@@ -245,6 +245,7 @@ type item struct {
 	data []byte // the event's JSON
 
 	decoded any // data, once a template looked at it
+	attempt int // 1 for the first
 	// contactRef is the contact's record, as far as anybody has said which it is.
 	contactRef string
 	lookedFor  bool   // it was found just now

@@ -39,6 +39,8 @@ type session struct {
 	secrets *strings.Replacer // masks them
 	pauses  *pauses           // nil where a token is asked for, whose server counts by itself
 	account string            // whose pause counts
+	// webhookURL is below where the bridge is.
+	webhookURL string
 }
 
 // open reads the account. Its errors pause the lane and lose no events.
@@ -52,7 +54,7 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 	if err != nil {
 		return nil, err
 	}
-	x := &session{plan: p, pauses: &c.pauses, account: accountKey(&account)}
+	x := &session{plan: p, pauses: &c.pauses, account: accountKey(&account), webhookURL: account.WebhookURL}
 	var hide []string
 	for _, name := range []string{keySecret, proxySecret} {
 		if value := account.Secrets[name].Reveal(); value != "" {
@@ -169,6 +171,16 @@ func (a *answer) isJSON() bool {
 
 // do makes a request. The error says whether it was made at all.
 func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *core.Error) {
+	var body io.Reader
+	if r.Body != nil {
+		body = bytes.NewReader(r.Body)
+	}
+	return x.send(ctx, op, r, body, int64(len(r.Body)))
+}
+
+// send makes a request with a body of so many bytes, which may be signed only when it is
+// r.Body.
+func (x *session) send(ctx context.Context, op *operation, r Request, body io.Reader, size int64) (*answer, *core.Error) {
 	if err := x.mayAsk(op); err != nil {
 		return nil, err
 	}
@@ -177,10 +189,6 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 
-	var body io.Reader
-	if r.Body != nil {
-		body = bytes.NewReader(r.Body)
-	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
 	if err != nil {
 		return nil, refuse(op.path, "makes no valid address")
@@ -188,7 +196,7 @@ func (x *session) do(ctx context.Context, op *operation, r Request) (*answer, *c
 	// Without GetBody net/http cannot send a body twice. It would do so, without
 	// a word, for requests with an Idempotency-Key: harmless where the owner
 	// says that the API knows the key, but then the bridge is to decide about it.
-	req.GetBody = nil
+	req.GetBody, req.ContentLength = nil, size
 	// Who asks only whether anybody is there has no path, and does not say who asks.
 	if x.signing != nil && op.path != nil {
 		x.signing.sign(&r, x.key, time.Now())

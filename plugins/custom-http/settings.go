@@ -158,6 +158,8 @@ type operationSettings struct {
 	Errors   []errorSettings   `json:"errors"`
 	// Find asks whether the record is there already, before it is made.
 	Find *readBackSettings `json:"find"`
+	// Upload gives the file of message.media to the API before.
+	Upload *uploadSettings `json:"upload"`
 }
 
 // batchSettings puts several events into one request: the bodies of the

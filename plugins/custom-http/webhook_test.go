@@ -271,7 +271,7 @@ func TestCheck_NamesWhatIsWrongWithWhatComesIn(t *testing.T) {
 		change table
 		want   string
 	}{
-		{hook(table{"verify": table{}}), "settings.webhook.verify.type: want hmac, token or basic"},
+		{hook(table{"verify": table{}}), "settings.webhook.verify.type: want hmac, token, basic or ip"},
 		{hook(table{"verify": table{"type": "ip"}}), "settings.webhook.verify.ips: missing"},
 		{hook(table{"verify": table{"type": "ip", "ips": []string{"crm.example.com"}}}), "settings.webhook.verify.ips[0]: want an address"},
 		{hook(table{"verify": table{"type": "basic", "ips": []string{"10.0.0.0/33"}}}), "settings.webhook.verify.ips[0]: want an address"},

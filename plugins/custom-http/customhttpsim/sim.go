@@ -16,6 +16,7 @@
 //	GET   /v1/lists/{id}              one of them
 //	GET   /v1/lists/{id}/members      who is on it, by pages
 //	GET   /v1/members?list=           who is on it, all at once; nobody when there is no such list
+//	POST  /v1/files                   takes a file, as the body or in a form
 //	POST  /v1/notes                   makes a note, each time
 //	POST  /v1/notes/bulk              {"items":[…]}, makes them, each time, a result for each
 //	GET   /v1/notes?ref=              the notes with that ref, late by SearchDelay
@@ -296,7 +297,7 @@ func (s *Sim) answer(c *call, route, id string) (status int, answer any, refused
 	if c.r.Method == http.MethodDelete && len(c.body) > 0 {
 		return 0, nil, refuse(http.StatusBadRequest, "malformed", "DELETE takes no body")
 	}
-	if c.r.Method != http.MethodGet && c.r.Method != http.MethodDelete {
+	if route != filesRoute && c.r.Method != http.MethodGet && c.r.Method != http.MethodDelete {
 		if media := c.r.Header.Get("Content-Type"); media != "application/json" {
 			return 0, nil, refuse(http.StatusUnsupportedMediaType, "media_type", "want application/json, not %q", media)
 		}
@@ -321,6 +322,7 @@ var routes = map[string]func(s *Sim, c *call, id string) (int, any, *refusal){
 	"GET /v1/lists/{id}":         (*Sim).getList,
 	"GET /v1/lists/{id}/members": (*Sim).getMembers,
 	"GET /v1/members":            (*Sim).everybody,
+	filesRoute:                   (*Sim).createFile,
 	"POST /v1/notes":             (*Sim).createNote,
 	"POST /v1/notes/bulk":        (*Sim).createNotes,
 	"GET /v1/notes":              (*Sim).getNotes,
