@@ -97,11 +97,11 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		err.Hint = "several records have this key, which must be unique: merge them, and make the fields that settings name as keys Unique"
 	case code == "DUPLICATES_DETECTED":
 		err.Hint = "a duplicate rule of the org's refuses it: merge the records, or set settings.allow_duplicates"
-	case strings.HasPrefix(code, "INVALID_FIELD") && s.ownField(fields) != "":
+	case strings.HasPrefix(code, "INVALID_FIELD") && s.ownField(op, fields) != "":
 		// Without its own fields the connector can write nothing: that is no fault of the event.
-		setting := s.ownField(fields)
+		setting := s.ownField(op, fields)
 		err.Code, err.Scope = core.CodeForbidden, core.ScopeLane
-		err.Hint = "create the field " + fields[0] + " and let the user edit it, or name another in settings." + setting
+		err.Hint = "let the user see and edit the field " + fields[0] + ", which comes of settings." + setting + "; create it where there is none"
 	case code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", code == "CANNOT_EXECUTE_FLOW_TRIGGER":
 		err.Hint = "a trigger or flow of the org's refuses it"
 	case code == "FIELD_CUSTOM_VALIDATION_EXCEPTION":
@@ -148,11 +148,16 @@ func (s *settings) isKey(e apiError) bool {
 	return false
 }
 
-// ownField returns the setting that names one of fields, "" when none does.
-func (s *settings) ownField(fields []string) string {
-	for _, o := range s.objects() {
+// ownField returns the setting that names one of fields, "" when none does. Where what was
+// done begins with an object's name, only those of that object count.
+func (s *settings) ownField(op string, fields []string) string {
+	name, _, _ := strings.Cut(op, " ")
+	all := s.objects()
+	ofObject := func(o object) bool { return strings.EqualFold(o.name, name) }
+	some := slices.ContainsFunc(all, ofObject)
+	for _, o := range all {
 		for _, n := range o.needs {
-			if slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(f, n.name) }) {
+			if (!some || ofObject(o)) && slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(f, n.name) }) {
 				return n.setting
 			}
 		}

@@ -95,11 +95,20 @@ func (s *settings) objects() []object {
 			{"message_direction", s.MessageDirection, aText}, {"message_type", s.MessageType, aText}, {"message_time", s.MessageTime, aTime},
 			{"message_status", s.MessageStatus, aText}, {"message_error", s.MessageError, aText},
 		}})
+		if s.Mode == "task" {
+			last := &all[len(all)-1]
+			last.needs = append(last.needs, need{"mode", "Subject", aText}, need{"mode", "Status", anyForm}, need{"mode", "ActivityDate", anyForm})
+		}
 	}
 	if s.Escalations != "none" {
-		all = append(all, object{name: s.escalationObject(), setting: "escalations", needs: []need{
-			{"escalation_key", s.EscalationKey, aKey}, {"escalation_due", s.EscalationDue, anyForm},
-		}})
+		needs := []need{
+			{"escalation_key", s.EscalationKey, aKey}, {"escalation_due", s.EscalationDue, anyForm}, {"escalations", s.escalationLink(), aLookup},
+			{"escalations", "Subject", aText}, {"escalations", "Description", aText}, {"escalations", "Priority", anyForm}, {"escalations", "Status", anyForm},
+		}
+		if len(s.Owners) > 0 {
+			needs = append(needs, need{"owners", "OwnerId", anyForm})
+		}
+		all = append(all, object{name: s.escalationObject(), setting: "escalations", needs: needs})
 	}
 	return all
 }

@@ -194,9 +194,18 @@ func (x *session) writeMessages(ctx context.Context, p *plan) {
 			return
 		}
 	}
+	// A message locks the record of its contact: whoever writes others of these people at the
+	// same time waits less where all do it in one order.
+	slices.SortStableFunc(rs, func(a, b *row) int { return strings.Compare(a.contact(x), b.contact(x)) })
 	x.upsert(ctx, x.MessageObject, x.MessageKey, rs)
 	mayBeGone(rs)
 	p.inherit(messageOf)
+}
+
+// contact is the record that a message points to, "" where it does not say.
+func (r *row) contact(x *session) string {
+	id, _ := r.fields[x.MessageContact].(string)
+	return id
 }
 
 // mayBeGone has rows tried again that were refused for the contact's record which they
@@ -290,13 +299,9 @@ func (x *session) writeEscalations(ctx context.Context, p *plan) {
 	if len(rs) == 0 {
 		return
 	}
-	link := "ContactId"
-	if x.Escalations == "task" {
-		link = "WhoId"
-	}
 	for i := range p.steps {
 		if st := &p.steps[i]; st.err == nil && st.escalation != nil {
-			st.escalation.set(link, st.contact.id)
+			st.escalation.set(x.escalationLink(), st.contact.id)
 		}
 	}
 	x.upsert(ctx, x.escalationObject(), x.EscalationKey, rs)

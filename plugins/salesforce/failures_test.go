@@ -232,12 +232,36 @@ func TestDeliver_LeavesDailyRequestsToOthers(t *testing.T) {
 }
 
 func TestDeliver_SaysWhichOfItsFieldsIsGone(t *testing.T) {
-	b := start(t, salesforcesim.Options{}, "")
-	b.sim.RemoveField("WhatsApp_Message__c", "Type__c")
-	err := b.deliver(received(1), received(2))["wamid.IN001"].Err
-	if err == nil || err.Code != core.CodeForbidden || err.Holds() != core.ScopeLane || !strings.Contains(err.Hint, "settings.message_type") {
-		t.Errorf("got %+v, want forbidden for the lane, naming message_type", err)
+	opened := escalated(1, core.KindEscalation, core.Escalation{ID: "e1", Reason: "complaint", Priority: "high"})
+	for _, c := range []struct {
+		settings, object, field, setting string
+		event                            *core.Event
+	}{
+		{"", "WhatsApp_Message__c", "Type__c", "settings.message_type", received(1)},
+		{"", "Case", "Priority", "settings.escalations", opened},
+		{"", "Case", "ContactId", "settings.escalations", opened},
+		{`{"escalations":"task"}`, "Task", "WhoId", "settings.escalations", opened},
+		{`{"mode":"task"}`, "Task", "Subject", "settings.mode", received(1)},
+		{`{"on_create":{"Description":"new"}}`, "Contact", "Description", "settings.on_create", received(1)},
+	} {
+		b := start(t, salesforcesim.Options{}, c.settings)
+		b.sim.RemoveField(c.object, c.field)
+		err := b.deliver(c.event, received(2))[c.event.ID].Err
+		if err == nil || err.Code != core.CodeForbidden || err.Holds() != core.ScopeLane || !strings.Contains(err.Hint, c.setting) {
+			t.Errorf("%s.%s: got %+v, want forbidden for the lane, naming %s", c.object, c.field, err, c.setting)
+		}
+		if err := core.AsError(b.connector.Check(t.Context(), b.account)); err == nil || !strings.Contains(err.Message, c.field) {
+			t.Errorf("%s.%s: the check says %v", c.object, c.field, err)
+		}
 	}
+	// A field of a script's that is gone is that event's.
+	b := start(t, salesforcesim.Options{}, "")
+	b.sim.AddField("Contact", salesforcesim.Text("Subject", 80))
+	scripted := received(1)
+	scripted.Fields = map[string]any{"Subject": "x"}
+	b.mustDeliver(scripted)
+	b.sim.RemoveField("Contact", "Subject")
+	wantOnly(t, b, b.deliver(scripted, received(2)), []*core.Event{scripted, received(2)}, core.CodeInvalid, scripted.ID)
 }
 
 func TestCheck_SaysAllThatIsMissing(t *testing.T) {

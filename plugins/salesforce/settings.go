@@ -236,3 +236,11 @@ func (s *settings) escalationObject() string {
 	}
 	return "Case"
 }
+
+// escalationLink is its field that says whose it is about.
+func (s *settings) escalationLink() string {
+	if s.Escalations == "task" {
+		return "WhoId"
+	}
+	return "ContactId"
+}
