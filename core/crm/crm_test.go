@@ -61,6 +61,14 @@ func TestVendorText_HidesPeople(t *testing.T) {
 	if strings.Contains(got, "600123456") || strings.Contains(got, "ana@") || strings.ContainsAny(got, "\r\n") {
 		t.Errorf("got %q", got)
 	}
+	for _, number := range []string{"+34 600 123 456", "+1 (555) 123-4567", "+34.600.12.34.56", "+44-20-7946-0958", "0034600123456"} {
+		if got := crm.VendorText("too long: " + number + "."); strings.Contains(got, number[len(number)-5:]) || strings.Contains(got, number[:6]) {
+			t.Errorf("%s: got %q", number, got)
+		}
+	}
+	if got := crm.VendorText("at 2026-11-27T10:00:00Z, 5 of 12"); got != "at 2026-11-27T10:00:00Z, 5 of 12" {
+		t.Errorf("got %q", got)
+	}
 	if len(got) > 310 || !utf8.ValidString(got) {
 		t.Errorf("%d bytes, valid %v", len(got), utf8.ValidString(got))
 	}

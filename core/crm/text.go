@@ -104,7 +104,7 @@ func Clip(s string, size int) string {
 }
 
 var (
-	longNumber  = regexp.MustCompile(`\+?[0-9]{7,}`)
+	longNumber  = regexp.MustCompile(`\+[0-9](?:[ ()./-]{0,2}[0-9]){6,}|[0-9]{7,}`)
 	mailAddress = regexp.MustCompile(`[^\s"'<>\[\]:,]+@[^\s"'<>\[\]:,]+`)
 )
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -363,6 +364,25 @@ func TestDeliver_NamesARecordOnceInACollection(t *testing.T) {
 	b.mustDeliver(received(1), again, status(1, core.StatusSent))
 	if n := len(b.sim.Records("Contact")); n != 1 {
 		t.Errorf("%d contacts, want 1", n)
+	}
+}
+
+// Whoever writes messages of the same people locks their records in the same order.
+func TestDeliver_WritesMessagesInTheOrderOfTheirContacts(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	events := many(20)
+	b.mustDeliver(events...)
+	for _, e := range events {
+		e.ID, e.Message.ID = e.ID+"b", e.Message.ID+"b"
+	}
+	slices.Reverse(events)
+	b.mustDeliver(events...)
+	var contacts []string
+	for _, r := range b.sim.Records("WhatsApp_Message__c")[20:] {
+		contacts = append(contacts, fmt.Sprint(r.Fields["Contact__c"]))
+	}
+	if !slices.IsSorted(contacts) {
+		t.Errorf("they were written in the order %q", contacts)
 	}
 }
 

@@ -221,7 +221,11 @@ var (
 	upsertPath = regexp.MustCompile(`^composite/sobjects/([A-Za-z0-9_]+)/([A-Za-z0-9_]+)$`)
 )
 
-// The versions that the org serves; collections are upserted from 46 on.
+// maxURI is how long an address may be:
+// https://developer.salesforce.com/docs/platform/api-rest/guide/errorcodes.html.
+const maxURI = 16_384
+
+// The versions that the org serves, older ones are retired; collections are upserted from 46 on.
 const oldest, newest, upserts = 31, 68, 46
 
 func (s *Sim) route(c *call) {
@@ -244,7 +248,15 @@ func (s *Sim) route(c *call) {
 	if m != nil {
 		version, _ = strconv.Atoi(m[1])
 	}
-	if version < oldest || version > newest {
+	switch {
+	case len(c.r.URL.RequestURI()) > maxURI:
+		c.w.Header().Set("Content-Type", "text/html")
+		c.w.WriteHeader(http.StatusRequestURITooLong)
+		return
+	case m != nil && version < oldest:
+		c.fail(http.StatusGone, "UNSUPPORTED_API_VERSION", "Invalid Api version specified on URL")
+		return
+	case m == nil, version > newest:
 		c.notFound()
 		return
 	}
