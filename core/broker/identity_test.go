@@ -295,8 +295,8 @@ func TestMerge_JoinsConversationsUnderWay(t *testing.T) {
 }
 
 // Who has two numbers is shown with the one that they were last seen with, and not with the
-// one that somebody asked for and that was refused, of which no CRM hears.
-func TestIdentity_ARefusedSendChangesNobodysNumber(t *testing.T) {
+// one that somebody asked for a message to.
+func TestIdentity_NoSendChangesAnybodysNumber(t *testing.T) {
 	run(t, func(b *bridge) {
 		b.withPolicy(Policy{})
 		b.start()
@@ -310,6 +310,12 @@ func TestIdentity_ARefusedSendChangesNobodysNumber(t *testing.T) {
 		})
 		settled(time.Minute)
 		if p := b.people()[0]; p.Phone != "+886987654321" || len(b.said()) != 0 {
+			t.Errorf("the person has %s, and got %q", p.Phone, b.said())
+		}
+		// Nor is one that goes out a word of theirs: they may never see it.
+		b.order("k2", "+886912345678", "inside it")
+		settled(time.Minute)
+		if p := b.people()[0]; p.Phone != "+886987654321" || len(b.said()) != 1 {
 			t.Errorf("the person has %s, and got %q", p.Phone, b.said())
 		}
 	})

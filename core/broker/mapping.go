@@ -162,7 +162,11 @@ func (t *tenant) tellSent(s *store.Settlement, e *core.Event) {
 		t.toCRM(s, e)
 		return
 	}
-	p := personOf(values[0])
+	p, err := t.standsFor(context.Background(), values[0])
+	if err != nil {
+		t.toCRM(s, e)
+		return
+	}
 	e.Contact = reachedNow(e.Contact, &p.Contact)
 	if !t.maps {
 		t.toCRM(s, e)

@@ -49,6 +49,44 @@ func TestSent_HasTheNumberThatThePersonHasByThen(t *testing.T) {
 	}
 }
 
+// Whoever turns out to be somebody else while a message is on its way to them got it all
+// the same, and CRMs are told where, also by the properties of a mapping.
+func TestSent_SaysWhereItWentOfWhoTurnedOutToBeAnother(t *testing.T) {
+	for _, maps := range []bool{false, true} {
+		run(t, func(b *bridge) {
+			b.scripts = reply("hello")
+			b.wa.do = func(core.Delivery) core.Result {
+				<-time.After(10 * time.Second)
+				return core.Result{Ref: "wamid.out.1"}
+			}
+			if maps {
+				b.mapping(texts("tel"), false, core.MapRule{Field: "phone", Property: "tel"})
+			}
+			b.start()
+			b.webhooks(who{bsuid: "TW.1"}.wrote("0", time.Now(), "hi")) // known first, and so the one that stays
+			settled(time.Minute)
+			before := len(b.crm.taken())
+			b.webhooks(who{phone: "886912345678"}.wrote("1", time.Now(), "hi"))
+			settled(time.Second)
+			b.webhooks(who{"886912345678", "TW.1", ""}.wrote("2", time.Now(), "both"))
+			settled(time.Minute)
+			sent := 0
+			for _, d := range b.crm.taken()[before:] {
+				if d.event.Kind != core.KindMessageSent {
+					continue
+				}
+				sent++
+				if c := d.event.Contact; c.Phone != "+886912345678" || maps && d.event.Fields["tel"] != any("+886912345678") {
+					t.Errorf("mapped %v: the CRM is told of %s that it went to %+v with %v", maps, d.event.ID, c, d.event.Fields)
+				}
+			}
+			if sent == 0 {
+				t.Error("the CRM was told of no message")
+			}
+		})
+	}
+}
+
 // A number change that is stored after it was read whom a message went to, and before that is: the
 // last that CRMs are told has the new number.
 func TestSent_WhileANumberChangesIsToldOfWithIt(t *testing.T) {
