@@ -71,7 +71,7 @@ func TestErase_FailsWhenHubSpotDoes(t *testing.T) {
 }
 
 func TestErase_TakesTheThreadsOnTheChannel(t *testing.T) {
-	for _, version := range []string{"2026-09", "v3"} {
+	for _, version := range []string{"2026-09", "2026-03", "v3"} {
 		b := talking(t, hubspotsim.Options{}, `,"api_version":"`+version+`"`).mustCheck()
 		another := received(1)
 		another.ID, another.Number, another.Conversation = "wamid.IN101", "200", "200:c001"

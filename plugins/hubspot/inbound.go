@@ -201,6 +201,15 @@ type version struct {
 	SourceID   string `json:"sourceId"`
 }
 
+// own reports whether it was the account's own app that set it, as far as HubSpot and
+// settings.app_id say.
+func (x *session) own(v version) bool {
+	return x.AppID != "" && v.SourceType == integration && v.SourceID == x.AppID
+}
+
+// integration is HubSpot's word for apps, where it says who changed something.
+const integration = "INTEGRATION"
+
 // pulled is a contact as it is read.
 type pulled struct {
 	ID         string               `json:"id"`
@@ -266,6 +275,9 @@ func (x *session) told(p *pulled) (events []core.Event) {
 	change := core.Event{Kind: core.KindContactChanged, ContactRef: p.ID, Fields: map[string]any{"hs_object_id": p.ID}}
 	contact := who
 	for field, name := range x.PullFields {
+		if x.own(p.changed(name)) {
+			continue
+		}
 		if contact.Fields == nil {
 			contact.Fields = map[string]string{}
 		}
@@ -275,7 +287,7 @@ func (x *session) told(p *pulled) (events []core.Event) {
 			change.Time = at
 		}
 	}
-	if x.PullTags != "" {
+	if x.PullTags != "" && !x.own(p.changed(x.PullTags)) {
 		for tag := range strings.SplitSeq(p.text(x.PullTags), ";") {
 			if tag = strings.TrimSpace(tag); tag != "" {
 				contact.Tags = append(contact.Tags, tag)
@@ -286,8 +298,8 @@ func (x *session) told(p *pulled) (events []core.Event) {
 		}
 	}
 	for _, name := range x.reads {
-		if _, there := p.Properties[name]; !there {
-			continue // HubSpot has no such property
+		if _, there := p.Properties[name]; !there || x.own(p.changed(name)) {
+			continue // HubSpot has no such property, or it is as the bridge wrote it
 		}
 		change.Fields[name] = p.text(name)
 		if at := p.changed(name).Timestamp; !at.IsZero() {
@@ -308,7 +320,7 @@ func (x *session) told(p *pulled) (events []core.Event) {
 		e.ID = id("consent", e.Time)
 		events = append(events, e)
 	}
-	if last := p.changed(x.SendProperty); x.SendProperty != "" && strings.TrimSpace(last.Value) != "" && last.Value == p.text(x.SendProperty) {
+	if last := p.changed(x.SendProperty); x.SendProperty != "" && !x.own(last) && strings.TrimSpace(last.Value) != "" && last.Value == p.text(x.SendProperty) {
 		to := core.Address{Kind: core.AddressPhone, Value: who.Phone}
 		if who.Phone == "" {
 			to = core.Address{Kind: core.AddressBSUID, Value: who.BSUID}
@@ -337,7 +349,7 @@ func (x *session) consent(p *pulled, who core.Contact) (core.Event, bool) {
 	said := strings.ToLower(strings.TrimSpace(last.Value))
 	var state string
 	switch {
-	case last.SourceType == "INTEGRATION" || last.Value != p.text(x.ConsentFrom):
+	case last.SourceType == integration || last.Value != p.text(x.ConsentFrom):
 		return core.Event{}, false
 	case slices.Contains(consentYes, said):
 		state = "granted"
@@ -386,7 +398,7 @@ func (c *Connector) Webhook(ctx context.Context, account core.Account, r core.We
 	var gone []core.Event
 	for i := range told {
 		t := &told[i]
-		if !t.ofContact() || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
+		if !t.ofContact() || t.PropertyName != "" && x.own(version{SourceType: t.Source, SourceID: string(t.SourceID)}) || t.ObjectID == "" || t.PropertyName != "" && !slices.Contains(watched, t.PropertyName) {
 			continue
 		}
 		lost, stays := t.records()
@@ -416,6 +428,8 @@ type hooked struct {
 	ObjectID         json.Number `json:"objectId"`
 	PropertyName     string      `json:"propertyName"`
 	OccurredAt       int64       `json:"occurredAt"`
+	Source           string      `json:"changeSource"`
+	SourceID         word        `json:"sourceId"`
 	// Of a merge: the record that was kept, those merged into it, and what it is called
 	// since, where that is another.
 	Primary json.Number   `json:"primaryObjectId"`

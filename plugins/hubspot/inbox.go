@@ -59,9 +59,11 @@ func (s *settings) checkInbox() *core.Error {
 	return nil
 }
 
-// conversations returns the path of an endpoint of the inbox.
+// conversations returns the path of an endpoint of the inbox. Of 2026-03 are custom channels
+// only, inboxes and threads come with 2026-09:
+// https://developers.hubspot.com/docs/api-reference/latest/conversations/guide.
 func (s *settings) conversations(area, rest string) string {
-	if s.APIVersion == "v3" {
+	if s.APIVersion == "v3" || s.APIVersion == "2026-03" && area == "conversations" {
 		return "/conversations/v3/" + area + "/" + rest
 	}
 	return "/conversations/" + area + "/" + s.APIVersion + "/" + rest

@@ -138,6 +138,46 @@ func TestPoll_TakesNoAnswerForNoNews(t *testing.T) {
 	})
 }
 
+// What the bridge itself wrote last is no news, where HubSpot says that it did.
+func TestPoll_LeavesOutWhatTheAppWroteItself(t *testing.T) {
+	for app, own := range map[string]bool{"": false, "54321": true, "777": false} {
+		b := watching(t, hubspotsim.Options{})
+		b.account.Settings = []byte(strings.Replace(pulling, "{", `{"app_id":"`+app+`","contact_fields":{"where":"city","line":"wa_send_text"},`, 1))
+		b.account.Properties = []string{"jobtitle", "company"}
+		b.account.Secrets["client_secret"] = "app-secret"
+		_, cursor := b.round(t, nil)
+		e := received(1)
+		e.Contact.Fields = map[string]string{"where": "Madrid", "line": "hello"}
+		e.Fields = map[string]any{"jobtitle": "Baker"}
+		wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: ""})
+		if events, _ := b.round(t, cursor); (len(events) == 0) != own {
+			t.Errorf("%q: told of its own: %+v", app, events)
+		}
+		record := b.contacts()["c001"].ID
+		var object int64
+		if _, err := fmt.Sscan(record, &object); err != nil {
+			t.Fatal(err)
+		}
+		before := len(b.calls())
+		r, err := hubspotsim.Hook(t.Context(), hookURL, "app-secret", hubspotsim.HookEvent{SubscriptionType: "contact.propertyChange", ObjectID: object,
+			PropertyName: "city", ChangeSource: "INTEGRATION", SourceID: "54321"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.connector.Webhook(t.Context(), b.account, asked(t, r)); err != nil || (len(got.Events) == 0) != own || (len(b.calls()) == before) != own {
+			t.Errorf("%q: by webhook: %+v, %v after %d calls", app, got.Events, err, len(b.calls())-before)
+		}
+		b.edit(t, record, map[string]string{"city": "Lyon"})
+		events, _ := b.round(t, cursor)
+		if len(events) == 0 || events[0].Fields["city"] != "Lyon" || events[0].Contact.Fields["city"] != "Lyon" {
+			t.Fatalf("%q: what a person wrote: %+v", app, events)
+		}
+		if _, told := events[0].Contact.Fields["job"]; told == own {
+			t.Errorf("%q: beside it: %+v", app, events[0].Contact.Fields)
+		}
+	}
+}
+
 // Records may be gone, all of them, when they are read.
 func TestPoll_GoesOnWhenAllWhoChangedAreGone(t *testing.T) {
 	b := watching(t, hubspotsim.Options{})

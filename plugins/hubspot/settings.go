@@ -105,7 +105,8 @@ type settings struct {
 	ClientID string `json:"client_id"`
 	// ChannelID is the app's custom channel, InboxID the inbox in which an account of it
 	// is made for each number that has none; ChannelAccounts are those that there are, by
-	// the number's id. AppID is the app's id: messages that other apps write are sent then.
+	// the number's id. AppID is the app's id: what it wrote
+	// itself is no news then, and messages that other apps write into the inbox are sent.
 	ChannelID       string            `json:"channel_id"`
 	InboxID         string            `json:"inbox_id"`
 	ChannelAccounts map[string]string `json:"channel_accounts"`

@@ -209,7 +209,7 @@ func (s *Sim) conversations(c *call, parts []string) bool {
 		return false
 	case parts[1] == "v3":
 		c.version, area, c.rest = "v3", parts[2], parts[3:]
-	case slices.Contains(versions, parts[2]):
+	case slices.Contains(versions, parts[2]) && (parts[1] != "conversations" || parts[2] != "2026-03"): // which has no inboxes and threads
 		area, c.version, c.rest = parts[1], parts[2], parts[3:]
 	}
 	if len(c.body) > 0 && !strings.HasPrefix(c.r.Header.Get("Content-Type"), "application/json") {

@@ -95,6 +95,7 @@ type HookEvent struct {
 	PropertyName     string `json:"propertyName,omitempty"`
 	PropertyValue    string `json:"propertyValue,omitempty"`
 	ChangeSource     string `json:"changeSource,omitempty"`
+	SourceID         string `json:"sourceId,omitempty"`
 	// Of contact.merge.
 	PrimaryObjectID int64   `json:"primaryObjectId,omitempty"`
 	MergedObjectIDs []int64 `json:"mergedObjectIds,omitempty"`
