@@ -97,27 +97,26 @@ func (x *session) readRecords(ctx context.Context, object, by string, ids, names
 		if by != "" {
 			asked["idProperty"] = by
 		}
-		body, err := json.Marshal(asked)
-		if err != nil {
-			return nil, core.Errorf(core.CodeInternal, op, "%w", err)
+		body, jsonErr := json.Marshal(asked)
+		if jsonErr != nil {
+			return nil, core.Errorf(core.CodeInternal, op, "%w", jsonErr)
 		}
-		var answer struct {
-			Results []pulled   `json:"results"`
-			Errors  []apiError `json:"errors"`
-		}
+		var answer reads[pulled]
 		r := x.call(ctx, op, http.MethodPost, x.path("objects", object+"/batch/read"), body, func(b []byte) error {
-			return whole(b, &answer, func() bool { return answer.Results != nil })
+			return whole(b, &answer, answer.whole)
 		})
 		if r != nil && r.answer.Category == "OBJECT_NOT_FOUND" {
 			continue // none of them is there
 		}
-		if err := r.reading(); err != nil {
-			return nil, err
+		err := r.reading()
+		if err == nil {
+			err = x.unread(op, answer.Errors)
 		}
-		for _, e := range answer.Errors {
-			if e.Category != "OBJECT_NOT_FOUND" {
-				return nil, x.rowError(op, e) // there may be somebody whom it does not tell of
+		if err != nil {
+			if err.Code == core.CodeInvalid { // that is not to be written, but to be read
+				err.Code, err.Hint = core.CodeUnavailable, ""
 			}
+			return nil, err
 		}
 		all = append(all, answer.Results...)
 	}

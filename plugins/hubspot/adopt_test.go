@@ -166,7 +166,10 @@ func TestAdopt_LeavesToOthersWhatIsTheirs(t *testing.T) {
 // Whoever cannot be looked for is not written, so that nobody is doubled.
 func TestAdopt_WhoCannotBeLookedForIsNotWritten(t *testing.T) {
 	for _, at := range []string{"contacts/batch/read", "contacts/search", "contacts/batch/update"} {
-		for _, f := range []hubspotsim.Fault{{Kind: "status", Status: 503}, {Kind: "garbage"}, {Kind: "drop"}, {Kind: "status", Status: 429, Category: "RATE_LIMITS"}} {
+		for _, f := range []hubspotsim.Fault{{Kind: "status", Status: 503}, {Kind: "garbage"}, {Kind: "drop"}, {Kind: "status", Status: 429, Category: "RATE_LIMITS"}, {Kind: "status", Status: 400, Category: "VALIDATION_ERROR"}} {
+			if f.Status == 400 && at != "contacts/batch/read" {
+				continue // by which properties is searched is a setting; what is written is the event's
+			}
 			t.Run(fmt.Sprint(at, " ", f.Kind, " ", f.Status), func(t *testing.T) {
 				b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
 				id := b.byHand(map[string]string{"firstname": "María", "phone": "600 100 200"})

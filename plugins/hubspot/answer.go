@@ -142,11 +142,37 @@ func (e *apiError) limit() (policy string, wait time.Duration) {
 	return policy, 0
 }
 
+// reads is what is read of the answer to a batch that reads.
+type reads[T any] struct {
+	Status    string     `json:"status"`
+	Results   []T        `json:"results"`
+	NumErrors int        `json:"numErrors"`
+	Errors    []apiError `json:"errors"`
+}
+
+// whole reports whether the answer says of each record what is known of it, or in Errors why
+// that is not known.
+func (a *reads[T]) whole() bool {
+	return a.Results != nil && (a.Status == "" || a.Status == "COMPLETE") && (a.NumErrors == 0 || len(a.Errors) > 0)
+}
+
+// unread is the error of a batch that reads: of those that are gone there is nothing to be
+// read, but where it is any other there may be somebody of whom it does not tell.
+func (s *settings) unread(op string, errs []apiError) *core.Error {
+	for _, e := range errs {
+		if e.Category != "OBJECT_NOT_FOUND" {
+			return s.rowError(op, e)
+		}
+	}
+	return nil
+}
+
 // rowError makes the error for a row that HubSpot refused.
 func (s *settings) rowError(op string, e apiError) *core.Error {
 	err := &core.Error{Code: core.CodeInvalid, Op: op, Message: e.text(), Source: core.SourceVendor, Vendor: e.code()}
-	if err.Message == "" {
-		err.Message = "refused without a reason"
+	if err.Message == "" { // so it is not said that it is the event
+		err.Code, err.Message = core.CodeUnavailable, "refused without a reason"
+		return err
 	}
 	if setup := s.setupError(e); setup != "" {
 		// Without its own properties the connector can write nothing at all:

@@ -269,6 +269,14 @@ func TestDeliver_DoesNotTrustASuccessWithoutRecords(t *testing.T) {
 	}
 }
 
+func TestDeliver_AnErrorThatSaysNothingIsNoVerdict(t *testing.T) {
+	for _, body := range []string{`{"results":[],"errors":[null]}`, `{"results":[],"numErrors":1,"errors":[{}]}`, `{"results":[],"errors":[{"context":{"objectWriteTraceId":["wamid.IN001"]}}]}`} {
+		b := start(t, hubspotsim.Options{}, "", answering(http.StatusOK, body))
+		b.known[received(1).Contact.ID] = "7"
+		wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": core.CodeUnavailable})
+	}
+}
+
 func TestDeliver_ReturnsWhenHubSpotHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, hubspotsim.Options{}, `{"timeout":"7s"}`, nil).mustCheck()

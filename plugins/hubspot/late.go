@@ -98,13 +98,10 @@ type tied struct {
 // be those with nothing.
 func (x *session) tied(ctx context.Context, from, to string, of []end) ([]tied, *core.Error) {
 	op := to + " read"
-	var page struct {
-		Results []tied     `json:"results"`
-		Errors  []apiError `json:"errors"`
-	}
+	var page reads[tied]
 	body, _ := json.Marshal(endBatch{of}) //nolint:errchkjson // texts
 	r := x.call(ctx, op, http.MethodPost, x.path("associations", from+"/"+to+"/batch/read"), body, func(b []byte) error {
-		return whole(b, &page, func() bool { return page.Results != nil })
+		return whole(b, &page, page.whole)
 	})
 	if r != nil && r.notThere() {
 		return nil, nil
@@ -112,10 +109,5 @@ func (x *session) tied(ctx context.Context, from, to string, of []end) ([]tied, 
 	if err := r.reading(); err != nil {
 		return nil, err
 	}
-	for _, e := range page.Errors {
-		if e.Category != "OBJECT_NOT_FOUND" {
-			return nil, x.rowError(op, e) // there may be something of which it does not tell
-		}
-	}
-	return page.Results, nil
+	return page.Results, x.unread(op, page.Errors)
 }
