@@ -227,7 +227,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 			budgets = append(budgets, core.Budget(b))
 		}
 		out.Lanes = append(out.Lanes, broker.Lane{
-			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate, Budgets: budgets,
+			Name: l.Name, Connector: l.Connector, Sink: host, MaxBatch: l.MaxBatch, Rate: l.Rate, Budgets: budgets, Account: l.Account,
 			Idempotency: l.Idempotency, SearchDelay: l.SearchDelay, MaxInFlight: l.MaxInFlight, Linger: l.Linger, Retry: l.Retry, Pull: l.Pull, Mapping: table,
 		})
 	}

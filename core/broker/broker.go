@@ -170,6 +170,9 @@ type Lane struct {
 	SearchDelay time.Duration
 	// Budgets replace what the connector says of those of the same names.
 	Budgets []core.Budget
+	// Account, unless it is empty, is shared by those lanes of the tenant and connector that
+	// name it: what they spend is paid from the same budgets, those of the first of them.
+	Account string
 	// MaxInFlight bounds the calls at once; 0 is 64.
 	MaxInFlight int
 	// Linger is how long a batch gathers while others are in flight; 0 is 20 ms.
@@ -306,9 +309,17 @@ func (b *Broker) addTenant(cfg Tenant) error {
 			return core.Errorf(core.CodeInvalid, "broker", "number %s: the fallback %q is no other number of the tenant", n.ID, by)
 		}
 	}
-	for _, l := range cfg.Lanes {
-		t.crm = append(t.crm, newCRMLane(t, l))
-		t.maps = t.maps || l.Mapping != nil
+	shared := map[string]*purse{}
+	for _, c := range cfg.Lanes {
+		l := newCRMLane(t, c)
+		if of := c.Connector + " " + c.Account; c.Account != "" {
+			if shared[of] == nil {
+				shared[of] = l.purse
+			}
+			l.purse = shared[of]
+		}
+		t.crm = append(t.crm, l)
+		t.maps = t.maps || c.Mapping != nil
 	}
 	t.desk, t.targets = newDesk(), map[string]*lane{}
 	for _, g := range cfg.Targets {

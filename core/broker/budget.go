@@ -24,8 +24,8 @@ const (
 	keptStep = 0.01
 )
 
-// budgets are what a lane may spend at its CRM, in the order in which they are
-// asked. A nil one allows all.
+// budgets are what the lanes at an account may spend at their CRM, in the order in which
+// they are asked. A nil one allows all.
 type budgets struct {
 	windows []budgetWindow
 
@@ -159,7 +159,7 @@ func (l *lane) keepBudgets(ctx context.Context) {
 		b.spent = false
 		if kept := b.toKeep(time.Now()); kept != nil {
 			b.mu.Unlock()
-			_, _ = l.b.settle(ctx, store.Settlement{Put: []store.Put{{Key: l.budgetsKey(), Value: mustJSON(kept)}}})
+			_, _ = l.b.settle(ctx, store.Settlement{Put: []store.Put{{Key: l.purse.key(), Value: mustJSON(kept)}}})
 			b.mu.Lock()
 		}
 	}
@@ -186,20 +186,46 @@ func (b *budgets) toKeep(now time.Time) []keptBudget {
 	return kept
 }
 
-func (l *lane) budgetsKey() store.Key {
-	return store.Key{Tenant: l.t.ID, Bucket: bucketBudgets, Key: l.name}
+// purse is an account's budgets, for all lanes that are at it.
+type purse struct {
+	of  *lane         // the first of them
+	own []core.Budget // the owner's
+
+	mu      sync.Mutex
+	budgets *budgets // from when the first lane has started on
 }
 
-// setBudgets begins with what was left when the bridge stopped.
+// key is where is kept what was left of the long budgets.
+func (p *purse) key() store.Key {
+	return store.Key{Tenant: p.of.t.ID, Bucket: bucketBudgets, Key: p.of.name}
+}
+
+// setBudgets begins with what was left when the bridge stopped, or with what another lane
+// at the account has left.
 func (l *lane) setBudgets(ctx context.Context, declared []core.Budget) error {
-	now := time.Now()
-	b := newBudgets(declared, l.ownBudgets, now)
-	if len(b.windows) == 0 {
-		return nil
+	l.purse.mu.Lock()
+	defer l.purse.mu.Unlock()
+	if l.purse.budgets == nil {
+		b, err := l.purse.open(ctx, declared)
+		if err != nil {
+			return err
+		}
+		l.purse.budgets = b
 	}
-	values, err := l.b.o.Store.Get(ctx, l.budgetsKey())
+	l.budgets = l.purse.budgets
+	return nil
+}
+
+// open returns the account's budgets, nil when there are none. The caller holds mu.
+func (p *purse) open(ctx context.Context, declared []core.Budget) (*budgets, error) {
+	now := time.Now()
+	b := newBudgets(declared, p.own, now)
+	if len(b.windows) == 0 {
+		return nil, nil //nolint:nilnil // none is no error, and allows all
+	}
+	values, err := p.of.b.o.Store.Get(ctx, p.key())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var kept []keptBudget
 	if values[0] != nil && json.Unmarshal(values[0], &kept) != nil {
@@ -212,6 +238,5 @@ func (l *lane) setBudgets(ctx context.Context, declared []core.Budget) error {
 			}
 		}
 	}
-	l.budgets = b
-	return nil
+	return b, nil
 }

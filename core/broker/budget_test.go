@@ -101,3 +101,45 @@ func TestBudget_OfADayOutlivesARestart(t *testing.T) {
 		})
 	}
 }
+
+func TestBudget_LanesAtOneAccountShareIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		accounts [2]string
+		want     int // deliveries to both in ten seconds, of two calls each
+	}{
+		"one account":  {[2]string{"org", "org"}, 50},
+		"two accounts": {[2]string{"org", "other"}, 100},
+		"none named":   {[2]string{}, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(b *bridge) {
+				info := core.ConnectorInfo{Name: "test", MaxBatch: 1, Idempotency: core.IdempotencyUpsert,
+					Budgets: []core.Budget{{Name: "api", Calls: 100, Per: 10 * time.Second}, {Name: "api", Calls: 10_000, Per: 24 * time.Hour}}}
+				spend := func(ctx context.Context) { core.Spend(ctx, "api", 2) }
+				second := &sink{}
+				b.change = func(o *Options) {
+					o.Tenants[0].Lanes = []Lane{
+						{Name: "crm", Connector: "test", Account: c.accounts[0], Sink: &spender{b.crm, info, spend}},
+						{Name: "second", Connector: "test", Account: c.accounts[1], Sink: &spender{second, info, spend}},
+					}
+				}
+				b.start()
+				b.accept(people(200)...)
+				settled(10 * time.Second)
+				if n := len(b.crm.taken()) + len(second.taken()); n > c.want || n < c.want*7/10 {
+					t.Errorf("%d deliveries in ten seconds, want %d at most", n, c.want)
+				}
+				lanes := b.Snapshot().Lanes
+				if a, b := lanes[1].Budgets[1].Left, lanes[2].Budgets[1].Left; c.want == 50 && a != b {
+					t.Errorf("of a day %d and %d are left", a, b)
+				}
+				b.stop()
+				b.start()
+				settled(10 * time.Minute)
+				if n, m := len(b.crm.taken()), len(second.taken()); n != 200 || m != 200 {
+					t.Errorf("%d and %d of 200 were delivered in the end", n, m)
+				}
+			})
+		})
+	}
+}

@@ -27,46 +27,46 @@ func defaultRetry() []time.Duration { return []time.Duration{time.Second, 30 * t
 // lane delivers one tenant's events to one sink: it takes what is due, a batch
 // at a time, as many calls at once as the sink bears, and settles each outcome.
 type lane struct {
-	t          *tenant
-	b          *Broker
-	name       string // of the queue: "crm/<name>" or "wa/<number>"
-	queue      store.QueueID
-	sinkName   string
-	sink       core.Sink
-	gate       *gate
-	retry      []time.Duration
-	linger     time.Duration
-	batch      int
-	rate       float64
-	limiter    *limit.Limiter
-	ahead      *ahead        // of a number
-	health     *numberHealth // what is known of a number
-	display    string        // of a number, as people write it
-	account    string        // of a number: the business account that it is in, "" when it is not known
-	pairs      *limit.Pairs  // of a number, by contact
-	ownBudgets []core.Budget
-	budgets    *budgets      // set when the lane has started
-	safe       bool          // a repeated delivery is harmless
-	looks      time.Duration // or is after this, since the connector looks first; 0 when it does not
-	ownIdem    core.Idempotency
-	ownDelay   time.Duration // of a search
-	kinds      atomic.Pointer[map[core.Kind]bool]
-	delivered  atomic.Uint64
-	retried    atomic.Uint64
-	dead       atomic.Uint64
-	calling    atomic.Int64 // deliveries at the sink now
-	pull       time.Duration
-	polls      bool          // the connector can be asked what happened at the CRM
-	receives   atomic.Bool   // and takes the CRM's requests
-	hooks      chan struct{} // places for those being read
-	mapping    *mapping.Table
-	describes  bool          // the connector can say what the CRM has
-	segments   atomic.Bool   // and which segments
-	reading    chan struct{} // taken by whoever reads the members of one
-	names      atomic.Bool   // and says what it calls messages
-	refit      chan struct{} // asks to have it say so soon
-	fitted     chan struct{} // closed once the mapping is what is to be read by
-	fitOnce    sync.Once
+	t         *tenant
+	b         *Broker
+	name      string // of the queue: "crm/<name>" or "wa/<number>"
+	queue     store.QueueID
+	sinkName  string
+	sink      core.Sink
+	gate      *gate
+	retry     []time.Duration
+	linger    time.Duration
+	batch     int
+	rate      float64
+	limiter   *limit.Limiter
+	ahead     *ahead        // of a number
+	health    *numberHealth // what is known of a number
+	display   string        // of a number, as people write it
+	account   string        // of a number: the business account that it is in, "" when it is not known
+	pairs     *limit.Pairs  // of a number, by contact
+	purse     *purse        // of which the budgets are
+	budgets   *budgets      // set when the lane has started
+	safe      bool          // a repeated delivery is harmless
+	looks     time.Duration // or is after this, since the connector looks first; 0 when it does not
+	ownIdem   core.Idempotency
+	ownDelay  time.Duration // of a search
+	kinds     atomic.Pointer[map[core.Kind]bool]
+	delivered atomic.Uint64
+	retried   atomic.Uint64
+	dead      atomic.Uint64
+	calling   atomic.Int64 // deliveries at the sink now
+	pull      time.Duration
+	polls     bool          // the connector can be asked what happened at the CRM
+	receives  atomic.Bool   // and takes the CRM's requests
+	hooks     chan struct{} // places for those being read
+	mapping   *mapping.Table
+	describes bool          // the connector can say what the CRM has
+	segments  atomic.Bool   // and which segments
+	reading   chan struct{} // taken by whoever reads the members of one
+	names     atomic.Bool   // and says what it calls messages
+	refit     chan struct{} // asks to have it say so soon
+	fitted    chan struct{} // closed once the mapping is what is to be read by
+	fitOnce   sync.Once
 
 	mu        sync.Mutex
 	lastError *LaneError
@@ -88,9 +88,10 @@ func newCRMLane(t *tenant, c Lane) *lane {
 	l := &lane{
 		t: t, b: t.b, name: crmQueue(c.Name), sinkName: c.Connector, sink: c.Sink,
 		gate: newGate(4, c.MaxInFlight), retry: c.Retry, linger: c.Linger,
-		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownDelay: c.SearchDelay, ownBudgets: c.Budgets, suspects: map[string]int{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
+		batch: c.MaxBatch, rate: c.Rate, ownIdem: c.Idempotency, ownDelay: c.SearchDelay, suspects: map[string]int{}, pull: c.Pull, hooks: make(chan struct{}, maxHooks),
 		mapping: c.Mapping, refit: make(chan struct{}, 1), fitted: make(chan struct{}), reading: make(chan struct{}, 1),
 	}
+	l.purse = &purse{of: l, own: c.Budgets}
 	l.gate.strained = t.b.o.Busy
 	l.gate.climb = newClimb(c.MaxInFlight)
 	l.queue = queueOf(t.ID, l.name)

@@ -279,7 +279,7 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 		d.checkFallback(key, t, &n)
 	}
 	d.checkEscalations(t)
-	names := map[string]bool{}
+	names, accounts := map[string]bool{}, map[string]bool{}
 	for i, lane := range t.Lanes {
 		key := fmt.Sprintf("lanes[%d]", i)
 		d.checkConnector(cfg, key+".connector", lane.Connector)
@@ -308,6 +308,16 @@ func (d *document) checkTenant(cfg *Config, t *Tenant, numbers map[string]string
 			if b.Per < 100*time.Millisecond || b.Per > 31*24*time.Hour {
 				d.problem(key+".per", "%v is not between 100ms and 744h", b.Per)
 			}
+		}
+		if lane.Account != "" {
+			of := lane.Connector + " " + lane.Account
+			switch {
+			case !core.TenantPattern.MatchString(lane.Account):
+				d.problem(key+".account", "want a name: at most 40 of a-z, 0-9 and -, the first not a -")
+			case accounts[of] && len(lane.Budgets) > 0:
+				d.problem(key+".budgets", "another lane comes before it at the account %s: its budgets are those of both", lane.Account)
+			}
+			accounts[of] = true
 		}
 		d.between(key+".max_in_flight", lane.MaxInFlight, 0, 4096)
 		d.between(key+".max_batch", lane.MaxBatch, 0, 1000)

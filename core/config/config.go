@@ -296,6 +296,9 @@ type Lane struct {
 	// Budgets are how many calls of a kind the CRM bears from the account, in the place
 	// of what the connector says of those of the same names.
 	Budgets []Budget `koanf:"budgets"`
+	// Account names the CRM account where several lanes of the tenant are at one: those of
+	// one connector and name have one budget of each kind together. Empty is one's own.
+	Account string `koanf:"account"`
 	// MaxInFlight is how many calls run at once; 0 adapts to the latency.
 	MaxInFlight int `koanf:"max_in_flight"`
 	// MaxBatch is how many events go in one call; 0 is the connector's own.

@@ -182,6 +182,7 @@ idempotency = "key"
 search_delay = "5s"
 pull = "30m"
 budgets = [{ name = "api", calls = 190, per = "10s" }]
+account = "org"
 settings = { base_url = "http://127.0.0.1:1", nested = { n = 1 } }
 secrets = { password = "file:password" }
 `,
@@ -223,7 +224,7 @@ secrets = { password = "file:password" }
 				Lanes: []config.Lane{{Name: "orders", Connector: "erp",
 					Settings: json.RawMessage(`{"base_url":"http://127.0.0.1:1","nested":{"n":1}}`),
 					Secrets:  map[string]core.Secret{"password": "hunter2"},
-					Retry:    []time.Duration{5 * time.Second}, Rate: 2.5, Budgets: []config.Budget{{Name: "api", Calls: 190, Per: 10 * time.Second}}, MaxInFlight: 2, MaxBatch: 50,
+					Retry:    []time.Duration{5 * time.Second}, Rate: 2.5, Account: "org", Budgets: []config.Budget{{Name: "api", Calls: 190, Per: 10 * time.Second}}, MaxInFlight: 2, MaxBatch: 50,
 					Linger: 5 * time.Millisecond, Idempotency: core.IdempotencyKey, SearchDelay: 5 * time.Second, Pull: 30 * time.Minute}},
 			},
 		},

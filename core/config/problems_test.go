@@ -125,6 +125,11 @@ func TestLoad_SaysWhatIsWrong(t *testing.T) {
 		{name: "no connector", tenant: "[[lanes]]\n", want: "tenants/a/tenant.toml: lanes[0].connector: is missing"},
 		{name: "two lanes of a name", tenant: lane + lane,
 			want: "tenants/a/tenant.toml: lanes[1].name: another lane has the name \"hubspot\": give each its own"},
+		{name: "budgets of two lanes at one account", tenant: lane + "account = \"org\"\nbudgets = [{ name = \"api\", calls = 1, per = \"1s\" }]\n" +
+			lane + "name = \"b\"\naccount = \"org\"\nbudgets = [{ name = \"api\", calls = 2, per = \"1s\" }]\n" +
+			"[[lanes]]\nconnector = \"hubspot\"\nname = \"c\"\naccount = \"Our Org\"\n",
+			want: "tenants/a/tenant.toml: lanes[1].budgets: another lane comes before it at the account org: its budgets are those of both\n" +
+				"tenants/a/tenant.toml: lanes[2].account: want a name: at most 40 of a-z, 0-9 and -, the first not a -"},
 		{name: "a name for people", tenant: lane + "name = \"My CRM\"\n",
 			want: "tenants/a/tenant.toml: lanes[0].name: a lane's name is at most 40 of a-z, 0-9 and -, the first not a -"},
 		{name: "figures of a lane", tenant: lane + "rate = -1\nmax_in_flight = -1\nmax_batch = 1001\nlinger = \"2m\"\npull = \"5s\"\nretry = [\"0s\", \"x\"]\nidempotency = \"yes\"\nsearch_delay = \"2h\"\n",
