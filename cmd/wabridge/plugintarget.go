@@ -43,6 +43,10 @@ type pluginTarget struct {
 	// is told, with POST, ?on=true to take requests and not answer, and ?on=false.
 	Records string `toml:"records"`
 	Stall   string `toml:"stall"`
+	// Texts is asked, with GET, for {"event id": its text in the CRM}; Fail is told, with
+	// POST, ?status=503 to answer everything with that, and ?status=0.
+	Texts string `toml:"texts"`
+	Fail  string `toml:"fail"`
 }
 
 // readPluginTarget reads what a plugin is tried against. Without the file the
@@ -87,6 +91,22 @@ func startTargetSim(ctx context.Context, name string, t connectortest.Target, fi
 		} else {
 			sim.Heal()
 		}
+	}
+	t.Fail = func(status int) {
+		if status == 0 {
+			sim.Heal()
+		} else {
+			sim.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: status, Header: map[string]string{"Retry-After": "7"}})
+		}
+	}
+	t.Texts = func() map[string]string {
+		texts := map[string]string{}
+		for _, r := range sim.Records("") {
+			if text, ok := r.Fields["text"].(string); ok {
+				texts[r.ExternalID] = text
+			}
+		}
+		return texts
 	}
 	return t, func() {
 		cancel()
@@ -133,10 +153,16 @@ func decodePluginTarget(name string, mustBe bool) (connectortest.Target, pluginT
 		}
 	}
 	if file.Records != "" {
-		t.Records = func() map[string]int { return recordsAt(file.Records) }
+		t.Records = func() map[string]int { return askedAt[int](file.Records) }
+	}
+	if file.Texts != "" {
+		t.Texts = func() map[string]string { return askedAt[string](file.Texts) }
 	}
 	if file.Stall != "" {
-		t.Stall = func(on bool) { tellStall(file.Stall, on) }
+		t.Stall = func(on bool) { instruct(file.Stall, "on", fmt.Sprint(on)) }
+	}
+	if file.Fail != "" {
+		t.Fail = func(status int) { instruct(file.Fail, "status", fmt.Sprint(status)) }
 	}
 	return t, file, nil
 }
@@ -159,9 +185,9 @@ func targetSecrets(from map[string]string) (map[string]core.Secret, error) {
 
 const targetTimeout = 10 * time.Second
 
-// recordsAt asks the CRM that a plugin is tried against what it has. No answer is
-// no records, which the rules then say.
-func recordsAt(address string) map[string]int {
+// askedAt asks the CRM that a plugin is tried against what it has, by event id. No answer
+// is nothing, which the rules then say.
+func askedAt[V any](address string) map[string]V {
 	ctx, cancel := context.WithTimeout(context.Background(), targetTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -174,20 +200,21 @@ func recordsAt(address string) map[string]int {
 		return nil
 	}
 	defer res.Body.Close()
-	var records map[string]int
+	var records map[string]V
 	if json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(&records) != nil {
 		return nil
 	}
 	return records
 }
 
-func tellStall(address string, on bool) {
+// instruct tells the CRM that a plugin is tried against how to behave.
+func instruct(address, key, value string) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return
 	}
 	q := u.Query()
-	q.Set("on", fmt.Sprint(on))
+	q.Set(key, value)
 	u.RawQuery = q.Encode()
 	ctx, cancel := context.WithTimeout(context.Background(), targetTimeout)
 	defer cancel()

@@ -83,7 +83,9 @@ func pluginTestCommand() *cli.Command {
 			"   bad_settings = { base_url = { base_url = \"nowhere\" } } # each wrong in one setting\n" +
 			"   bad_secrets = { token = \"not-the-token\" }\n" +
 			"   records = \"http://127.0.0.1:9000/_test/records\" # GET answers {\"event id\": times in the CRM}\n" +
-			"   stall = \"http://127.0.0.1:9000/_test/stall\" # POST ?on=true: take requests, answer none\n\n" +
+			"   texts = \"http://127.0.0.1:9000/_test/texts\" # GET answers {\"event id\": the text there}\n" +
+			"   stall = \"http://127.0.0.1:9000/_test/stall\" # POST ?on=true: take requests, answer none\n" +
+			"   fail = \"http://127.0.0.1:9000/_test/fail\" # POST ?status=503: answer that to everything; 429 with Retry-After: 7; 0 ends it\n\n" +
 			"Or sim = \"custom-http\": a CRM that is started for the test, {sim} in the settings is its address, secrets.token its token.\n" +
 			"What the file leaves out, its rules are skipped for.\n\nExample:\n   wabridge plugin test ./acme-crm --badge conformance.json",
 		Action: func(c *cli.Context) error {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	connectortest.ServeIfChild(map[string]core.Connector{"notebook": notebook{}, "diary": diary{}, "listing": &listing{}})
+	connectortest.ServeIfChild(map[string]core.Connector{"notebook": notebook{}, "diary": diary{}, "listing": &listing{}, "remembering": &remembering{seen: map[string]bool{}}})
 	os.Exit(m.Run())
 }
 
@@ -68,7 +69,9 @@ func (n notebook) Deliver(ctx context.Context, a core.Account, batch []core.Deli
 
 func (notebook) post(ctx context.Context, a core.Account, notes map[string]string) *core.Error {
 	var s notebookSettings
-	if err := json.Unmarshal(a.Settings, &s); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(a.Settings))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
 		return core.Errorf(core.CodeInvalid, "settings", "url: %v", err)
 	}
 	if u, err := url.Parse(s.URL); err != nil || u.Host == "" {
@@ -99,7 +102,11 @@ func (notebook) post(ctx context.Context, a core.Account, notes map[string]strin
 			Source: core.SourceVendor, Vendor: "401",
 		}
 	}
-	return core.Errorf(core.CodeUnavailable, "notes", "status %d", res.StatusCode)
+	after, _ := strconv.Atoi(res.Header.Get("Retry-After"))
+	return &core.Error{
+		Code: map[bool]core.Code{true: core.CodeRateLimited, false: core.CodeUnavailable}[res.StatusCode == http.StatusTooManyRequests],
+		Op:   "notes", Message: res.Status, RetryAfter: time.Duration(after) * time.Second,
+	}
 }
 
 // notebookServer is the vendor: it keeps notes by id.
@@ -108,12 +115,14 @@ type notebookServer struct {
 
 	mu      sync.Mutex
 	counts  map[string]int
+	texts   map[string]string
+	fails   int           // not 0: the status of every answer
 	stalled chan struct{} // not nil: closed when it answers again
 }
 
 func newNotebook(t *testing.T) (*notebookServer, connectortest.Target) {
 	t.Helper()
-	s := &notebookServer{counts: map[string]int{}}
+	s := &notebookServer{counts: map[string]int{}, texts: map[string]string{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, connectortest.Target{
@@ -126,6 +135,8 @@ func newNotebook(t *testing.T) (*notebookServer, connectortest.Target) {
 		BadSecrets:  map[string]core.Secret{"token": "wrong-token"},
 		Records:     s.records,
 		Stall:       s.stall,
+		Fail:        s.fail,
+		Texts:       s.written,
 	}
 }
 
@@ -133,6 +144,18 @@ func (s *notebookServer) records() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.counts)
+}
+
+func (s *notebookServer) written() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.texts)
+}
+
+func (s *notebookServer) fail(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = status
 }
 
 func (s *notebookServer) stall(on bool) {
@@ -148,10 +171,15 @@ func (s *notebookServer) stall(on bool) {
 
 func (s *notebookServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	stalled := s.stalled
+	stalled, fails := s.stalled, s.fails
 	s.mu.Unlock()
 	if stalled != nil {
 		<-stalled
+	}
+	if fails != 0 {
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(fails)
+		return
 	}
 	if r.Header.Get("Authorization") != "Bearer good-token" {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -164,7 +192,8 @@ func (s *notebookServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range notes {
+	for id, text := range notes {
+		s.texts[id] = text
 		if s.appends {
 			s.counts[id]++
 		} else {

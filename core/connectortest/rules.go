@@ -26,6 +26,7 @@ var rules = []rule{
 	{"info/constant", "Info always answers the same", infoConstant},
 	{"check/good", "Check finds nothing wrong with an account that works", checkGood},
 	{"check/settings", "Check's error for a bad setting is invalid and names the setting", checkSettings},
+	{"check/unknown", "a setting that does not exist is invalid, and Check names it: else a mistyped one is lost", checkUnknown},
 	{"check/secrets", "secrets that the CRM refuses are unauthenticated (or forbidden), in Check and in Deliver", checkSecrets},
 	{"check/stalled", "when the CRM does not answer, Check says so in time", checkStalled},
 	{"deliver/empty", "an empty batch has no results", deliverEmpty},
@@ -36,7 +37,9 @@ var rules = []rule{
 	{"deliver/unknown", "kinds and message types that nobody knows yet are done at once", deliverUnknown},
 	{"deliver/bsuid", "people without a phone number are people", deliverBSUID},
 	{"deliver/hostile", "no text harms: an event is done, or refused as invalid, and its neighbours are done", deliverHostile},
+	{"deliver/whole", "the longest text that WhatsApp brings (4096 characters) is written as a whole", deliverWhole},
 	{"deliver/again", "the same events again are harmless, as Info.Idempotency promises, at the same time too", deliverAgain},
+	{"deliver/replaced", "the same events again are harmless to another process of the plugin, too: it keeps nothing", deliverReplaced},
 	{"deliver/merged", "a merge of two contacts is done, or left to a person, however often it comes, and loses nothing", deliverMerged},
 	{"deliver/concurrent", "many calls at once do not disturb each other", deliverConcurrent},
 	{"deliver/cancelled", "a call returns promptly when its context has ended", deliverCancelled},
@@ -48,6 +51,7 @@ var rules = []rule{
 	{"segments/sound", "Segments have IDs of their own and names, and are found by a part of the name in any case, or by the ID", segmentsSound},
 	{"segments/members", "Members of a segment come in pages that end, each once, and the same when a page is asked for again", segmentsMembers},
 	{"segments/unknown", "Members of a segment that does not exist are invalid", segmentsUnknown},
+	{"errors/statuses", "no fault of the CRM's own (500, 502, 503, 429) is the event's: it is tried again, after 429 when the CRM says", errorsStatuses},
 	{"errors/codes", "every error has a code of the closed set and one line of text", errorsCodes},
 	{"errors/private", "no secret and no phone number is in any result or error", errorsPrivate},
 }
@@ -306,19 +310,13 @@ func deliverAgain(ctx context.Context, p *probe) {
 // againLater is for connectors that look first: the same events once more when a
 // search sees them, with what is known of their contacts and without.
 func againLater(ctx context.Context, p *probe, delay time.Duration) {
-	const patience = 5 * time.Second
-	if delay <= 0 || delay > patience {
-		p.skip(fmt.Sprintf("a search sees what was made only after %v: give the connector a SearchDelay of at most %v for this test", delay, patience))
+	if !soonFound(p, delay) {
 		return
 	}
 	b := batch(p.events(min(5, p.max()))...)
 	results := p.deliver(ctx, p.Account, b)
 	for range 2 {
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, delay) {
 			return
 		}
 		p.mustDeliver(ctx, b)
@@ -326,6 +324,28 @@ func againLater(ctx context.Context, p *probe, delay time.Duration) {
 		for i := range b {
 			b[i].Attempt, b[i].ContactRef = b[i].Attempt+1, results[b[i].Event.ID].ContactRef
 		}
+	}
+}
+
+// soonFound reports whether a test can wait for a search to see what was made, or skips.
+func soonFound(p *probe, delay time.Duration) bool {
+	const patience = 5 * time.Second
+	if delay <= 0 || delay > patience {
+		p.skip(fmt.Sprintf("a search sees what was made only after %v: give the connector a SearchDelay of at most %v for this test", delay, patience))
+		return false
+	}
+	return true
+}
+
+// pause waits, and reports whether ctx has not ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

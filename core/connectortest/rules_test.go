@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,26 @@ func failed(batch []core.Delivery, err *core.Error) []core.Result {
 		results[i] = core.Result{ID: d.Event.ID, Err: err}
 	}
 	return results
+}
+
+// merging is an Info that asks for merges, and whatever else there is.
+func merging(i core.ConnectorInfo) core.ConnectorInfo {
+	i.Kinds = []core.Kind{core.KindMessageReceived, core.KindContactMerged}
+	return i
+}
+
+// recoded is the good connector's Deliver, which takes errors of one code for those of
+// another.
+func recoded(from, to core.Code) func(context.Context, core.Account, []core.Delivery) []core.Result {
+	return func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+		results := notebook{}.Deliver(ctx, a, batch)
+		for i := range results {
+			if results[i].Err != nil && results[i].Err.Code == from {
+				results[i].Err.Code = to
+			}
+		}
+		return results
+	}
 }
 
 // TestRules_FindWhatIsWrong breaks a good connector in one way at a time: the
@@ -123,6 +144,109 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 		}},
 		{"Check says internal for a setting", "check/settings", "want code invalid", func(c *altered, _ *notebookServer) {
 			c.check = func(context.Context, core.Account) error { return errors.New("url: bad") }
+		}},
+		{"Check takes settings that there are not", "check/unknown", "finds nothing wrong with the setting no_such_setting", func(c *altered, _ *notebookServer) {
+			c.check = func(ctx context.Context, a core.Account) error {
+				var known map[string]string
+				if err := json.Unmarshal(a.Settings, &known); err == nil {
+					delete(known, "no_such_setting")
+					a.Settings, _ = json.Marshal(known)
+				}
+				return good.Check(ctx, a)
+			}
+		}},
+		{"Check does not say which setting it does not know", "check/unknown", "the name no_such_setting", func(c *altered, _ *notebookServer) {
+			c.check = func(ctx context.Context, a core.Account) error {
+				if strings.Contains(string(a.Settings), "no_such_setting") {
+					return core.Errorf(core.CodeInvalid, "settings", "wrong")
+				}
+				return good.Check(ctx, a)
+			}
+		}},
+		{"a text is cut", "deliver/whole", "of a text of 40", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				own := slices.Clone(batch)
+				for i, d := range own {
+					if d.Event.Message == nil {
+						continue
+					}
+					e, m := *d.Event, *d.Event.Message
+					m.Text, e.Message = m.Text[:min(len(m.Text), 2000)], &m
+					own[i].Event = &e
+				}
+				return good.Deliver(ctx, a, own)
+			}
+		}},
+		{"an edit is another record", "deliver/amended", "2 times", func(c *altered, s *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				for _, d := range batch {
+					if d.Event.Kind == core.KindMessageEdited {
+						s.mu.Lock()
+						s.counts[core.RootID(d.Event.ID)]++
+						s.mu.Unlock()
+					}
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"an edit takes the message's place as if it were new", "deliver/amended", "0 times", func(c *altered, s *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				for _, d := range batch {
+					if d.Event.Kind == core.KindMessageRevoked {
+						s.mu.Lock()
+						delete(s.counts, core.RootID(d.Event.ID))
+						s.mu.Unlock()
+					}
+				}
+				return good.Deliver(ctx, a, batch)
+			}
+		}},
+		{"a call that nobody waits for any more goes on", "deliver/cancelled", "Deliver took", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				if ctx.Err() != nil {
+					<-time.After(2500 * time.Millisecond) // as one that asks something slow does
+				}
+				return good.Deliver(context.WithoutCancel(ctx), a, batch)
+			}
+		}},
+		{"a merge is refused", "deliver/merged", "want done or undeliverable, got invalid", func(c *altered, _ *notebookServer) {
+			c.info = merging
+			c.deliver = refuse(core.Errorf(core.CodeInvalid, "notes", "what is this?"), func(e *core.Event) bool { return e.Kind == core.KindContactMerged })
+		}},
+		{"a merge told twice is another", "deliver/merged", `"undeliverable", then ""`, func(c *altered, _ *notebookServer) {
+			c.info = merging
+			var n atomic.Int32
+			c.deliver = refuse(core.Errorf(core.CodeUndeliverable, "notes", "by hand"), func(e *core.Event) bool {
+				return e.Kind == core.KindContactMerged && n.Add(1)%2 == 0
+			})
+		}},
+		{"500 is the event's fault", "errors/statuses", "500: want unavailable", func(c *altered, _ *notebookServer) {
+			c.deliver = recoded(core.CodeUnavailable, core.CodeInvalid)
+		}},
+		{"429 is an outage", "errors/statuses", "429: want rate_limited", func(c *altered, _ *notebookServer) {
+			c.deliver = recoded(core.CodeRateLimited, core.CodeUnavailable)
+		}},
+		{"seconds are taken for milliseconds", "errors/statuses", "the error says 7ms", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				results := good.Deliver(ctx, a, batch)
+				for i := range results {
+					if results[i].Err != nil {
+						results[i].Err.RetryAfter = 7 * time.Millisecond
+					}
+				}
+				return results
+			}
+		}},
+		{"what the CRM did not take is done", "errors/statuses", "503: done", func(c *altered, _ *notebookServer) {
+			c.deliver = func(ctx context.Context, a core.Account, batch []core.Delivery) []core.Result {
+				results := good.Deliver(ctx, a, batch)
+				for i := range results {
+					if results[i].Err != nil && results[i].Err.Code == core.CodeUnavailable {
+						results[i].Err = nil
+					}
+				}
+				return results
+			}
 		}},
 		{"Check does not look at the secrets", "check/secrets", "Check: want unauth", func(c *altered, _ *notebookServer) {
 			c.check = func(context.Context, core.Account) error { return nil }
@@ -336,6 +460,7 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 	_, target := newNotebook(t)
 	target.BadSettings, target.BadSecrets, target.Records, target.Stall = nil, nil, nil, nil
+	target.Fail, target.Texts = nil, nil
 	var skipped []string
 	ok := connectortest.Suite(t.Context(), target, func(f connectortest.Finding) {
 		if f.Outcome == connectortest.Skipped {
@@ -346,8 +471,8 @@ func TestSuite_SkipsWhatTheTargetCannotShow(t *testing.T) {
 		t.Error("Suite failed a good connector")
 	}
 	want := []string{
-		"check/settings", "check/secrets", "check/stalled", "deliver/again", "deliver/merged", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound",
-		"segments/sound", "segments/members", "segments/unknown",
+		"check/settings", "check/secrets", "check/stalled", "deliver/whole", "deliver/again", "deliver/replaced", "deliver/merged", "deliver/stalled", "poll/sound", "poll/properties", "webhook/forged", "describe/sound",
+		"segments/sound", "segments/members", "segments/unknown", "errors/statuses",
 	}
 	if diff := cmp.Diff(want, skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)

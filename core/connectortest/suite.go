@@ -36,6 +36,11 @@ type Target struct {
 	// Stall makes the CRM take requests and not answer them, until called with
 	// false. Optional.
 	Stall func(stalled bool)
+	// Fail makes the CRM answer every request with an HTTP status and do nothing: with
+	// 429 and Retry-After: 7, too. 0 ends that. Optional.
+	Fail func(status int)
+	// Texts returns what the CRM has of each event's text, by event ID. Optional.
+	Texts func() map[string]string
 }
 
 // Outcome is how a rule was found to be kept.
@@ -121,8 +126,9 @@ type rule struct {
 // session is one run of the rules on a target.
 type session struct {
 	Target
-	poller   core.Poller   // nil for connectors that are none
-	receiver core.Receiver // likewise
+	remote   core.Connector // Target.Connector, without a bridge before it
+	poller   core.Poller    // nil for connectors that are none
+	receiver core.Receiver  // likewise
 	// describer and segmenter are nil, likewise.
 	describer core.Describer
 	segmenter core.Segmenter
@@ -137,7 +143,7 @@ type session struct {
 }
 
 func newSession(target Target) *session {
-	s := &session{Target: target, id: rand.Text()[:8]}
+	s := &session{Target: target, remote: target.Connector, id: rand.Text()[:8]}
 	// A plugin has all methods: what it can do is in its Info.
 	info, remote := target.Connector.Info(), plugin.IsPlugin(target.Connector)
 	if p, ok := target.Connector.(core.Poller); ok && (info.Polls || !remote) {

@@ -121,6 +121,34 @@ func IsPlugin(c core.Connector) bool {
 	return ok
 }
 
+// Replace has a connector of [Host.Connector] go on in a new process, and returns when
+// that is ready, or why it is not.
+func Replace(ctx context.Context, c core.Connector) error {
+	remote, ok := c.(connector)
+	if !ok {
+		return core.Errorf(core.CodeInvalid, "plugin", "this connector is not a plugin")
+	}
+	h := remote.h
+	before := h.State()
+	h.Restart()
+	for {
+		h.mu.Lock()
+		state, changed := h.state, h.changed
+		h.mu.Unlock()
+		switch {
+		case state.Starts > before.Starts && state.Phase == PhaseRunning:
+			return nil
+		case state.Refused != "" && state.Refused != before.Refused, state.Crashes > before.Crashes:
+			return h.notReady(state)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 var _ core.Authorizer = connector{}
 
 // Authorize fails with CodeInternal for a plugin that has none: see

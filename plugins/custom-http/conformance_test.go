@@ -76,6 +76,12 @@ func TestConnector_ConformsWithTheExamples(t *testing.T) {
 					maps.Copy(n, sim.Count("note"))
 					return n
 				},
+				Fail: func(status int) {
+					sim.Heal()
+					if status != 0 {
+						sim.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: status, Header: map[string]string{"Retry-After": "7", "X-Retry-In": "7000"}})
+					}
+				},
 				Stall: func(stalled bool) {
 					if stalled {
 						sim.Inject(customhttpsim.Fault{Kind: customhttpsim.FaultHang})

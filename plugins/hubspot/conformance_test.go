@@ -59,6 +59,12 @@ func TestConnector_Conforms(t *testing.T) {
 				}
 				return n
 			},
+			Fail: func(status int) {
+				sim.Heal()
+				if status != 0 {
+					sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: status, RetryAfter: "7"})
+				}
+			},
 			Stall: func(stalled bool) {
 				if stalled {
 					sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultHang})

@@ -11,6 +11,7 @@ class Plugin extends Connector {
   maxBatch = 50;
   idempotency = 'upsert'; // the CRM keeps one note for each id: twice is harmless
   secrets = ['token'];
+  settings = ['base_url'];
 
   async check(account) {
     await ask(account, 'GET', '/v1/me');

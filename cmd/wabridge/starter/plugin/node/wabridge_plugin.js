@@ -99,6 +99,7 @@ class Connector {
   callsPerSecond = 0; // 0: no limit
   budgets = []; // { name, calls, seconds }: what the CRM bears; account.spend says what was made
   secrets = []; // names of the secrets that an account must have
+  settings = null; // names of the settings that there are: others are refused, before check; null: check looks itself
 
   // check proves that the account's settings and secrets work, or throws a Failure.
   async check(account) {} // eslint-disable-line no-unused-vars
@@ -131,6 +132,12 @@ class Connector {
   // Both or none, for the segments that campaigns are sent to:
   //   async segments(account, name) -> [{ id, name, kind, size }]
   //   async members(account, segment, cursor) -> { members: [{ contact_ref, contact: { name, phone, bsuid } }], cursor, more }
+}
+
+// refuseUnknown throws a Failure that names a setting that there is not.
+function refuseUnknown({ settings }, account) {
+  const unknown = settings && Object.keys(account.settings).find((name) => !settings.includes(name));
+  if (unknown) throw new Failure('invalid', `there is no setting ${unknown}`, { op: 'settings', hint: `there are: ${settings.join(', ')}` });
 }
 
 // failureOf makes a Failure of whatever was thrown. The text of an error can hold
@@ -217,6 +224,7 @@ function addServices(server, connector, calls) {
     if (!connector[name]) throw Object.assign(new Error(`the connector has no ${name}`), { code: grpc.status.UNIMPLEMENTED });
     const account = new Account(call.request.account, call);
     try {
+      if (name === 'check') refuseUnknown(connector, account);
       return { ...answer(await connector[name](account, ...more.map((f) => f(call.request)))), meter: account.meter };
     } catch (error) {
       return { error: wireError(failureOf(connector, name, error)), meter: account.meter };

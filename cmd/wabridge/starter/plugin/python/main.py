@@ -16,6 +16,7 @@ class Plugin(Connector):
     max_batch = 50
     idempotency = "upsert"  # the CRM keeps one note for each id: twice is harmless
     secrets = ("token",)
+    settings = ("base_url",)
 
     def check(self, account):
         ask(account, "GET", "/v1/me")

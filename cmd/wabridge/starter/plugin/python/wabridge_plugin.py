@@ -127,6 +127,7 @@ class Connector:
     calls_per_second = 0.0  # 0: no limit
     budgets = ()  # (name, calls, seconds): what the CRM bears; account.spend says what was made
     secrets = ()  # names of the secrets that an account must have
+    settings = None  # names of the settings that there are: others are refused, before check; None: check looks itself
 
     def check(self, account):
         """Prove that the account's settings and secrets work, or raise Failure."""
@@ -159,6 +160,12 @@ class Connector:
     # Both or none, for the segments that campaigns are sent to.
     segments = None  # (account, name) -> [{"id": "", "name": "", "kind": "", "size": 0}]
     members = None  # (account, segment, cursor) -> ([{"contact_ref": "", "contact": {"name": "", "phone": "", "bsuid": ""}}], cursor, more)
+
+    def _check(self, account):
+        unknown = [name for name in account.settings if self.settings is not None and name not in self.settings]
+        if unknown:
+            raise Failure("invalid", f"there is no setting {unknown[0]}", op="settings", hint="there are: " + ", ".join(self.settings))
+        self.check(account)
 
     def _bug(self, where, error):
         # The text of an error can hold anything, secrets too: only its kind and
@@ -330,7 +337,7 @@ class _Service(grpc.GenericRpcHandler):
             describes=c.describe is not None, segments=c.segments is not None and c.members is not None)
 
     def _check(self, request, context):
-        return self._asked("check", request, context, self.connector.check, lambda _: self.wire["CheckResponse"]())
+        return self._asked("check", request, context, self.connector._check, lambda _: self.wire["CheckResponse"]())
 
     def _authorize(self, request, context):
         def answer(token):
