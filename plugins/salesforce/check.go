@@ -140,6 +140,9 @@ func (c *Connector) Check(ctx context.Context, account core.Account) error {
 			if !ok {
 				missing = append(missing, o.name+" has no field "+n.name)
 				absent = append(absent, n)
+			} else if _, why := d.value(x.OnCreate[n.name]); n.setting == "on_create" && why != "" {
+				missing = append(missing, o.name+"."+n.name+": "+why)
+				todo = append(todo, "nothing for "+n.name+", but correct settings.on_create."+n.name)
 			} else if why := n.form.wrong(d); why != "" {
 				missing = append(missing, o.name+"."+n.name+" "+why)
 				todo = append(todo, "another "+n.name+" on "+o.name+" (settings."+n.setting+"): "+n.form.make())

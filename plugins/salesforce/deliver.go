@@ -79,7 +79,7 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 		switch {
 		case r.err == nil && r.created: // the org requires no name
 		case r.err == nil && r.named:
-			r.set(x.NameField, r.onCreate[x.NameField])
+			r.set(x.NameField, r.name)
 			again = append(again, r)
 		case r.err == nil && !r.known && r.called != "": // it may have been written without a name
 			nameless = append(nameless, r)
@@ -97,16 +97,22 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 		}
 		unknown = nil
 	}
+	onCreate, err := x.onCreate(ctx, slices.ContainsFunc(unknown, func(r *row) bool { return r.id == "" }))
 	var adopted []*row
 	for _, r := range unknown {
+		if r.id == "" && err != nil {
+			r.err = err
+			continue
+		}
 		if r.id == "" {
-			maps.Copy(r.fields, r.onCreate)
+			maps.Copy(r.fields, onCreate)
+			r.set(x.NameField, r.name)
 			r.assign = byRules(x.ContactObject) && r.fields["OwnerId"] == nil
 			again = append(again, r)
 			continue
 		}
 		if r.named {
-			r.set(x.NameField, r.onCreate[x.NameField])
+			r.set(x.NameField, r.name)
 		}
 		r.adopted = true
 		adopted = append(adopted, r)
@@ -118,6 +124,32 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 	if len(again) > 0 {
 		x.upsert(ctx, x.ContactObject, x.ContactKey, again)
 	}
+}
+
+// onCreate returns what the settings want of new contacts, as their fields take it.
+func (x *session) onCreate(ctx context.Context, wanted bool) (map[string]any, *core.Error) {
+	if !wanted || len(x.OnCreate) == 0 {
+		return nil, nil
+	}
+	s, r := x.describe(ctx, x.ContactObject, schemaLife)
+	if r != nil {
+		return nil, unread(r.Error)
+	}
+	values := map[string]any{}
+	for name, text := range x.OnCreate {
+		f, ok := s.fields[strings.ToLower(name)]
+		if !ok { // Salesforce says so itself, when it is still so
+			values[name] = text
+			continue
+		}
+		v, why := f.value(text)
+		if why != "" {
+			return nil, &core.Error{Code: core.CodeForbidden, Scope: core.ScopeLane, Op: "contact upsert", Source: core.SourcePlugin,
+				Message: name + ": " + why, Hint: "correct settings.on_create." + name}
+		}
+		values[name] = v
+	}
+	return values, nil
 }
 
 // name gives contacts their names whose records have what stands in for one, and returns

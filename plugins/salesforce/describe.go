@@ -141,7 +141,7 @@ func (x *session) layScript(st *step, s *schema) {
 	for name, value := range values {
 		if strings.EqualFold(name, x.NameField) {
 			if value != nil && value != "" {
-				st.contact.named, st.contact.onCreate[x.NameField] = true, value
+				st.contact.named, st.contact.name = true, value
 			}
 			continue
 		}

@@ -84,14 +84,29 @@ func TestDeliver_FailsOnlyTheEventsOfARefusedRow(t *testing.T) {
 }
 
 func TestDeliver_FindsTheRowThatHasARequestRefused(t *testing.T) {
-	b := start(t, salesforcesim.Options{}, `{"on_create":{"Birthdate":"not a date"}}`)
-	b.mustDeliver() // nothing
-	known := many(5)
-	b.account.Settings = []byte(strings.Replace(string(b.account.Settings), "not a date", "1990-01-01", 1))
-	b.mustDeliver(known...)
-	b.account.Settings = []byte(strings.Replace(string(b.account.Settings), "1990-01-01", "not a date", 1))
-	events := append(known, received(77))
-	wantOnly(t, b, b.deliver(events...), events, core.CodeInvalid, "wamid.IN077")
+	b := start(t, salesforcesim.Options{}, `{"contact_fields":{"born":"Birthdate"}}`)
+	events := many(5)
+	events[3].Contact.Fields = map[string]string{"born": "not a date"}
+	wantOnly(t, b, b.deliver(events...), events, core.CodeInvalid, "wamid.IN003")
+}
+
+func TestDeliver_WritesWhatTheSettingsWantOfNewContactsAsTheFieldsTakeIt(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, `{"on_create":{"HasOptedOutOfEmail":"true","score__c":"12","Birthdate":"1990-01-01","Department":"Web"}}`)
+	b.sim.AddField("Contact", salesforcesim.Typed("Score__c", "double"))
+	b.mustDeliver(many(3)...)
+	want(t, b.record("Contact", "WA_Contact_Id__c", "c001"), map[string]any{"HasOptedOutOfEmail": true, "Score__c": 12.0, "Birthdate": "1990-01-01", "Department": "Web", "LastName": "Person 1"})
+	if err := b.connector.Check(t.Context(), b.account); err != nil {
+		t.Error(err)
+	}
+
+	// A wrong value is no event's fault.
+	b = start(t, salesforcesim.Options{}, `{"on_create":{"HasOptedOutOfEmail":"perhaps"}}`)
+	if err := b.deliver(received(1))["wamid.IN001"].Err; err == nil || err.Code != core.CodeForbidden || err.Holds() != core.ScopeLane || !strings.Contains(err.Hint, "settings.on_create.HasOptedOutOfEmail") {
+		t.Errorf("got %+v, want forbidden for the lane", err)
+	}
+	if err := core.AsError(b.connector.Check(t.Context(), b.account)); err == nil || !strings.Contains(err.Hint, "settings.on_create.HasOptedOutOfEmail") {
+		t.Errorf("the check says %v", err)
+	}
 }
 
 func TestDeliver_MapsWhatARequestIsAnswered(t *testing.T) {

@@ -15,9 +15,9 @@ import (
 type row struct {
 	key    string // the value of the external id field
 	fields map[string]any
-	// onCreate are fields for a record that is new; see [session.writeContacts].
-	onCreate map[string]any
-	named    bool // a script gave the contact its name
+	// name is a new record's; see [session.writeContacts].
+	name  any
+	named bool // by a script
 	// called is the contact's own name, instead what stands in for one.
 	called  string
 	instead []string
@@ -181,14 +181,8 @@ func (s *settings) layContact(p *plan, st *step) bool {
 	if c.Username != "" {
 		r.set(s.UsernameField, c.Username)
 	}
-	if r.onCreate == nil {
-		r.onCreate = map[string]any{}
-		for field, value := range s.OnCreate {
-			r.onCreate[field] = value
-		}
-	}
 	if !r.named {
-		r.onCreate[s.NameField] = cut(crm.Name(c), maxName)
+		r.name = cut(crm.Name(c), maxName)
 	}
 	if name := strings.TrimSpace(c.Name); name != "" {
 		r.called, r.instead = cut(name, maxName), []string{c.Phone, c.Username, cut(crm.Name(&core.Contact{ID: c.ID}), maxName)}
