@@ -158,3 +158,26 @@ func TestAllocations_OfRequestsAreWatched(t *testing.T) {
 		wantsWords(t, "at 80 %", said(), "API requests", "of=1000", "settings.daily_share")
 	})
 }
+
+// What an app may use is another allocation, of which Salesforce tells in the same header.
+func TestAllocations_OfTheAppAreNotTheOrgs(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	for _, info := range []string{"per-app-api-usage=250/250(appName=x); api-usage=2/1000", "api-usage=2/1000; per-app-api-usage=250/250(appName=x)", "per-app-api-usage=250/250(appName=x)"} {
+		b.behind(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			w = &limitInfo{w, info}
+			next.ServeHTTP(w, r)
+		})
+		b.mustDeliver(received(1))
+	}
+}
+
+// limitInfo replaces the header that tells of allocations.
+type limitInfo struct {
+	http.ResponseWriter
+	info string
+}
+
+func (w *limitInfo) WriteHeader(status int) {
+	w.Header().Set("Sforce-Limit-Info", w.info)
+	w.ResponseWriter.WriteHeader(status)
+}

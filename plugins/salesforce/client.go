@@ -69,7 +69,7 @@ func (x *session) callWith(ctx context.Context, own http.Header, op, method, pat
 
 func (x *session) path(rest string) string { return "/services/data/" + x.APIVersion + "/" + rest }
 
-var apiUsage = regexp.MustCompile(`api-usage=([0-9]{1,12})/([0-9]{1,12})`)
+var apiUsage = regexp.MustCompile(`(?:^|[;, ])api-usage=([0-9]{1,12})/([0-9]{1,12})`) // there is per-app-api-usage, too
 
 // dailyWait is how long to wait once the daily requests are used up: they come back
 // over 24 hours, which is asking at most 96 times.

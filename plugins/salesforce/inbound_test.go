@@ -205,6 +205,32 @@ func TestPoll_SendsWhatPeopleAskFor(t *testing.T) {
 	tl.wants("what was there before is not sent")
 }
 
+// However much was changed at once, no consent is missed.
+func TestPoll_TellsOfAllConsentThatWasEnteredAtOnce(t *testing.T) {
+	const people = 450
+	tl := startTelling(t, `{"consent_from":"Department","pull_fields":{"a":"Description","b":"Email","c":"FirstName","d":"Phone"}}`)
+	tl.sim.Track("Contact", "Department", "Description", "Email", "FirstName", "Phone")
+	ids := make([]string, people)
+	for i := range ids {
+		ids[i] = tl.sim.Create("Contact", map[string]any{"LastName": "N", "MobilePhone": fmt.Sprintf("+34600000%03d", i)})
+	}
+	tl.poll()
+	for _, id := range ids {
+		for _, field := range []map[string]any{{"Department": "opted_out"}, {"Description": "x"}, {"Email": "x@x.example"}, {"FirstName": "x"}, {"Phone": "1"}} {
+			tl.sim.Edit("Contact", id, field)
+		}
+	}
+	n := 0
+	for _, e := range tl.poll() {
+		if e.Kind == core.KindConsentChanged && e.Consent.State == "withdrawn" {
+			n++
+		}
+	}
+	if n != people {
+		t.Errorf("%d people withdrew, %d are told of", people, n)
+	}
+}
+
 // Salesforce writes numbers as Java does.
 func TestPoll_TellsNumbersAsPeopleWriteThem(t *testing.T) {
 	tl := startTelling(t, `{"pull_fields":{"score":"Score__c"}}`)

@@ -114,9 +114,9 @@ type page struct {
 	err     *core.Error
 }
 
-// maxPages is how many pages of an answer are read: of 200 records at least, where a query
-// asks for 2,000.
-const maxPages = 10
+// maxPages is how many further pages of an answer are read: a page has 200 records at
+// least, where there are more, and no query asks for more than 10,000.
+const maxPages = 50
 
 // answered is a page as Salesforce sends it.
 type answered struct {

@@ -265,7 +265,7 @@ func (x *session) history(ctx context.Context, ids []string, since time.Time) (m
 	}
 	rows, err := x.query(ctx, "read history", "SELECT Id, "+x.HistoryParent+", Field, CreatedDate, CreatedById FROM "+x.History+
 		" WHERE CreatedDate >= "+moment(since.Add(-lookBack))+" AND Field IN ("+strings.Join(fields, ", ")+") AND "+x.HistoryParent+" IN (",
-		parts, ", ", ") ORDER BY CreatedDate DESC, Id DESC LIMIT 2000")
+		parts, ", ", ") ORDER BY CreatedDate DESC, Id DESC LIMIT 10000")
 	if err != nil {
 		switch {
 		case err.Vendor == "INVALID_TYPE" && x.ConsentFrom == "": // the object's history is not kept
