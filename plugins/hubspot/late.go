@@ -4,68 +4,94 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/wabridge/wabridge/core"
 )
 
-// keepFurther sees to it that late statuses replace none that is further on, and finds
-// messages that an earlier attempt made of a status, and got no further.
+// overtaken reports whether what the step writes may have been overtaken: a status by one that
+// is further on, a message by what became of it.
+func (st *step) overtaken() bool {
+	if st.err != nil || !st.late || st.message == nil {
+		return false
+	}
+	k := st.event.Kind
+	return k == core.KindMessageStatus || k == core.KindMessageReceived || k == core.KindMessageSent
+}
+
+// keepFurther sees to it that late statuses replace none that is further on, and late messages
+// not what was edited or taken back since. It finds messages that an earlier attempt made of a
+// status, and got no further.
 func (x *session) keepFurther(ctx context.Context, p *plan) {
-	late := map[string]*row{}
-	var keys []string
+	var late []*step
 	for i := range p.steps {
-		if st := &p.steps[i]; st.err == nil && st.late && st.message != nil && late[st.message.key] == nil {
-			late[st.message.key] = st.message
-			keys = append(keys, st.message.key)
+		if st := &p.steps[i]; st.overtaken() {
+			late = append(late, st)
 		}
 	}
 	if len(late) == 0 {
 		return
 	}
-	if err := x.compare(ctx, late, keys); err != nil {
-		for i := range p.steps {
-			if st := &p.steps[i]; st.err == nil && st.late && st.message != nil {
-				st.err = err
-			}
+	if err := x.compare(ctx, late); err != nil {
+		for _, st := range late {
+			st.err = err
 		}
 	}
 }
 
-func (x *session) compare(ctx context.Context, late map[string]*row, keys []string) *core.Error {
-	names := []string{x.MessageKey}
+func (x *session) compare(ctx context.Context, late []*step) *core.Error {
+	keys := make([]string, len(late))
+	for i, st := range late {
+		keys[i] = st.message.key
+	}
+	slices.Sort(keys)
+	names := []string{x.MessageKey, messageBody}
 	if x.StatusProperty != "" {
 		names = append(names, x.StatusProperty)
 	}
-	found, err := x.readRecords(ctx, "communications", x.MessageKey, keys, names)
-	switch {
-	case err != nil && err.Vendor == "PROPERTY_DOESNT_EXIST": // so nothing has the key
-		return nil
-	case err != nil || len(found) == 0:
+	found, err := x.readRecords(ctx, "communications", x.MessageKey, slices.Compact(keys), names)
+	if err != nil {
+		if err.Vendor == "PROPERTY_DOESNT_EXIST" { // so nothing has the key
+			return nil
+		}
 		return err
 	}
-	records := make(map[string]*row, len(found)) // by id
-	ends := make([]end, 0, len(found))
+	there := make(map[string]*pulled, len(found)) // by key
 	for i := range found {
-		r := late[found[i].text(x.MessageKey)]
-		if r == nil {
-			continue
+		there[found[i].text(x.MessageKey)] = &found[i]
+	}
+	var ends []end
+	made := map[string]*row{} // by id: of statuses
+	for _, st := range late {
+		r, is := st.message, there[st.message.key]
+		switch {
+		case is == nil:
+		case st.event.Kind != core.KindMessageStatus:
+			if is.text(messageBody) != "" {
+				r.drop(messageBody)
+			}
+		default:
+			if !core.StatusValue(is.text(x.StatusProperty)).Advances(core.StatusValue(r.get(x.StatusProperty))) {
+				r.drop(x.StatusProperty)
+				r.drop(x.StatusErrorProperty)
+			}
+			if made[is.ID] == nil {
+				made[is.ID], ends = r, append(ends, end{ID: is.ID})
+			}
 		}
-		records[found[i].ID] = r
-		ends = append(ends, end{ID: found[i].ID})
-		if !core.StatusValue(found[i].text(x.StatusProperty)).Advances(core.StatusValue(r.get(x.StatusProperty))) {
-			r.drop(x.StatusProperty)
-			r.drop(x.StatusErrorProperty)
-		}
+	}
+	if len(ends) == 0 {
+		return nil
 	}
 	all, err := x.tied(ctx, "communications", "contacts", ends)
 	if err != nil {
 		return err
 	}
-	for _, r := range records {
+	for _, r := range made {
 		r.unlinked = true
 	}
 	for i := range all {
-		if r := records[string(all[i].From.ID)]; r != nil && len(all[i].To) > 0 {
+		if r := made[string(all[i].From.ID)]; r != nil && len(all[i].To) > 0 {
 			r.unlinked = false
 		}
 	}

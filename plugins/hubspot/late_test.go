@@ -1,6 +1,7 @@
 package hubspot_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -102,5 +103,37 @@ func TestStatuses_LateOnesWriteIntoAnAccountThatIsEmpty(t *testing.T) {
 	wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: ""})
 	if m := b.messages()["wamid.OUT005"]; m.Properties["wa_status"] != "read" || len(m.Associated["contacts"]) != 1 {
 		t.Errorf("it is %+v", m)
+	}
+}
+
+func TestMessages_LateOnesDoNotBringBackWhatWasChanged(t *testing.T) {
+	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+	edited, revoked, stub, fine := received(1), received(2), sent(3), received(4)
+	after := func(e *core.Event, kind core.Kind, change func(*core.Message)) *core.Event {
+		then, m := *e, *e.Message
+		change(&m)
+		then.ID, then.Kind, then.Message = e.ID+"#then", kind, &m
+		return &then
+	}
+	// What became of them is there, but they are not: they were given up.
+	wantCodes(t, b.deliver(
+		after(edited, core.KindMessageEdited, func(m *core.Message) { m.Text = "at seven" }),
+		after(revoked, core.KindMessageRevoked, func(m *core.Message) { m.Type, m.Text = core.TypeRevoke, "" }),
+		status(3, core.StatusRead)), map[string]core.Code{edited.ID + "#then": "", revoked.ID + "#then": "", status(3, core.StatusRead).ID: ""})
+	b.clear()
+	for id, r := range b.deliver(replayed(edited), replayed(revoked), replayed(stub), replayed(fine)) {
+		if r.Err != nil || r.Ref == "" {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+	messages := b.messages()
+	for id, want := range map[string]string{"wamid.IN001": "← at seven", "wamid.IN002": "← [taken back by who wrote it]", "wamid.OUT003": "→ hello back", "wamid.IN004": "← hello 4"} {
+		m := messages[id]
+		if got := m.Properties["hs_communication_body"]; got != want || len(m.Associated["contacts"]) != 1 || m.Properties["hs_timestamp"] != fmt.Sprint(noon.UnixMilli()) {
+			t.Errorf("%s is %+v, want %q", id, m, want)
+		}
+	}
+	if messages["wamid.OUT003"].Properties["wa_status"] != "read" {
+		t.Errorf("the status fell back: %v", messages["wamid.OUT003"].Properties)
 	}
 }

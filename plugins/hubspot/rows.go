@@ -15,6 +15,9 @@ import (
 // channelType is HubSpot's word for WhatsApp.
 const channelType = "WHATS_APP"
 
+// messageBody is the property that holds what a communication says.
+const messageBody = "hs_communication_body"
+
 // property is one value to write.
 type property struct{ name, value string }
 
@@ -120,7 +123,7 @@ type step struct {
 	err     *core.Error
 	// known and told are the contact's record, as in [core.Delivery].
 	known, told string
-	late        bool // a status that may be older than what is there
+	late        bool // a status or message that may be older than what is there
 }
 
 // plan is what a batch needs.
@@ -131,8 +134,8 @@ type plan struct {
 	tickets  rows
 }
 
-// lateAfter is when a status counts as late: others may have overtaken it, when a person
-// replays it or the lane was long paused.
+// lateAfter is when a status or message counts as late: others may have overtaken it, when a
+// person replays it or the lane was long paused.
 const lateAfter = 5 * time.Minute
 
 // plan reads the events and lays out what to write for each.
@@ -143,7 +146,7 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 		st.known, st.told = d.ContactRef, d.ToldRef
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
 			accepted := st.event.Accepted
-			st.late = st.event.Kind == core.KindMessageStatus && (d.Attempt > 1 || !accepted.IsZero() && time.Since(accepted) > lateAfter)
+			st.late = d.Attempt > 1 || !accepted.IsZero() && time.Since(accepted) > lateAfter
 			s.lay(p, st, d.MessageRef)
 		}
 	}
@@ -294,7 +297,7 @@ func (s *settings) layMessage(p *plan, e *core.Event) *row {
 func (s *settings) layCommunication(r *row, e *core.Event, body string) {
 	r.set("hs_communication_channel_type", channelType)
 	r.set("hs_communication_logged_from", "CRM")
-	r.set("hs_communication_body", body)
+	r.set(messageBody, body)
 	r.onCreate = nil
 	switch at := timestamp(e); {
 	case at == "":
