@@ -207,7 +207,7 @@ func TestPoll_SendsWhatPeopleAskFor(t *testing.T) {
 
 // However much was changed at once, no consent is missed.
 func TestPoll_TellsOfAllConsentThatWasEnteredAtOnce(t *testing.T) {
-	const people = 450
+	const people = 420
 	tl := startTelling(t, `{"consent_from":"Department","pull_fields":{"a":"Description","b":"Email","c":"FirstName","d":"Phone"}}`)
 	tl.sim.Track("Contact", "Department", "Description", "Email", "FirstName", "Phone")
 	ids := make([]string, people)

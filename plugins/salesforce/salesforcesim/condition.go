@@ -167,11 +167,13 @@ func (c *condition) holds(r *record) bool {
 	return n >= 0
 }
 
+var unescape = strings.NewReplacer(`\%`, `%`, `\_`, `_`)
+
 func same(have, want any) bool {
 	a, isText := have.(string)
 	b, wantText := want.(string)
 	if isText && wantText {
-		return strings.EqualFold(a, strings.NewReplacer(`\%`, `%`, `\_`, `_`).Replace(b))
+		return strings.EqualFold(a, unescape.Replace(b))
 	}
 	return have == want
 }
