@@ -220,7 +220,7 @@ type notification struct {
 	At        json.Number     `json:"server_time"`
 	Module    string          `json:"module"`
 	Operation string          `json:"operation"`
-	IDs       []string        `json:"ids"`
+	IDs       []word          `json:"ids"`
 	// Affected are the fields that were changed, by record; not always there.
 	Affected []map[string][]string `json:"affected_fields"`
 }
@@ -231,8 +231,8 @@ func (x *session) notified(ctx context.Context, n *notification) ([]core.Event, 
 		return nil, err // the next pull finds it, when there are credits again
 	}
 	var list []string
-	for _, id := range n.IDs {
-		if recordID.MatchString(id) && len(list) < hookIDs && !slices.Contains(list, id) {
+	for _, w := range n.IDs {
+		if id := string(w); recordID.MatchString(id) && len(list) < hookIDs && !slices.Contains(list, id) {
 			list = append(list, id)
 		}
 	}

@@ -1,6 +1,7 @@
 package zoho_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -228,6 +229,18 @@ func TestWebhook_IsTheChannelsOnly(t *testing.T) {
 			t.Fatalf("told %+v", events)
 		}
 		good := core.WebhookRequest{Method: http.MethodPost, URL: hookURL, Body: n.bodies[0]}
+		var shape map[string]json.RawMessage
+		if err := json.Unmarshal(good.Body, &shape); err != nil {
+			t.Fatal(err)
+		}
+		shape["ids"] = bytes.ReplaceAll(shape["ids"], []byte(`"`), nil)
+		numbers, err := json.Marshal(shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.connector.Webhook(t.Context(), b.account, core.WebhookRequest{Method: http.MethodPost, URL: hookURL, Body: numbers}); err != nil || len(got.Events) != 1 {
+			t.Errorf("with ids that are numbers: %+v, %v", got, err)
+		}
 		refused := func(what string, r core.WebhookRequest) {
 			t.Helper()
 			if got, err := b.connector.Webhook(t.Context(), b.account, r); core.CodeOf(err) != core.CodeUnauthenticated || len(got.Events) > 0 {
@@ -294,6 +307,8 @@ func TestWebhook_TakesTheRequestsOfWorkflows(t *testing.T) {
 		{"application/x-www-form-urlencoded; charset=utf-8", "id=a-1&to=%2B34600111222&text=Hola+%26+adi%C3%B3s&author=human&by=Olga", text},
 		{"application/json;charset=UTF-8", `{"id":"a-2","to":"600 111 222","template":"ready","language":"es","params":["Ana","A-1"],"number":"7"}`, template},
 		{"application/json", `{"id":"a-2","to":"600 111 222","template":"ready","language":"es","params":"Ana\nA-1","number":"7"}`, template},
+		{"application/json", `{"id":5500000000000001000,"to":600111222,"text":"Hola","number":7}`, core.Event{Kind: core.KindMessageSend, Number: "7",
+			Message: &core.Message{Type: core.TypeText, Text: "Hola", To: core.Address{Kind: core.AddressPhone, Value: "600111222"}}}},
 	} {
 		got, err := post(secret, c.contentType, c.body)
 		if err != nil || len(got.Events) != 1 {
@@ -310,7 +325,7 @@ func TestWebhook_TakesTheRequestsOfWorkflows(t *testing.T) {
 		t.Errorf("the ids are %v", seen)
 	}
 	for _, body := range []string{`{"to":"+34600111222","text":"no id"}`, `{"id":"1","text":"to nobody"}`, `{"id":"1","to":"+34600111222"}`,
-		`{"id":"1","to":"+34600111222","template":"ready"}`, `[]`, `<xml/>`} {
+		`{"id":"1","to":"+34600111222","template":"ready"}`, `[]`, `<xml/>`, `{"id":1.5e3,"to":"1","text":"x"}`, `{"id":{},"to":"1","text":"x"}`} {
 		if got, err := post(secret, "application/json", body); core.CodeOf(err) != core.CodeInvalid || len(got.Events) > 0 {
 			t.Errorf("%s: %+v, %v", body, got, err)
 		}

@@ -21,7 +21,8 @@ import (
 // note of a status: it is in the title, which ends in WhatsApp's id.
 
 const (
-	maxContent = 60_000 // bytes; Zoho takes 65,535 characters
+	maxNote    = 65_000 // bytes; Zoho takes 65,535 characters
+	maxContent = 60_000 // bytes of a message
 	// noteMarks is how many notes a contact's field remembers, markSize how long each
 	// mark is: together they fit a field of one line.
 	noteMarks = 18
@@ -171,6 +172,21 @@ func noteStatus(title string) core.StatusValue {
 	return ""
 }
 
+// noteContent reads what a note says.
+func (x *session) noteContent(ctx context.Context, id string) (string, *core.Error) {
+	var a struct {
+		Data []found `json:"data"`
+	}
+	r := x.call(ctx, "read note", http.MethodGet, "Notes/"+id+"?fields=Note_Content", nil, func(b []byte) error { return crm.Decode(b, &a) })
+	switch {
+	case r != nil:
+		return "", r.Error
+	case len(a.Data) != 1:
+		return "", crm.Failure(core.CodeUnavailable, "read note", "it is not there any more")
+	}
+	return a.Data[0].text("Note_Content"), nil
+}
+
 // putNotes makes the notes that are not there, and writes newer statuses into the
 // titles of those that are.
 func (x *session) putNotes(ctx context.Context, p *plan) {
@@ -208,11 +224,23 @@ func (x *session) putNotes(ctx context.Context, p *plan) {
 			continue
 		}
 		list := []value{}
+		content, _ := r.get(x.BodyField).(string)
+		if r.get(x.MessageName) == nil {
+			content = ""
+		}
 		if was := noteStatus(r.have.text("Note_Title")); status != "" && was.Advances(core.StatusValue(status)) {
 			list = append(list, value{"Note_Title", noteTitle(outbound, status, r.key)})
+			if why, _ := r.get(x.StatusErrorField).(string); why != "" {
+				if content == "" {
+					if content, r.err = x.noteContent(ctx, r.id); r.err != nil {
+						continue
+					}
+				}
+				content = crm.Clip(content, maxContent) + "\n" + why
+			}
 		}
-		if content, _ := r.get(x.BodyField).(string); content != "" && r.get(x.MessageName) != nil {
-			list = append(list, value{"Note_Content", crm.Clip(printable(content), maxContent)})
+		if content != "" {
+			list = append(list, value{"Note_Content", crm.Clip(printable(content), maxNote)})
 		}
 		if values[r] = list; len(list) > 0 {
 			known = append(known, r)

@@ -24,15 +24,28 @@ const outboxLife = 7 * 24 * time.Hour
 // request is what is to be sent. It is also the body of a workflow's request.
 type request struct {
 	// ID is the request's own: twice the same is once.
-	ID       string `json:"id"`
-	To       string `json:"to"`
+	ID       word   `json:"id"`
+	To       word   `json:"to"`
 	Text     string `json:"text"`
 	Template string `json:"template"`
 	Language string `json:"language"`
 	Params   params `json:"params"`
-	Number   string `json:"number"`
+	Number   word   `json:"number"`
 	Author   string `json:"author"` // "human" or "bot"
 	By       string `json:"by"`
+}
+
+// word is a text, which may stand without quotes where it is a number: so merge fields
+// make it in a workflow's JSON.
+type word string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (w *word) UnmarshalJSON(data []byte) error {
+	if recordID.Match(data) {
+		*w = word(data)
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(w))
 }
 
 // params are a template's texts: a list, or a text with one in each line.
@@ -58,8 +71,8 @@ func lines(text string) params {
 
 // event makes an event of a request; none when it asks for nothing.
 func (q *request) event(id string, at time.Time) (core.Event, bool) {
-	m := &core.Message{Type: core.TypeText, Text: q.Text, To: core.Address{Kind: core.AddressPhone, Value: q.To}}
-	if a, err := core.ParseAddress(q.To); err == nil && a.Kind == core.AddressBSUID {
+	m := &core.Message{Type: core.TypeText, Text: q.Text, To: core.Address{Kind: core.AddressPhone, Value: string(q.To)}}
+	if a, err := core.ParseAddress(string(q.To)); err == nil && a.Kind == core.AddressBSUID {
 		m.To = a
 	}
 	if q.Template != "" {
@@ -79,7 +92,7 @@ func (q *request) event(id string, at time.Time) (core.Event, bool) {
 	if q.To == "" || strings.TrimSpace(m.Text) == "" && m.Template == nil {
 		return core.Event{}, false
 	}
-	e := core.Event{ID: id, Kind: core.KindMessageSend, Time: at, Number: q.Number, Message: m}
+	e := core.Event{ID: id, Kind: core.KindMessageSend, Time: at, Number: string(q.Number), Message: m}
 	if q.Author == core.AuthorHuman {
 		e.Author, e.By = core.AuthorHuman, crm.Clip(q.By, 100)
 	}
@@ -111,7 +124,7 @@ func (x *session) asked(ctx context.Context, ids []string, began time.Time) ([]c
 	for _, id := range fresh {
 		r := records[id]
 		by, _ := r["Created_By"].(map[string]any)
-		q := request{To: cmp.Or(r.text(x.SendTo), people[r.text(x.SendContact)]), Text: r.text(x.SendText), Author: x.SendAuthor, By: plain(by["name"])}
+		q := request{To: word(cmp.Or(r.text(x.SendTo), people[r.text(x.SendContact)])), Text: r.text(x.SendText), Author: x.SendAuthor, By: plain(by["name"])}
 		if x.SendTemplate != "" {
 			q.Template, q.Language, q.Params = r.text(x.SendTemplate), r.text(x.SendLanguage), lines(r.text(x.SendParams))
 		}
@@ -213,8 +226,8 @@ func workflow(contentType string, body []byte) (core.WebhookAnswer, error) {
 		if err != nil {
 			return bad("not a form")
 		}
-		q = request{ID: form.Get("id"), To: form.Get("to"), Text: form.Get("text"), Template: form.Get("template"), Language: form.Get("language"),
-			Params: lines(form.Get("params")), Number: form.Get("number"), Author: form.Get("author"), By: form.Get("by")}
+		q = request{ID: word(form.Get("id")), To: word(form.Get("to")), Text: form.Get("text"), Template: form.Get("template"), Language: form.Get("language"),
+			Params: lines(form.Get("params")), Number: word(form.Get("number")), Author: form.Get("author"), By: form.Get("by")}
 	} else if err := json.Unmarshal(body, &q); err != nil {
 		return bad("neither JSON nor a form")
 	}
@@ -224,7 +237,7 @@ func workflow(contentType string, body []byte) (core.WebhookAnswer, error) {
 	case q.Template != "" && q.Language == "":
 		return bad("a template wants a language")
 	}
-	e, ok := q.event(eventID("workflow", q.ID), time.Time{})
+	e, ok := q.event(eventID("workflow", string(q.ID)), time.Time{})
 	if !ok {
 		return bad("want to, and one of text and template")
 	}

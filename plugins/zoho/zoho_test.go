@@ -272,6 +272,29 @@ func TestDeliver_KeepsTheNewestStatus(t *testing.T) {
 	}
 }
 
+func TestDeliver_SaysWhyInANote(t *testing.T) {
+	b := start(t, zohosim.Options{}, `{"mode":"notes"}`, nil).mustCheck()
+	b.done(sent(1))
+	failed := status(1, core.StatusFailed)
+	failed.Status.Errors = []core.StatusError{{Code: 131026, Title: "Message undeliverable"}}
+	for range 2 {
+		b.done(failed)
+	}
+	const want = "hello back\n131026: Message undeliverable"
+	if notes := b.sim.Records("Notes"); len(notes) != 1 || notes[0].Values["Note_Content"] != want || notes[0].Values["Note_Title"] != "WhatsApp → failed · wamid.OUT001" {
+		t.Errorf("got %+v, want %q", notes, want)
+	}
+	other := sent(2)
+	failed = status(2, core.StatusFailed)
+	failed.Status.Errors = []core.StatusError{{Code: 131026, Title: "Message undeliverable"}}
+	b.done(other, failed)
+	for _, n := range b.sim.Records("Notes") {
+		if n.Values["Note_Content"] != want {
+			t.Errorf("got %q, want %q", n.Values["Note_Content"], want)
+		}
+	}
+}
+
 func TestDeliver_MakesAStubOfAMessageThatZohoDoesNotKnow(t *testing.T) {
 	b := start(t, zohosim.Options{}, "", nil).mustCheck()
 	failed := status(5, core.StatusFailed)

@@ -2,6 +2,7 @@ package zohosim
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -162,6 +163,12 @@ func (s *Sim) admit(c *call) (release func(), ok bool) {
 	sub := c.path[0] == "coql" || strings.HasSuffix(c.r.URL.Path, "/search") || asked.Has("cvid") || asked.Has("sort_by") || write && rows > 10
 	cost := 1
 	switch {
+	case strings.HasSuffix(c.r.URL.Path, "_tags"):
+		var body struct {
+			IDs []string `json:"ids"`
+		}
+		_ = json.Unmarshal(c.body, &body) // what cannot be read is refused later
+		cost = max(1, (len(body.IDs)+49)/50)
 	case write:
 		cost = (rows + 9) / 10
 	case len(c.path) == 2 && c.path[1] == "deleted":

@@ -343,6 +343,11 @@ func TestRecords_TagsNotesAndDeletion(t *testing.T) {
 	want(t, "add", a.ask("POST", "Contacts/actions/add_tags", `{"tags":[{"name":"vip"},{"name":"order"}],"ids":["`+id+`"]}`), 200, "SUCCESS")
 	want(t, "remove", a.ask("POST", "Contacts/actions/remove_tags", `{"tags":[{"name":"vip"}],"ids":["`+id+`"]}`), 200, "SUCCESS")
 	want(t, "a long one", a.ask("POST", "Contacts/actions/add_tags", `{"tags":[{"name":"`+strings.Repeat("x", 26)+`"}],"ids":["`+id+`"]}`), 400, "INVALID_DATA")
+	before := a.Stats().Credits
+	a.ask("POST", "Contacts/actions/add_tags", `{"tags":[{"name":"order"}],"ids":["`+id+`"`+strings.Repeat(`,"1"`, 50)+`]}`)
+	if n := a.Stats().Credits - before; n != 2 {
+		t.Errorf("a tag for 51 records costs %d credits, want one for each 50", n)
+	}
 	if tags := a.Records("Contacts")[0].Tags; len(tags) != 1 || tags[0] != "order" {
 		t.Errorf("tags %q", tags)
 	}
