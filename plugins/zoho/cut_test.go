@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wabridge/wabridge/core"
@@ -17,15 +18,16 @@ func TestDeliver_SurvivesAnswersThatEndInTheMiddle(t *testing.T) {
 			t.Run(fmt.Sprint(settings, nth), func(t *testing.T) {
 				b := startOdd(t, settings)
 				by := b.sim.AddRecord("Contacts", map[string]any{"Last_Name": "By Hand", "Phone": person(1).Phone})
-				calls, cut := 0, false
+				var calls atomic.Int32
+				var cut atomic.Bool
 				b.match, b.answer = "/crm/v8/", func(w http.ResponseWriter, r *http.Request) {
-					if calls++; calls-1 != nth {
+					if int(calls.Add(1))-1 != nth {
 						b.sim.ServeHTTP(w, r)
 						return
 					}
 					w.Header().Set("Content-Length", "100000")
 					b.sim.ServeHTTP(half{w, &cut}, r)
-					if cut {
+					if cut.Load() {
 						panic(http.ErrAbortHandler)
 					}
 				}
@@ -38,8 +40,8 @@ func TestDeliver_SurvivesAnswersThatEndInTheMiddle(t *testing.T) {
 						t.Errorf("%s: %v", id, r.Err)
 					}
 				}
-				if cut != failed {
-					t.Errorf("of %d calls one was cut: %v, and something failed: %v", calls, cut, failed)
+				if cut.Load() != failed {
+					t.Errorf("of %d calls one was cut: %v, and something failed: %v", calls.Load(), cut.Load(), failed)
 				}
 				b.done(events...)
 				c := b.contacts()
@@ -60,7 +62,7 @@ func TestDeliver_SurvivesAnswersThatEndInTheMiddle(t *testing.T) {
 // half sends half of what it is given, under a length that is not that.
 type half struct {
 	http.ResponseWriter
-	cut *bool
+	cut *atomic.Bool
 }
 
 func (h half) Header() http.Header { return http.Header{} }
@@ -73,7 +75,7 @@ func (h half) WriteHeader(status int) {
 }
 
 func (h half) Write(b []byte) (int, error) {
-	*h.cut = true
+	h.cut.Store(true)
 	if _, err := h.ResponseWriter.Write(b[:len(b)/2]); err != nil {
 		return 0, err
 	}
