@@ -39,7 +39,9 @@ func (x *session) call(ctx context.Context, op, method, path string, body []byte
 	if strings.HasSuffix(path, "/contacts/search") {
 		budget = budgetSearch // which does not count to the other; the search of lists does
 	}
-	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.BaseURL + path, Header: header, Body: body, Budget: budget}, func(resp *http.Response, body []byte) *core.Error {
+	// All that is written has a key of its own, but for an account of a channel.
+	once := method == http.MethodPost && strings.HasSuffix(path, "/channel-accounts")
+	err := caller.Do(ctx, crm.Call{Op: op, Method: method, URL: x.BaseURL + path, Header: header, Body: body, Budget: budget, Once: once}, func(resp *http.Response, body []byte) *core.Error {
 		if n, err := strconv.Atoi(resp.Header.Get("X-HubSpot-RateLimit-Daily-Remaining")); err == nil {
 			core.Left(ctx, budgetAPI, n)
 		}

@@ -237,6 +237,17 @@ func TestInbox_MakesAnAccountForEachNumberOnce(t *testing.T) {
 	}
 }
 
+// An account of the channel has no key: whether it was made is looked for, not tried.
+func TestInbox_MakesNoAccountTwiceWhenNobodyAnswers(t *testing.T) {
+	b := talking(t, hubspotsim.Options{}, "").mustCheck() // with a connection that is kept
+	b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultLost, Match: "/channel-accounts", Skip: 1, Count: 1})
+	wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": core.CodeUnavailable})
+	wantCodes(t, b.deliver(received(1)), map[string]core.Code{"wamid.IN001": ""})
+	if accounts := b.sim.ChannelAccounts(); len(accounts) != 1 {
+		t.Errorf("the accounts are %+v", accounts)
+	}
+}
+
 // talkingTo is another connector with other settings at the same account.
 func talkingTo(t testing.TB, b *bench, settings string) *bench {
 	t.Helper()
