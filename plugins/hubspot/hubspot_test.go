@@ -437,6 +437,25 @@ func TestBudgets_CountEachRequest(t *testing.T) {
 	}
 }
 
+// Others may use the account, too: HubSpot says what is left of the day.
+func TestBudgets_KnowWhatIsLeftOfTheDay(t *testing.T) {
+	b := start(t, hubspotsim.Options{Daily: 1000}, "", nil).mustCheck()
+	for range 3 {
+		b.deliver(received(1))
+	}
+	ctx, meter := core.WithMeter(t.Context())
+	if r := b.connector.Deliver(ctx, b.account, []core.Delivery{{Event: received(2), Attempt: 1}})[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	requests := 0
+	for _, n := range b.sim.Stats().Requests {
+		requests += n
+	}
+	if _, left := meter.Spent(); left["api"] != 1000-requests || len(left) != 1 {
+		t.Errorf("left are %v after %d requests of 1000", left, requests)
+	}
+}
+
 // Who has no name on WhatsApp needs one at HubSpot; it takes the place of none.
 func TestDeliver_WhatStandsInForANameReplacesNone(t *testing.T) {
 	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()

@@ -153,7 +153,9 @@ func (l *limits) admit(s *Sim, c *call) bool {
 		per    time.Duration
 	}
 	rules := []rule{{"DAILY", s.opts.Daily, 24 * time.Hour}}
-	if path := c.r.URL.Path; strings.HasSuffix(path, "/search") && strings.Contains(path, "/objects/") { // that of lists is like any other
+	path := c.r.URL.Path
+	search := strings.HasSuffix(path, "/search") && strings.Contains(path, "/objects/") // that of lists is like any other
+	if search {
 		rules = append(rules, rule{"SEARCH_SECONDLY", s.opts.SearchSecondly, time.Second})
 	} else {
 		rules = append(rules, rule{"TEN_SECONDLY_ROLLING", s.opts.TenSecondly, 10 * time.Second}, rule{"SECONDLY", s.opts.Secondly, time.Second})
@@ -175,10 +177,16 @@ func (l *limits) admit(s *Sim, c *call) bool {
 		}
 		w.count++
 		left := max(r.max-w.count, 0)
-		if h := c.w.Header(); r.policy == "TEN_SECONDLY_ROLLING" {
+		switch h := c.w.Header(); r.policy {
+		case "TEN_SECONDLY_ROLLING":
 			h.Set("X-HubSpot-RateLimit-Max", strconv.Itoa(r.max))
 			h.Set("X-HubSpot-RateLimit-Remaining", strconv.Itoa(left))
 			h.Set("X-HubSpot-RateLimit-Interval-Milliseconds", strconv.FormatInt(r.per.Milliseconds(), 10))
+		case "DAILY":
+			if !search { // whose answers have no such headers
+				h.Set("X-HubSpot-RateLimit-Daily", strconv.Itoa(r.max))
+				h.Set("X-HubSpot-RateLimit-Daily-Remaining", strconv.Itoa(left))
+			}
 		}
 		if w.count > r.max {
 			e := vendorError{}
