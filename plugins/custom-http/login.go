@@ -174,7 +174,7 @@ func endOf(text string, asked time.Time) time.Time {
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
 	switch {
-	case err != nil || seconds <= 0:
+	case err != nil || !(seconds > 0): // NaN too
 		return time.Time{}
 	case seconds > 1e9: // in 2001
 		return time.Unix(int64(min(seconds, 1e11)), 0)

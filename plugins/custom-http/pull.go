@@ -106,6 +106,22 @@ func (q *pull) order(text string) (int64, bool) {
 	return n, err == nil
 }
 
+// ahead reports whether a value of Since is of a time that is not to come for long: to go
+// on there would hide all changes until then. A clock, or a zone that is not said, may be
+// off by a day.
+func (q *pull) ahead(text string, now time.Time) bool {
+	var t time.Time
+	switch q.format {
+	case "number":
+		return false
+	case "sql":
+		t, _ = readSQL(text)
+	default:
+		t = timeOf(text)
+	}
+	return t.After(now.Add(48 * time.Hour))
+}
+
 // sqlTime is how databases write a time; many leave the zone out.
 const sqlTime = "2006-01-02 15:04:05.000"
 
@@ -225,10 +241,11 @@ func (x *session) page(ctx context.Context, q *pull, at *spot) ([]core.Event, *c
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
 	for _, row := range rows {
 		text := q.since.text(row)
 		n, ok := q.order(text)
-		if !ok {
+		if !ok || q.ahead(text, now) {
 			continue
 		}
 		if high, ok := q.order(at.High); !ok || n > high {

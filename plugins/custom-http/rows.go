@@ -80,19 +80,29 @@ func (x *session) judgeRows(op *operation, a *answer, items []*item) {
 		}
 		return
 	}
-	byKey := make(map[string]any, len(rows))
+	byKey := make(map[string][]any, len(rows))
 	for _, row := range rows {
 		if key := r.keyPath.text(row); key != "" {
-			if _, doubled := byKey[key]; !doubled {
-				byKey[key] = row
-			}
+			byKey[key] = append(byKey[key], row)
 		}
 	}
+	of := make(map[string][]*item, len(items))
 	for _, it := range items {
-		if row, ok := byKey[it.key]; ok {
-			it.settle(x.judgeRow(op, a, row))
-		} else {
-			it.settle(verdict{err: x.unknown(op, "answered without a result for this event")})
+		of[it.key] = append(of[it.key], it)
+	}
+	for key, same := range of {
+		rows := byKey[key]
+		for i, it := range same {
+			switch {
+			case len(rows) == len(same): // several in their order
+				it.settle(x.judgeRow(op, a, rows[i]))
+			case len(rows) == 1: // it is about all
+				it.settle(x.judgeRow(op, a, rows[0]))
+			case len(rows) == 0:
+				it.settle(verdict{err: x.unknown(op, "answered without a result for this event")})
+			default:
+				it.settle(verdict{err: x.unknown(op, fmt.Sprintf("answered with %d results to %d events of the same key", len(rows), len(same)))})
+			}
 		}
 	}
 }

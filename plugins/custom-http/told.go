@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,6 +178,10 @@ func tell(tellers []teller, rows []any) []core.Event {
 
 func (t *teller) event(row any) (core.Event, bool) {
 	e := core.Event{Kind: t.kind, ID: t.id.text(row), Contact: &core.Contact{Phone: t.phone.text(row), BSUID: t.bsuid.text(row)}}
+	if e.ID == "" && t.kind == core.KindMessageSend {
+		slog.Warn("a request to send was left out: its row has no id by which it would be sent once", "hint", "look at id of the event message.send, in pull or webhook")
+		return e, false
+	}
 	if e.ID == "" {
 		data, err := json.Marshal(row) // keys in order
 		if err != nil {
