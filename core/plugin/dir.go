@@ -94,7 +94,8 @@ func (d *privateDir) remove() {
 	d.lock.Close()
 }
 
-// sweepDirs removes the private directories of bridges that were killed.
+// sweepDirs removes the private directories of bridges that were killed, and ends what
+// still works in them.
 func sweepDirs(base string) {
 	entries, err := os.ReadDir(base)
 	if err != nil {
@@ -106,6 +107,7 @@ func sweepDirs(base string) {
 		}
 		path := filepath.Join(base, e.Name())
 		if lock, err := lockDir(path); err == nil {
+			endStragglers(path)
 			(&privateDir{path: path, lock: lock}).remove()
 		}
 	}

@@ -27,7 +27,8 @@
 //
 // # What a plugin cannot do
 //
-// It cannot outlive the bridge, block it (each call has a deadline), fill its
+// It cannot outlive the bridge (what it started itself ends with it too, or, where the
+// bridge was killed, when the next one starts a plugin), block it (each call has a deadline), fill its
 // memory or logs (both are capped), see its environment, answer for events that
 // it was not asked about, or run with other bytes than those whose SHA-256 is
 // configured. It runs as the bridge's user, though: what that user may read and

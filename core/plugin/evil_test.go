@@ -327,6 +327,51 @@ func TestHost_KilledLeavesNoOrphan(t *testing.T) {
 	}
 }
 
+// What a plugin started outlives it where the bridge is killed: the next bridge ends it.
+func TestSweepDirs_EndsWhatPluginsOfAKilledBridgeStarted(t *testing.T) {
+	base := shortDir(t)
+	dead, err := makeDir(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join(dead.path, "plugin")
+	if err := os.Mkdir(inside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// A plugin that leads its group and is gone, and what it started; and a person who looks around.
+	plugin := exec.Command("sh", "-c", "sleep 1000 >&- 2>&- & echo $!")
+	plugin.Dir, plugin.SysProcAttr = inside, &unix.SysProcAttr{Setpgid: true}
+	said, err := plugin.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := strconv.Atoi(strings.TrimSpace(string(said)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	person := exec.Command("sleep", "1000")
+	person.Dir, person.SysProcAttr = inside, &unix.SysProcAttr{Setpgid: true}
+	if err := person.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Kill(started, unix.SIGKILL)
+		_ = person.Process.Kill()
+		_ = person.Wait()
+	})
+	left, looks := watch(t, started), watch(t, person.Process.Pid)
+	sweepDirs(base) // its bridge lives
+	if left.ends(0) {
+		t.Fatal("what a living bridge's plugin started was killed")
+	}
+	dead.lock.Close() // as when the bridge dies
+	sweepDirs(base)
+	left.gone(t, "what a killed bridge's plugin started")
+	if looks.ends(0) {
+		t.Error("a person's process was killed")
+	}
+}
+
 func TestStarter_OutlivesTheThreadsThatAsk(t *testing.T) {
 	// Pdeathsig is bound to a thread: were the process started from this
 	// goroutine's thread, it would be killed when that ends.

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -68,6 +72,31 @@ func waitUnreaped(pid int) bool {
 }
 
 func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }
+
+// endStragglers kills what the plugins of a bridge that was killed had started: the kernel
+// killed these, nobody killed that. It is known by its working directory, the plugin's
+// or one below, and by its group, whose leader, the plugin, is no more: a person's shell
+// leads its own.
+func endStragglers(dir string) {
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return
+	}
+	for _, p := range processes {
+		cwd, err := os.Readlink(filepath.Join(p, "cwd"))
+		if err != nil || cwd != dir && !strings.HasPrefix(cwd, dir+"/") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(p))
+		if err != nil {
+			continue
+		}
+		group, err := unix.Getpgid(pid)
+		if err == nil && errors.Is(unix.Kill(group, 0), unix.ESRCH) {
+			killGroup(group)
+		}
+	}
+}
 
 func changeTime(i fs.FileInfo) time.Time {
 	if s, ok := i.Sys().(*syscall.Stat_t); ok {

@@ -141,18 +141,24 @@ func TestHost_SaysWhyANewVersionIsRefusedAndTakesTheOldOneBack(t *testing.T) {
 	}
 }
 
-// TestHost_DeliversAgainSoonAfterACrash: it is not a matter of seconds.
+// TestHost_DeliversAgainSoonAfterACrash: within a second. The machine may be busy, so the best of three counts.
 func TestHost_DeliversAgainSoonAfterACrash(t *testing.T) {
 	h, _ := run(t, HostOptions{Launch: child("actor")})
 	await(t, h, "running", running)
-	if r := act(t, h, "exit"); r.Err == nil || r.Err.Vendor != VendorCrashed {
-		t.Fatalf("got %v, want a crash", r.Err)
+	best := patience
+	for range 3 {
+		if r := act(t, h, "exit"); r.Err == nil || r.Err.Vendor != VendorCrashed {
+			t.Fatalf("got %v, want a crash", r.Err)
+		}
+		began := time.Now()
+		mustAct(t, h, "ok")
+		best = min(best, time.Since(began))
 	}
-	began := time.Now()
-	mustAct(t, h, "ok")
-	took := time.Since(began)
-	t.Logf("delivering again after %v", took)
-	if s := h.State(); s.Starts != 2 || s.Crashes != 1 {
+	t.Logf("delivering again after %v", best)
+	if best > time.Second {
+		t.Errorf("delivering again took %v", best)
+	}
+	if s := h.State(); s.Starts != 4 || s.Crashes != 3 {
 		t.Errorf("state is %+v", s)
 	}
 }

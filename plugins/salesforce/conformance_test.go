@@ -62,6 +62,12 @@ func TestConnector_Conforms(t *testing.T) {
 				}
 				return n
 			},
+			Fail: func(status int) {
+				sim.Heal()
+				if status != 0 {
+					sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultStatus, Status: status})
+				}
+			},
 			Stall: func(stalled bool) {
 				if stalled {
 					sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultHang})

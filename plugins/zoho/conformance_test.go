@@ -69,6 +69,12 @@ func TestConnector_Conforms(t *testing.T) {
 				}
 				return n
 			},
+			Fail: func(status int) {
+				sim.Heal()
+				if status != 0 {
+					sim.Inject(zohosim.Fault{Kind: zohosim.FaultStatus, Status: status})
+				}
+			},
 			Stall: func(stalled bool) {
 				if stalled {
 					sim.Inject(zohosim.Fault{Kind: zohosim.FaultHang})
