@@ -137,3 +137,43 @@ func TestDeliver_ReadsAnswersToTheirEnd(t *testing.T) {
 		want(t, b.record("WhatsApp_Message__c", "WA_Id__c", e.Message.ID), map[string]any{"Status__c": "read"})
 	}
 }
+
+// What is no answer moves the place on by nothing: all is told once there is one.
+func TestPoll_PassesNothingOverForWhatIsNoAnswer(t *testing.T) {
+	const page = "<html><body>Maintenance</body></html>"
+	for _, path := range []string{"/queryAll", "/composite"} {
+		for _, answer := range []struct {
+			status int
+			body   string
+		}{
+			{200, ""}, {200, page}, {200, "null"}, {200, "{}"}, {200, "[]"}, {200, `{"records":[{}],"done":true}`}, {200, `{"records":[null],"done":true}`}, {200, `{"totalSize":1,"done":false,"records":[`},
+			{200, `{"records":[{"Id":"003000000000001AAA","SystemModstamp":"yesterday"}],"done":true}`}, {200, `{"records":null,"done":null}`}, {200, `{"records":{},"done":"true"}`},
+			{200, `{"compositeResponse":[{"httpStatusCode":200,"body":{}}]}`}, {200, `{"compositeResponse":[{"httpStatusCode":0,"body":null}]}`},
+			{200, `{"compositeResponse":[{"httpStatusCode":200,"body":{"records":[{"Field":7}],"done":true}}]}`},
+			{204, ""}, {301, ""}, {400, page}, {400, `[{"errorCode":"MALFORMED_QUERY","message":"x"}]`}, {400, `[{"errorCode":"INVALID_QUERY_LOCATOR","message":"x"}]`}, {401, page}, {403, page}, {404, page}, {410, "[]"}, {414, page}, {500, "[]"}, {502, page},
+		} {
+			tl := startTelling(t, `{"consent_from":"Department","pull_fields":{"description":"Description"}}`)
+			tl.sim.Track("Contact", "Department", "Description")
+			odd := false
+			tl.behind(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if odd && strings.TrimPrefix(r.URL.Path, "/services/data/v66.0") == path {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(answer.status)
+					_, _ = w.Write([]byte(answer.body))
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+			id := tl.sim.Create("Contact", map[string]any{"LastName": "Ana", "MobilePhone": "+34600000001"})
+			tl.sim.Edit("Contact", id, map[string]any{"Department": "opted_out"})
+			odd = true
+			if polled, err := tl.connector.Poll(t.Context(), tl.account, tl.cursor); err == nil {
+				t.Errorf("%s: %d %s: told %v", path, answer.status, answer.body, brief(polled.Events))
+				tl.cursor = polled.Cursor
+			}
+			odd = false
+			tl.wants(fmt.Sprintf("%s: %d %s", path, answer.status, answer.body),
+				"consent.changed +34600000001 map[] [] withdrawn by "+salesforcesim.Person, "contact.changed +34600000001 map[description:] []")
+		}
+	}
+}
