@@ -111,6 +111,7 @@ func newNumberLane(t *tenant, n Number) *lane {
 		display: n.Display, account: n.Account, pairs: limit.NewPairs(pairPeriod, pairBurst),
 		suspects: map[string]int{}, held: map[[16]byte]chan string{}, started: map[[16]byte]*intent{}, uploading: map[string]bool{}, uploads: make(chan struct{}, 1),
 	}
+	l.purse = &purse{of: l}
 	l.queue = queueOf(t.ID, l.name)
 	l.health = newNumberHealth(l, n)
 	return l
