@@ -133,3 +133,16 @@ func TestSearch_KnowsNumbersWithoutTheCountrysCode(t *testing.T) {
 	says(t, s, "POST", search, in(kept, strings.Repeat("1", 3000)), 400, "3000")
 	says(t, s, "POST", "/crm/objects/2026-09/contacts", `{"properties":{"firstname":"Ana","`+kept+`":"1"}}`, 400, "READ_ONLY")
 }
+
+func TestSearch_RefusesAFilterThatLacksItsValue(t *testing.T) {
+	s := prepared(t, hubspotsim.Options{})
+	for filter, lacks := range map[string]string{
+		`"operator":"EQ"`:                                 "requires a value",
+		`"operator":"IN","value":"600"`:                   "requires values",
+		`"operator":"BETWEEN","value":"1","highValue":""`: "requires a highValue",
+		`"operator":"LIKE","value":"600"`:                 "Invalid operator",
+	} {
+		says(t, s, "POST", "/crm/objects/2026-09/contacts/search", `{"filterGroups":[{"filters":[{"propertyName":"phone",`+filter+`}]}]}`, 400, lacks)
+	}
+	says(t, s, "POST", "/crm/objects/2026-09/contacts/search", `{"filterGroups":[{"filters":[{"propertyName":"phone","operator":"HAS_PROPERTY"}]}]}`, 200, `"total":0`)
+}

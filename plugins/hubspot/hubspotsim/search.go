@@ -31,6 +31,27 @@ type filter struct {
 	Values   []string `json:"values"`
 }
 
+// lacks says what the filter's operator wants and has not.
+func (f *filter) lacks() string {
+	switch f.Operator {
+	case "HAS_PROPERTY", "NOT_HAS_PROPERTY":
+		return ""
+	case "IN", "NOT_IN":
+		if len(f.Values) == 0 {
+			return "values"
+		}
+		return ""
+	case "BETWEEN":
+		if f.High == "" {
+			return "a highValue"
+		}
+	}
+	if f.Value == "" {
+		return "a value"
+	}
+	return ""
+}
+
 // order is what a search sorts by: an object, or a property's name, with a minus
 // before it for the other way.
 type order struct {
@@ -118,6 +139,9 @@ func (s *Sim) search(c *call, t *table) {
 				problem = fmt.Sprintf("There was a problem with the request: property %q does not exist", f.Property)
 			case operators[f.Operator] == nil:
 				problem = "Invalid operator: " + f.Operator
+			case f.lacks() != "":
+				problem = "Invalid input JSON on line 1: Cannot construct instance of `com.hubspot.inbounddb.publicobject.core.v3.search.Filter`, problem: operator " +
+					f.Operator + " requires " + f.lacks()
 			}
 		}
 	}
