@@ -227,3 +227,12 @@ func TestDeliver_GivesARecordToOneContactOnly(t *testing.T) {
 		t.Errorf("got %v", c)
 	}
 }
+
+func TestMembers_AreNotAllWhereZohoDoesNotSaySo(t *testing.T) {
+	b := startOdd(t, "")
+	view := b.sim.AddView("Contacts", zohosim.View{Name: "v"})
+	b.match, b.answer = "GET /crm/v8/Contacts", said(200, `{"data":[{"id":"5500000000001000","Phone":"+34600000001"}]}`)
+	if got, err := b.connector.Members(t.Context(), b.account, "view:"+view, nil); core.CodeOf(err) != core.CodeUnavailable || len(got.Members) > 0 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -185,7 +185,7 @@ const (
 type memberPage struct {
 	Data []found `json:"data"`
 	Info struct {
-		More   bool   `json:"more_records"`
+		More   *bool  `json:"more_records"`
 		Next   string `json:"next_page_token"`
 		SortBy string `json:"sort_by"`
 		Order  string `json:"sort_order"`
@@ -259,6 +259,9 @@ func (x *session) members(ctx context.Context, kind, id string, names []string, 
 	if r != nil {
 		return nil, nil, x.noMembers(r, kind, id)
 	}
+	if len(p.Data) > 0 && p.Info.More == nil { // else a part of them would be taken for all
+		return nil, nil, crm.Failure(core.CodeUnavailable, "read segment", "Zoho does not say whether there are more members")
+	}
 	order := p.order()
 	if at.Again && len(p.Data) > 0 && order != at.Order {
 		return nil, nil, lostPlace("its order is another one now")
@@ -273,7 +276,7 @@ func (x *session) members(ctx context.Context, kind, id string, names []string, 
 		list = append(list, x.member(f))
 	}
 	switch {
-	case !p.Info.More:
+	case p.Info.More == nil || !*p.Info.More:
 		return list, nil, nil
 	case next.Token == "":
 		next.Page = max(at.Page, 1) + 1

@@ -76,7 +76,7 @@ func TestList_ReadsRecordsByID(t *testing.T) {
 	}
 }
 
-func TestList_LeavesOutWhatWasNotModifiedSince(t *testing.T) {
+func TestRecords_HeedWhenTheyWereModified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(t, zohosim.Options{})
 		a.edit(zohosim.Person, "", map[string]any{"Last_Name": "old"})
@@ -96,6 +96,22 @@ func TestList_LeavesOutWhatWasNotModifiedSince(t *testing.T) {
 		a.edit(zohosim.Person, "", map[string]any{"Last_Name": "new"})
 		if got := list(since); got.HTTP != 200 || strings.Contains(got.Body, "old") || !strings.Contains(got.Body, "new") {
 			t.Errorf("got %d %s", got.HTTP, got.Body)
+		}
+		write := func(since string) answer {
+			r := httptest.NewRequestWithContext(t.Context(), "PUT", "/crm/v8/Contacts/"+a.Records("Contacts")[0].ID, strings.NewReader(`{"data":[{"Last_Name":"mine"}]}`))
+			r.Header.Set("Authorization", "Zoho-oauthtoken "+a.token)
+			r.Header.Set("If-Unmodified-Since", since)
+			w := httptest.NewRecorder()
+			a.ServeHTTP(w, r)
+			return answer{HTTP: w.Code, Body: w.Body.String()}
+		}
+		if got := write(since); got.HTTP != 200 {
+			t.Errorf("of what nobody modified: %d %s", got.HTTP, got.Body)
+		}
+		time.Sleep(time.Minute)
+		a.edit(zohosim.Person, a.Records("Contacts")[0].ID, map[string]any{"Last_Name": "theirs"})
+		if got := write(since); got.HTTP != 412 || !strings.Contains(got.Body, "ALREADY_MODIFIED") || a.Records("Contacts")[0].Values["Last_Name"] != "theirs" {
+			t.Errorf("over somebody's: %d %s", got.HTTP, got.Body)
 		}
 		if got := list("yesterday"); got.HTTP != 400 {
 			t.Errorf("of an odd time: %d %s", got.HTTP, got.Body)

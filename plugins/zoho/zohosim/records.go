@@ -85,6 +85,14 @@ func (s *Sim) write(c *call, verb string) {
 		invalid("LIMIT_EXCEEDED", "data", "maximum of 100 records are allowed")
 		return
 	}
+	var stale time.Time // what was modified later is not written
+	if v := c.r.Header.Get("If-Unmodified-Since"); v != "" {
+		var err error
+		if stale, err = time.Parse(time.RFC3339, v); err != nil {
+			c.fail(http.StatusBadRequest, failure("INVALID_DATA", "invalid data", map[string]any{"header_name": "If-Unmodified-Since"}))
+			return
+		}
+	}
 	s.count(func(v *Stats) { v.Rows += len(body.Data) })
 	s.state.mu.Lock()
 	if verb == "upsert" && len(keys) == 0 {
@@ -100,7 +108,7 @@ func (s *Sim) write(c *call, verb string) {
 	now := time.Now()
 	answers, failed, muted := make([]answered, 0, len(body.Data)), 0, 0
 	for i, values := range body.Data {
-		row, mute := s.row(c, m, verb, keys, values, fmt.Sprintf("$.data[%d]", i), now)
+		row, mute := s.row(c, m, verb, keys, values, fmt.Sprintf("$.data[%d]", i), now, stale)
 		if row.Status == "error" {
 			failed++
 		}
@@ -113,6 +121,8 @@ func (s *Sim) write(c *call, verb string) {
 	s.state.mu.Unlock()
 	status := http.StatusOK
 	switch {
+	case failed == len(body.Data) && len(answers) > 0 && answers[0].Code == alreadyModified:
+		status = http.StatusPreconditionFailed
 	case failed == len(body.Data):
 		status = http.StatusBadRequest
 	case failed > 0:
@@ -138,8 +148,11 @@ func (m *module) ownKeys() []string {
 	return append(system, custom...)
 }
 
+// alreadyModified is the code of a row that If-Unmodified-Since keeps from being written.
+const alreadyModified = "ALREADY_MODIFIED"
+
 // row does one row. The caller holds the lock.
-func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[string]any, at string, now time.Time) (answer answered, mute bool) {
+func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[string]any, at string, now, stale time.Time) (answer answered, mute bool) {
 	raw, _ := json.Marshal(values) //nolint:errchkjson // it was JSON
 	for _, f := range c.rows {
 		if strings.Contains(string(raw), f.Row) {
@@ -164,6 +177,9 @@ func (s *Sim) row(c *call, m *module, verb string, keys []string, values map[str
 				field = key
 			}
 		}
+	}
+	if r != nil && !stale.IsZero() && r.modified.Truncate(time.Second).After(stale) {
+		return failure(alreadyModified, "the record was modified already", map[string]any{"id": r.id}), mute
 	}
 	if e := m.check(r, values, at); e != nil {
 		return *e, mute
