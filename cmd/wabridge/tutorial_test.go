@@ -20,7 +20,7 @@ func TestTutorials_WorkAsTheyStand(t *testing.T) {
 	if testing.Short() || raced != nil { // what they build has no race detector in it
 		t.Skip("runs bridges and plugins")
 	}
-	for name, needs := range map[string][]string{"go": {"curl"}, "python": {"curl", "python"}} {
+	for name, needs := range map[string][]string{"go": {"curl"}, "node": {"curl", "node"}, "python": {"curl", "python"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, what := range needs {
@@ -79,7 +79,7 @@ func paste(t *testing.T, script string) {
 		t.Fatal(err)
 	}
 	// Go's flags are those by which this test was built, so that little is compiled.
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "WABRIDGE_SOURCE="+repository, "GOSUMDB=off", "FLAGS=-ldflags=-w", "CGO_ENABLED=1")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "WABRIDGE_SOURCE="+repository, "NODE_PACKAGES="+filepath.Join(tools(), "plugin-node", "node_modules"), "GOSUMDB=off", "FLAGS=-ldflags=-w", "CGO_ENABLED=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
