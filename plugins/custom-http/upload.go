@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -36,7 +37,7 @@ type uploadSettings struct {
 	Headers map[string]string `json:"headers"`
 	// As is "form" (multipart/form-data, unless set) or "body". Field is the name of the
 	// file's part in the form, file unless set, and Form what else is in it. Filename is
-	// what the file is called.
+	// what the file is called; what the bridge calls it unless set.
 	As       string            `json:"as"`
 	Field    string            `json:"field"`
 	Form     map[string]string `json:"form"`
@@ -55,7 +56,7 @@ type upload struct {
 	op       *operation
 	field    string // "" is the file as the body
 	form     []named
-	filename *tmpl
+	filename *tmpl // nil is the bridge's
 	max      int64
 	id, url  path
 }
@@ -80,7 +81,9 @@ func (c *planner) upload(where, kind string, s *uploadSettings) *upload {
 	u.op.response = compileResponse(cmp.Or(s.Response, c.settings.Response, new(responseSettings)), where+".response", c.problems)
 	u.op.response.id, u.op.response.contact = nil, nil // of records
 	u.op.errors = append(c.rules(where+".errors", s.Errors), c.rules("settings.errors", c.settings.Errors)...)
-	u.filename = compileTemplate(cmp.Or(s.Filename, "{{.message.media.filename | default .message.type}}"), inText, where+".filename", vocabulary(), c.problems)
+	if s.Filename != "" {
+		u.filename = compileTemplate(s.Filename, inText, where+".filename", vocabulary(), c.problems)
+	}
 	for _, name := range sortedKeys(s.Form) {
 		u.form = append(u.form, named{name, compileTemplate(s.Form[name], inText, where+".form."+quoteKey(name), vocabulary(), c.problems)})
 	}
@@ -92,8 +95,8 @@ func (c *planner) upload(where, kind string, s *uploadSettings) *upload {
 	case "", "form":
 	case "body":
 		u.field = ""
-		if s.Field != "" || len(s.Form) > 0 {
-			c.addf(where, `field and form are for as = "form"`)
+		if s.Field != "" || s.Filename != "" || len(s.Form) > 0 {
+			c.addf(where, `field, filename and form are for as = "form"`)
 		}
 	default:
 		c.addf(where+".as", `want "form" or "body"`)
@@ -155,18 +158,19 @@ func (x *session) uploaded(ctx context.Context, u *upload, it *item, link string
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*x.timeout) // of fetching it, too
 	defer cancel()
-	file, size, err := x.fetch(ctx, u, link)
+	file, err := x.fetch(ctx, u, link)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	body := io.LimitReader(file, size)
+	defer file.Body.Close()
+	size := file.ContentLength
+	body := io.LimitReader(file.Body, size)
 	if u.field == "" {
 		if r.Header.Get("Content-Type") == "" {
 			r.Header.Set("Content-Type", mediaType(it))
 		}
 	} else {
-		head, tail, kind, err := u.around(it)
+		head, tail, kind, err := u.around(it, nameOf(file.Header))
 		if err != nil {
 			return nil, err
 		}
@@ -195,11 +199,11 @@ func (x *session) isBridges(link string) bool {
 	return ok && err == nil && strings.HasPrefix(link, base+"/media/") && !climbs(u.EscapedPath())
 }
 
-// fetch begins to read a file from the bridge, and returns how large it is.
-func (x *session) fetch(ctx context.Context, u *upload, link string) (io.ReadCloser, int64, *core.Error) {
+// fetch begins to read a file from the bridge, whose size is known then.
+func (x *session) fetch(ctx context.Context, u *upload, link string) (*http.Response, *core.Error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
-		return nil, 0, core.Errorf(core.CodeUndeliverable, "upload", "the file's address is none")
+		return nil, core.Errorf(core.CodeUndeliverable, "upload", "the file's address is none")
 	}
 	req.Header.Set("Accept-Encoding", "identity") // its size is told
 	resp, err := x.bridge.Do(req)
@@ -207,13 +211,13 @@ func (x *session) fetch(ctx context.Context, u *upload, link string) (io.ReadClo
 		if outer, ok := errors.AsType[*url.Error](err); ok {
 			err = outer.Err // the address lets whoever has it in
 		}
-		return nil, 0, core.Errorf(core.CodeUnavailable, "upload", "the file cannot be read from the bridge: %s", clip(x.hide(err.Error()), maxQuote))
+		return nil, core.Errorf(core.CodeUnavailable, "upload", "the file cannot be read from the bridge: %s", clip(x.hide(err.Error()), maxQuote))
 	}
 	why := ""
 	switch {
 	case resp.StatusCode >= 500:
 		_ = resp.Body.Close()
-		return nil, 0, core.Errorf(core.CodeUnavailable, "upload", "the bridge answered %d for the file", resp.StatusCode)
+		return nil, core.Errorf(core.CodeUnavailable, "upload", "the bridge answered %d for the file", resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
 		why = fmt.Sprintf("the bridge answered %d for it", resp.StatusCode)
 	case resp.ContentLength < 0:
@@ -221,17 +225,29 @@ func (x *session) fetch(ctx context.Context, u *upload, link string) (io.ReadClo
 	case resp.ContentLength > u.max:
 		why = fmt.Sprintf("it has %d bytes, and %s.max_size is %d", resp.ContentLength, u.op.name, u.max)
 	default:
-		return resp.Body, resp.ContentLength, nil
+		return resp, nil
 	}
 	_ = resp.Body.Close()
-	return nil, 0, core.Errorf(core.CodeUndeliverable, "upload", "the file: %s", why)
+	return nil, core.Errorf(core.CodeUndeliverable, "upload", "the file: %s", why)
 }
 
-// around returns what goes before and after the file in a form.
-func (u *upload) around(it *item) (head, tail []byte, contentType string, _ *core.Error) {
-	name, err := u.filename.render(it, maxHeaderValue)
+// nameOf is what the bridge calls a file: as its sender did, or with an ending at least.
+func nameOf(h http.Header) string {
+	_, params, err := mime.ParseMediaType(h.Get("Content-Disposition"))
 	if err != nil {
-		return nil, nil, "", err
+		return ""
+	}
+	return params["filename"]
+}
+
+// around returns what goes before and after the file in a form. Name is what the bridge
+// calls it.
+func (u *upload) around(it *item, name string) (head, tail []byte, contentType string, _ *core.Error) {
+	if u.filename != nil {
+		var err *core.Error
+		if name, err = u.filename.render(it, maxHeaderValue); err != nil {
+			return nil, nil, "", err
+		}
 	}
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b) // writes to memory do not fail
@@ -247,7 +263,7 @@ func (u *upload) around(it *item) (head, tail []byte, contentType string, _ *cor
 		_ = w.WriteField(f.name, value)
 	}
 	_, _ = w.CreatePart(textproto.MIMEHeader{
-		"Content-Disposition": {multipart.FileContentDisposition(u.field, name)}, "Content-Type": {mediaType(it)},
+		"Content-Disposition": {multipart.FileContentDisposition(u.field, cmp.Or(name, "file"))}, "Content-Type": {mediaType(it)},
 	})
 	head = bytes.Clone(b.Bytes())
 	b.Reset()
@@ -284,7 +300,7 @@ func RenderUpload(settings json.RawMessage, event *core.Event) (Request, error) 
 		r.Header.Set("Content-Type", cmp.Or(r.Header.Get("Content-Type"), mediaType(it)))
 		return p.shown(r), nil
 	}
-	head, tail, kind, err := op.upload.around(it)
+	head, tail, kind, err := op.upload.around(it, path{"message", "media", "filename"}.text(it.fields()))
 	if err != nil {
 		return Request{}, err
 	}

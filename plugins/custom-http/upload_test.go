@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"mime"
 	"net/http"
 	"strings"
 	"testing"
@@ -46,6 +47,7 @@ func startUploading(t *testing.T, settings table, serve http.HandlerFunc) *bench
 	h := &beside{serve: serve}
 	if serve == nil {
 		h.serve = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": `ü "a".jpg`}))
 			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(aFile))
 		}
 	}
@@ -77,8 +79,9 @@ func TestUpload_GivesTheAPIAFileBeforeItsMessage(t *testing.T) {
 		change table
 		want   map[string]any
 	}{
-		"in a form":                              {nil, map[string]any{"contact": "c001", "name": `ü "a".jpg X-Evil: 1`, "type": "image/jpeg"}},
+		"in a form":                              {nil, map[string]any{"contact": "c001", "name": `ü "a".jpg`, "type": "image/jpeg"}},
 		"named otherwise":                        {table{"filename": "{{.message.id}}.jpg", "form": table{}}, map[string]any{"name": "wamid.IN001.jpg", "type": "image/jpeg"}},
+		"named by a stranger":                    {table{"filename": "{{.message.media.filename}}", "form": table{}}, map[string]any{"name": `ü "a".jpg%0D%0AX-Evil: 1`}},
 		"as the body":                            {table{"as": "body", "form": table{}}, map[string]any{"type": "image/jpeg"}},
 		"as a body that is said to be something": {table{"as": "body", "form": table{}, "headers": table{"Content-Type": "application/x-file"}}, map[string]any{"type": "application/x-file"}},
 	} {
@@ -93,7 +96,7 @@ func TestUpload_GivesTheAPIAFileBeforeItsMessage(t *testing.T) {
 			}
 			c.want["size"], c.want["sha256"] = len(aFile), hex.EncodeToString(sum[:])
 			for key, want := range c.want {
-				if got := files[0].Fields[key]; key != "name" && got != want || key == "name" && strings.ContainsAny(fmt.Sprint(got), "\r\n") {
+				if got := files[0].Fields[key]; got != want {
 					t.Errorf("%s is %q, want %q", key, got, want)
 				}
 			}
@@ -209,15 +212,15 @@ func TestUpload_SettingsThatCannotWorkAreRefused(t *testing.T) {
 		return s
 	}
 	for want, s := range map[string]table{
-		`upload: is for "message.media"`:            with(func(s, op table) { s["operations"] = table{"message.received": op} }),
-		`upload: is for an operation without batch`: with(func(_, op table) { op["batch"] = table{"max_items": 5} }),
-		`upload: is of no use`:                      with(func(_, op table) { op["body"] = `{"ref": {{.id}}}` }),
-		`upload: does not say where the answer`:     uploading("none", table{"id": "", "url": ""}),
-		`upload.as: want "form" or "body"`:          uploading("none", table{"as": "json"}),
-		`upload: field and form are for as`:         uploading("none", table{"as": "body"}),
-		`upload.max_size: want 1 to`:                uploading("none", table{"max_size": 0}),
-		`upload.method: GET takes no file`:          uploading("none", table{"method": "GET"}),
-		`upload.form.a: unknown field .messages`:    uploading("none", table{"form": table{"a": "{{.messages}}"}}),
+		`upload: is for "message.media"`:              with(func(s, op table) { s["operations"] = table{"message.received": op} }),
+		`upload: is for an operation without batch`:   with(func(_, op table) { op["batch"] = table{"max_items": 5} }),
+		`upload: is of no use`:                        with(func(_, op table) { op["body"] = `{"ref": {{.id}}}` }),
+		`upload: does not say where the answer`:       uploading("none", table{"id": "", "url": ""}),
+		`upload.as: want "form" or "body"`:            uploading("none", table{"as": "json"}),
+		`upload: field, filename and form are for as`: uploading("none", table{"as": "body"}),
+		`upload.max_size: want 1 to`:                  uploading("none", table{"max_size": 0}),
+		`upload.method: GET takes no file`:            uploading("none", table{"method": "GET"}),
+		`upload.form.a: unknown field .messages`:      uploading("none", table{"form": table{"a": "{{.messages}}"}}),
 		`upload: a file is not read twice`: with(func(s, _ table) {
 			s["auth"] = table{"type": "hmac", "name": "X-Signature", "payload": "{method}{body_hash}"}
 		}),
