@@ -77,6 +77,9 @@ func (x *session) readFields(ctx context.Context, module string) (*fields, *core
 	}
 	r := x.call(ctx, "read fields of "+module, http.MethodGet, "settings/fields?module="+module, nil, func(b []byte) error { return crm.Decode(b, &a) })
 	if r != nil {
+		if r.Code == core.CodeInvalid { // the question is ours, no event's
+			r.Code, r.Scope, r.Hint = core.CodeForbidden, core.ScopeLane, hintQuery
+		}
 		return nil, r.Error
 	}
 	fs := &fields{module: module, byName: make(map[string]*field, len(a.Fields)), read: time.Now()}

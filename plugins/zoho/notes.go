@@ -143,6 +143,9 @@ func (x *session) notesOf(ctx context.Context, contact string, messages []*row) 
 		}
 		path := x.ContactModule + "/" + contact + "/Notes?fields=id,Note_Title&per_page=200&page=" + string(rune('0'+page))
 		if r := x.call(ctx, "read notes", http.MethodGet, path, nil, func(b []byte) error { return crm.Decode(b, &a) }); r != nil {
+			if r.Code == core.CodeInvalid { // the contact was deleted just now
+				r.Code = core.CodeUnavailable
+			}
 			return r.Error
 		}
 		left := 0

@@ -236,3 +236,24 @@ func TestMembers_AreNotAllWhereZohoDoesNotSaySo(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
+
+// What Zoho does not take of a question is no fault of the event for which it is asked.
+func TestDeliver_BlamesNoEventForAQuestion(t *testing.T) {
+	for match, c := range map[string]struct {
+		settings string
+		code     core.Code
+	}{
+		"/settings/fields": {"", core.CodeForbidden}, "/coql": {"", core.CodeForbidden}, "/Notes": {`{"mode":"notes"}`, core.CodeUnavailable},
+	} {
+		b := startOdd(t, c.settings)
+		b.done(sent(1))
+		if match == "/settings/fields" {
+			b.account.Lane = "other" // of which no fields were read
+		}
+		b.match, b.answer = match, said(400, `{"code":"INVALID_DATA","details":{"resource_path_index":1},"message":"invalid data","status":"error"}`)
+		e := status(1, core.StatusDelivered)
+		wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: c.code})
+		b.match = ""
+		b.done(e)
+	}
+}
