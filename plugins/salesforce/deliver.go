@@ -29,8 +29,12 @@ func (c *Connector) Deliver(ctx context.Context, account core.Account, batch []c
 	x.linkStubs(ctx, p)
 	x.writeEscalations(ctx, p)
 	for i := range p.steps {
-		if st := &p.steps[i]; st.err == nil && st.event.Kind == core.KindContactMerged {
+		switch st := &p.steps[i]; {
+		case st.err != nil:
+		case st.event.Kind == core.KindContactMerged:
 			st.merged, st.err = x.merging().Do(ctx, x.OnMerge, st.event)
+		case st.event.Kind == core.KindContactErased:
+			st.err = x.erase(ctx, st.event)
 		}
 	}
 

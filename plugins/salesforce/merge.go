@@ -2,9 +2,6 @@ package salesforce
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -31,7 +28,7 @@ func (x *session) merging() *crm.Merging {
 			err = x.fill(ctx, from, to)
 		}
 		if err == nil {
-			err = x.remove(ctx, from)
+			err = x.remove(ctx, x.ContactObject, []string{from}, "merge "+from+" by hand in Salesforce")
 		}
 		return to, err
 	}, Key: func(ctx context.Context, record, contact string) *core.Error {
@@ -162,28 +159,4 @@ func (x *session) fill(ctx context.Context, from, to string) *core.Error {
 		return x.record(x.ContactObject, "id", to, r)
 	})
 	return rs[0].err
-}
-
-// remove puts a record into the recycle bin. One that is not there is removed.
-func (x *session) remove(ctx context.Context, id string) *core.Error {
-	const op = "contact delete"
-	var outcomes []outcome
-	path := "composite/sobjects?allOrNone=false&ids=" + url.QueryEscape(id)
-	if r := x.call(ctx, op, http.MethodDelete, path, nil, func(b []byte) error { return json.Unmarshal(b, &outcomes) }); r != nil {
-		return r.Error
-	}
-	if len(outcomes) != 1 {
-		return crm.Failure(core.CodeUnknownOutcome, op, "the answer is about %d records, not one", len(outcomes))
-	}
-	for _, o := range outcomes {
-		if !o.Success && len(o.Errors) > 0 && o.Errors[0].code() != "ENTITY_IS_DELETED" {
-			err := x.rowError(op, o.Errors[0])
-			if err.Code == core.CodeInvalid {
-				err.Code = core.CodeUndeliverable
-				err.Hint = "let the bridge's user delete contacts, or merge " + id + " by hand in Salesforce, then replay or resolve this"
-			}
-			return err
-		}
-	}
-	return nil
 }

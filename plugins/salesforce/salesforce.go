@@ -69,7 +69,7 @@ func (c *Connector) Info() core.ConnectorInfo {
 		Idempotency: core.IdempotencyUpsert,
 		Kinds: []core.Kind{
 			core.KindMessageReceived, core.KindMessageSent, core.KindMessageEdited, core.KindMessageRevoked, core.KindMessageMedia, core.KindMessageStatus, core.KindContactChanged, core.KindContactMerged,
-			core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed,
+			core.KindConsentChanged, core.KindEscalation, core.KindEscalationMoved, core.KindEscalationClosed, core.KindContactErased,
 		},
 		// What an Enterprise org has before its licences; each answer says what is left.
 		Budgets: []core.Budget{{Name: budgetAPI, Calls: 100_000, Per: 24 * time.Hour}},

@@ -54,6 +54,8 @@ type settings struct {
 
 	// OnMerge says what to do when two contacts became one: see [crm.OnMerge].
 	OnMerge string `json:"on_merge"`
+	// Erase says what erasing a person does: "delete" or "keep".
+	Erase string `json:"erase"`
 
 	// Mode is "object", "task" or "none".
 	Mode             string `json:"mode"`
@@ -92,7 +94,7 @@ func (s *settings) defaults() {
 		Namespace: s.Namespace, Mode: s.Mode, Escalations: s.Escalations,
 		ContactObject: cmp.Or(s.ContactObject, "Contact"), ContactKey: own("WA_Contact_Id__c"), NameField: "LastName", PhoneField: "MobilePhone",
 		BSUIDField: own("WA_BSUID__c"), UsernameField: own("WA_Username__c"), TagsField: own("WA_Tags__c"),
-		OnMerge:       crm.OnMerge[0],
+		OnMerge: crm.OnMerge[0], Erase: "delete",
 		AdoptBy:       []string{"MobilePhone", "Phone"},
 		EscalationKey: own("WA_Escalation_Id__c"),
 	}
@@ -148,6 +150,7 @@ func (s *settings) check() *core.Error {
 		choices        []string
 	}{
 		{"auth", s.Auth, []string{"jwt", "client_credentials", "refresh_token"}},
+		{"erase", s.Erase, []string{"delete", "keep"}},
 		{"mode", s.Mode, []string{"object", "task", "none"}},
 		{"escalations", s.Escalations, []string{"case", "task", "none"}},
 	} {
