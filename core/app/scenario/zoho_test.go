@@ -102,7 +102,7 @@ func (c zohoCRM) read() state {
 		v, id := r.Values, r.Values["WA_Message_ID"]
 		m := message{Contact: who[v["Contact"]], Direction: core.Direction(v["Direction"]), Type: v["Type"], Text: v["Body"], Status: v["Status"]}
 		if m.Direction == core.Inbound {
-			m.Time = v["Message_Time"]
+			m.Time = strings.Replace(v["Message_Time"], "+00:00", "Z", 1)
 		}
 		s.message(id, m)
 		for _, w := range r.History {
