@@ -206,7 +206,7 @@ func TestRules_FindWhatIsWrong(t *testing.T) {
 				if ctx.Err() != nil {
 					<-time.After(2500 * time.Millisecond) // as one that asks something slow does
 				}
-				return good.Deliver(context.WithoutCancel(ctx), a, batch)
+				return good.Deliver(ctx, a, batch)
 			}
 		}},
 		{"a merge is refused", "deliver/merged", "want done or undeliverable, got invalid", func(c *altered, _ *notebookServer) {
