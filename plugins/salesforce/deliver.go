@@ -1,6 +1,7 @@
 package salesforce
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -222,7 +223,7 @@ func (x *session) writeMessages(ctx context.Context, p *plan) {
 	}
 	if err := x.keepFurther(ctx, p); err != nil {
 		for i := range p.steps {
-			if st := &p.steps[i]; st.err == nil && st.message != nil && st.event.Kind == core.KindMessageStatus {
+			if st := &p.steps[i]; st.overtaken() {
 				st.err = err
 			}
 		}
@@ -254,12 +255,23 @@ func mayBeGone(rs []*row) {
 	}
 }
 
-// keepFurther sees to it that late statuses replace none that is further on, and
-// notes which of their messages belong to nobody yet.
+// overtaken reports whether what a step writes may have been overtaken: a status by one
+// that is further on, a message by what became of it.
+func (st *step) overtaken() bool {
+	if st.err != nil || !st.late || st.message == nil {
+		return false
+	}
+	k := st.event.Kind
+	return k == core.KindMessageStatus || k == core.KindMessageReceived || k == core.KindMessageSent
+}
+
+// keepFurther sees to it that late statuses replace none that is further on, and late
+// messages not what was edited, taken back or linked since. It notes which of their records
+// belong to nobody yet.
 func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 	late := map[string]*row{}
 	for i := range p.steps {
-		if st := &p.steps[i]; st.err == nil && st.late && st.event.Kind == core.KindMessageStatus && st.message != nil {
+		if st := &p.steps[i]; st.overtaken() {
 			late[st.message.key] = st.message
 		}
 	}
@@ -270,7 +282,12 @@ func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 	for _, key := range slices.Sorted(maps.Keys(late)) {
 		texts = append(texts, quoted(key))
 	}
-	records, err := x.query(ctx, "status read", "SELECT "+x.MessageKey+", "+x.MessageStatus+", "+x.MessageContact+" FROM "+x.MessageObject+
+	// What a status made has neither; the text itself may be too much to be read of many.
+	written := cmp.Or(x.MessageType, x.MessageBody)
+	if x.Mode == "task" {
+		written = "Subject"
+	}
+	records, err := x.query(ctx, "status read", "SELECT "+fieldNames([]string{x.MessageKey, x.MessageStatus, x.MessageContact, written})+" FROM "+x.MessageObject+
 		" WHERE "+x.MessageKey+" IN (", texts, ", ", ") LIMIT 2000")
 	if err != nil {
 		return err
@@ -281,10 +298,13 @@ func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 			continue
 		}
 		r.unlinked = record.text(x.MessageContact) == "" // an earlier attempt made it, and got no further
-		next, _ := r.fields[x.MessageStatus].(string)
-		if !core.StatusValue(record.text(x.MessageStatus)).Advances(core.StatusValue(next)) {
+		if next, ok := r.fields[x.MessageStatus].(string); ok && !core.StatusValue(record.text(x.MessageStatus)).Advances(core.StatusValue(next)) {
 			delete(r.fields, x.MessageStatus)
 			delete(r.fields, x.MessageError)
+		}
+		if record.text(written) != "" {
+			delete(r.fields, x.MessageBody)
+			delete(r.fields, x.MessageType)
 		}
 	}
 	return nil

@@ -261,6 +261,37 @@ func TestDeliver_WritesTheFurthestStatus(t *testing.T) {
 	}
 }
 
+// A message that is delivered late, as when a person replays it, brings back nothing that
+// was edited or taken back since.
+func TestDeliver_KeepsWhatBecameOfAMessage(t *testing.T) {
+	for _, mode := range []string{"object", "task"} {
+		b := start(t, salesforcesim.Options{}, `{"mode":"`+mode+`"}`)
+		object, field := "WhatsApp_Message__c", "Body__c"
+		if mode == "task" {
+			object, field = "Task", "Description"
+		}
+		late := func(n int) *core.Event {
+			e := received(n)
+			e.Accepted = time.Now().Add(-time.Hour)
+			return e
+		}
+		edited, revoked := received(1), received(2)
+		edited.ID, edited.Kind, edited.Message.Text = "edit", core.KindMessageEdited, "hello again"
+		revoked.ID, revoked.Kind, revoked.Message.Type, revoked.Message.Text = "revoke", core.KindMessageRevoked, core.TypeRevoke, ""
+		b.mustDeliver(received(1))
+		b.mustDeliver(edited, revoked, status(3, core.StatusSent)) // of the second nothing was written before, of the third but a status
+		b.mustDeliver(late(1), late(2), late(3), late(4))
+		for n, text := range []string{1: "hello again", 2: "[taken back by who wrote it]", 3: "hello 3", 4: "hello 4"} {
+			if n > 0 {
+				want(t, b.record(object, "WA_Id__c", fmt.Sprintf("wamid.IN%03d", n)), map[string]any{field: text})
+			}
+		}
+		if mode == "object" {
+			want(t, b.record(object, "WA_Id__c", "wamid.IN002"), map[string]any{"Type__c": "revoke", "Time__c": "2026-11-02T12:00:00.000Z"})
+		}
+	}
+}
+
 func TestDeliver_KeepsAStatusOfAMessageThatIsNotThereYet(t *testing.T) {
 	b := start(t, salesforcesim.Options{}, "")
 	failed := status(7, core.StatusFailed)
