@@ -107,7 +107,7 @@ func TestCustomHTTP_LooksForWhatMayBeThereBeforeItRepeats(t *testing.T) {
 					ctx, cancel := context.WithCancel(context.Background())
 					ended := make(chan error, 1)
 					go func() { ended <- b.Run(ctx) }()
-					return b, func() { cancel(); _ = <-ended }
+					return b, func() { cancel(); <-ended }
 				}
 				b, stop := run()
 				const people = 12

@@ -83,6 +83,7 @@ package customhttp
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -99,6 +100,9 @@ type Connector struct {
 	// DialContext connects to the API instead of a dialer that refuses private
 	// addresses; for tests. Set it before the first call.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Log gets what is no error, such as that a file's link was written in its place; nil is
+	// the default of log/slog, which is the bridge's log where this is a plugin.
+	Log *slog.Logger
 
 	mu    sync.Mutex
 	plans map[string]*plan // by settings and how to connect
@@ -202,6 +206,9 @@ func (c *Connector) plan(account core.Account) (*plan, *core.Error) {
 	}
 	if p.wire, err = p.line.open(account.Secrets); err != nil {
 		return nil, err
+	}
+	if p.log = c.Log; p.log == nil {
+		p.log = slog.Default() //nolint:forbidigo // a plugin's, which goes to the bridge's log
 	}
 	p.client = p.wire.client(c.DialContext, p.private)
 	p.bridge = p.wire.client(c.DialContext, true) // where that is, its owner says

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -55,6 +56,7 @@ type plan struct {
 	wire   *wire
 	client *http.Client
 	bridge *http.Client // to fetch files from it
+	log    *slog.Logger
 }
 
 // operation is what to do for one kind of event.

@@ -255,5 +255,5 @@ func (x *session) page(ctx context.Context, q *pull, at *spot) ([]core.Event, *c
 	if at.Pages == 0 { // the round ends
 		at.Since, at.High = cmp.Or(at.High, at.Since), ""
 	}
-	return tell(q.tellers, rows), nil
+	return x.tell(q.tellers, rows), nil
 }

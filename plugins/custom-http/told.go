@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,16 +160,21 @@ func (c *planner) teller(where string, s eventSettings) teller {
 	return t
 }
 
-// tell makes events of the rows. A row that means nothing is left out.
-func tell(tellers []teller, rows []any) []core.Event {
+// tell makes events of the rows. A row that means nothing is left out, and so is one that
+// asks for a message and has no id by which it would be sent once.
+func (p *plan) tell(tellers []teller, rows []any) []core.Event {
 	var events []core.Event
 	for _, row := range rows {
 		i := slices.IndexFunc(tellers, func(t teller) bool { return t.when.holds(row) })
 		if i < 0 {
 			continue
 		}
-		if e, ok := tellers[i].event(row); ok {
+		switch e, ok := tellers[i].event(row); {
+		case ok:
 			events = append(events, e)
+		case e.Kind == core.KindMessageSend:
+			p.log.Warn("a request to send was left out: its row has no id by which it would be sent once",
+				"hint", "look at id of the event message.send, in pull or webhook")
 		}
 	}
 	return events
@@ -179,7 +183,6 @@ func tell(tellers []teller, rows []any) []core.Event {
 func (t *teller) event(row any) (core.Event, bool) {
 	e := core.Event{Kind: t.kind, ID: t.id.text(row), Contact: &core.Contact{Phone: t.phone.text(row), BSUID: t.bsuid.text(row)}}
 	if e.ID == "" && t.kind == core.KindMessageSend {
-		slog.Warn("a request to send was left out: its row has no id by which it would be sent once", "hint", "look at id of the event message.send, in pull or webhook")
 		return e, false
 	}
 	if e.ID == "" {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"mime"
 	"mime/multipart"
@@ -143,7 +142,7 @@ func (x *session) upload(ctx context.Context, u *upload, it *item) *core.Error {
 		err.Code = core.CodeUnavailable // nothing was written that says so
 		return err
 	}
-	slog.Warn("a file was not uploaded; its link is written instead", "event", it.id, "error", err.Message, "hint", err.Hint)
+	x.log.WarnContext(ctx, "a file was not uploaded; its link is written instead", "event", it.id, "error", err.Message, "hint", err.Hint)
 	return nil
 }
 
@@ -213,7 +212,7 @@ func (x *session) fetch(ctx context.Context, u *upload, link string) (*http.Resp
 		}
 		return nil, core.Errorf(core.CodeUnavailable, "upload", "the file cannot be read from the bridge: %s", clip(x.hide(err.Error()), maxQuote))
 	}
-	why := ""
+	var why string
 	switch {
 	case resp.StatusCode >= 500:
 		_ = resp.Body.Close()

@@ -224,7 +224,7 @@ func TestUpload_SettingsThatCannotWorkAreRefused(t *testing.T) {
 		`upload: a file is not read twice`: with(func(s, _ table) {
 			s["auth"] = table{"type": "hmac", "name": "X-Signature", "payload": "{method}{body_hash}"}
 		}),
-		`unknown field .upload`: with(func(s, op table) { delete(op, "upload") }),
+		`unknown field .upload`: with(func(_, op table) { delete(op, "upload") }),
 	} {
 		b := start(t, customhttpsim.Options{}, s, nil)
 		if err := b.connector.Check(t.Context(), b.account); err == nil || !strings.Contains(err.Error(), want) {

@@ -218,7 +218,7 @@ func (c *Connector) Webhook(_ context.Context, account core.Account, r core.Webh
 	if err != nil {
 		return core.WebhookAnswer{}, err
 	}
-	answer.Events = tell(w.tellers, rows)
+	answer.Events = p.tell(w.tellers, rows)
 	return answer, nil
 }
 

@@ -126,7 +126,7 @@ func (c zohoCRM) read() state {
 	return s
 }
 
-// note reads a message's note: "WhatsApp → [status] · id".
+// note reads a message's note: "WhatsApp → [status] · id", the text and, of one that failed, why.
 func (c zohoCRM) note(s *state, r zohosim.Record, who map[string]string) {
 	split := func(title string) (arrow, status, id string) {
 		head, id, _ := strings.Cut(title, " · ")
@@ -137,6 +137,9 @@ func (c zohoCRM) note(s *state, r zohosim.Record, who map[string]string) {
 	m := message{Contact: who[r.Values["Parent_Id"]], Direction: core.Inbound, Text: r.Values["Note_Content"], Status: status}
 	if arrow == "→" {
 		m.Direction = core.Outbound
+	}
+	if n := strings.LastIndexByte(m.Text, '\n'); n >= 0 && status == string(core.StatusFailed) {
+		m.Text = m.Text[:n] // the last line says why
 	}
 	s.message(id, m)
 	for _, w := range r.History {

@@ -16,7 +16,7 @@ func fullID(id string) (string, bool) {
 		return "", false
 	}
 	const suffixes = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-	full := id[:15]
+	full := []byte(id[:15])
 	for from := 0; from < 15; from += 5 {
 		capitals := 0
 		for i := range 5 {
@@ -24,9 +24,9 @@ func fullID(id string) (string, bool) {
 				capitals |= 1 << i
 			}
 		}
-		full += suffixes[capitals : capitals+1]
+		full = append(full, suffixes[capitals])
 	}
-	return full, len(id) == 15 || strings.EqualFold(id, full)
+	return string(full), len(id) == 15 || strings.EqualFold(id, string(full))
 }
 
 // get returns the record of an id, however it is written; nil where there is none.
