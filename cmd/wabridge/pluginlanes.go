@@ -52,7 +52,7 @@ func awaitPlugin(c *cli.Context, cfg *config.Config, name, sha string, want func
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	quarantined := 0 // how often in a row that was seen: for a second, it may be of before
+	troubled := 0 // how often in a row trouble was seen: for a second, it may be of before
 	for {
 		lanes, err := pluginLanes(c, cfg)
 		switch {
@@ -70,15 +70,15 @@ func awaitPlugin(c *cli.Context, cfg *config.Config, name, sha string, want func
 			return true, nil
 		}
 		late := lanes[i]
-		if late.Wanted == sha && late.Refused != "" {
+		refused, quarantined := late.Refused != "", late.Phase == string(plugin.PhaseQuarantined)
+		if troubled++; late.Wanted != sha || !refused && !quarantined {
+			troubled = 0
+		}
+		switch {
+		case troubled <= 30:
+		case refused:
 			return false, fail(exitFailed, "tenant %s, lane %s does not take it up, the version before goes on: %s", late.Tenant, late.Lane, late.Refused)
-		}
-		if late.Wanted == sha && late.Phase == string(plugin.PhaseQuarantined) {
-			quarantined++
-		} else {
-			quarantined = 0
-		}
-		if quarantined > 30 {
+		default:
 			return false, fail(exitFailed, "tenant %s, lane %s cannot start it: %s", late.Tenant, late.Lane, late.Error)
 		}
 		select {
