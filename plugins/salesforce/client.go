@@ -125,6 +125,8 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 		r.Code = core.CodeUnavailable // an edge before Salesforce, not Salesforce
 	case status == http.StatusForbidden:
 		r.Code, r.Hint = core.CodeForbidden, "look at the user's profile and permission sets in Salesforce: API Enabled, and access to the objects"
+	case status == http.StatusRequestURITooLong: // only the names of fields make a query so long
+		r.Code, r.Scope, r.Hint = core.CodeForbidden, core.ScopeLane, "read fewer fields, with settings.pull_fields and the mapping"
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusGone, status >= 300 && status < 400:
 		r.Code, r.Scope = core.CodeForbidden, core.ScopeLane
 		r.Hint = "look at settings.api_version, settings.contact_object and settings.message_object, and whether the user may see these objects and fields"

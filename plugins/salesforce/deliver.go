@@ -302,7 +302,7 @@ func (x *session) keepFurther(ctx context.Context, p *plan) *core.Error {
 			delete(r.fields, x.MessageStatus)
 			delete(r.fields, x.MessageError)
 		}
-		if record.text(written) != "" {
+		if record.text(written) != "" && !r.amended {
 			delete(r.fields, x.MessageBody)
 			delete(r.fields, x.MessageType)
 		}

@@ -205,6 +205,45 @@ func TestPoll_SendsWhatPeopleAskFor(t *testing.T) {
 	tl.wants("what was there before is not sent")
 }
 
+// The bridge knows for eight days what it was told: what is older than a week is sent no
+// more, also when it was changed before the bridge was down for long.
+func TestPoll_SendsNothingThatIsOlderThanAWeek(t *testing.T) {
+	tl := startTelling(t, `{"send_object":"Case","send_to_field":"Subject","send_text_field":"Description","escalations":"none"}`)
+	for text, age := range map[string]time.Duration{"in time": 7*24*time.Hour - time.Minute, "too old": 7*24*time.Hour + time.Minute} {
+		id := tl.sim.Create("Case", map[string]any{"Subject": "+34600000002", "Description": text})
+		tl.sim.Backdate("Case", id, age)
+	}
+	tl.cursor = json.RawMessage(`{"outbox":{"at":"1970-01-01T00:00:00Z","high":"1970-01-01T00:00:00Z","seen":"1970-01-01T00:00:00Z","began":"1970-01-01T00:00:00Z"}}`)
+	var told []string
+	for _, e := range tl.poll() {
+		told = append(told, e.Message.Text)
+	}
+	slices.Sort(told)
+	if want := []string{"from before", "in time"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+func TestPoll_SaysThatTooManyFieldsAreRead(t *testing.T) {
+	fields := map[string]string{}
+	for n := range 400 {
+		fields[fmt.Sprint("f", n)] = fmt.Sprintf("%s%03d__c", strings.Repeat("N", 70), n)
+	}
+	settings, _ := json.Marshal(map[string]any{"pull_fields": fields}) //nolint:errchkjson // texts
+	b := start(t, salesforcesim.Options{}, string(settings))
+	for _, name := range fields {
+		b.sim.AddField("Contact", salesforcesim.Text(name, 80))
+	}
+	first, err := b.connector.Poll(t.Context(), b.account, nil) // asks for no fields
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.connector.Poll(t.Context(), b.account, first.Cursor)
+	if e := core.AsError(err); e == nil || e.Code != core.CodeForbidden || e.Holds() != core.ScopeLane || !strings.Contains(e.Hint, "settings.pull_fields") {
+		t.Errorf("got %+v, want forbidden for the lane, naming pull_fields", e)
+	}
+}
+
 // However much was changed at once, no consent is missed.
 func TestPoll_TellsOfAllConsentThatWasEnteredAtOnce(t *testing.T) {
 	const people = 420

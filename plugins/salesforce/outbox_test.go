@@ -1,6 +1,7 @@
 package salesforce_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/wabridge/wabridge/core"
@@ -39,6 +40,35 @@ func TestListen_SendsToTheContactThatAnEventNames(t *testing.T) {
 			if got, told := to[text]; got != want || !told {
 				tl.t.Errorf("%s: to %q (told: %v), want %q", text, got, told, want)
 			}
+		}
+	})
+}
+
+// What is malformed is told with the rest, however much of it there is.
+func TestListen_IsHeldUpByNoNumberOfMalformedContacts(t *testing.T) {
+	ears(t, salesforcesim.Options{}, messages+`,"send_contact_field":"Contact__c"`, func(tl *teller) {
+		tl.sim.Topic("/event/"+outbound, "Phone__c", "Contact__c", "Body__c")
+		ana := tl.sim.Create("Contact", map[string]any{"LastName": "Ana", "MobilePhone": "+34600000001"})
+		for n := range 60 {
+			tl.sim.Publish(outbound, map[string]any{"Contact__c": fmt.Sprintf("003000000000%dZZZ", 500+n), "Body__c": "lost"})
+		}
+		tl.sim.Publish(outbound, map[string]any{"Contact__c": ana, "Body__c": "hello"})
+		told := map[string]int{}
+		for range 4 {
+			polled, err := tl.connector.Poll(tl.t.Context(), tl.account, tl.cursor)
+			if err != nil {
+				tl.t.Fatal(err)
+			}
+			tl.cursor = polled.Cursor
+			for _, e := range polled.Events {
+				told[e.Message.Text+" to "+e.Message.To.Value]++
+			}
+			if told["hello to +34600000001"] > 0 {
+				break
+			}
+		}
+		if told["lost to "] != 60 || told["hello to +34600000001"] != 1 {
+			tl.t.Errorf("told %v", told)
 		}
 	})
 }

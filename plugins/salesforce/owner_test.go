@@ -23,6 +23,14 @@ func TestDeliver_LeavesRecordsToWhoHasThem(t *testing.T) {
 	b.mustDeliver(
 		escalated(1, core.KindEscalation, core.Escalation{ID: "e1", Reason: "complaint", Team: "support"}),
 		escalated(2, core.KindEscalation, core.Escalation{ID: "e2", Reason: "complaint", Team: "nobody's"}))
+	b.mustDeliver(
+		escalated(3, core.KindEscalation, core.Escalation{ID: "e3", Reason: "complaint"}),
+		escalated(3, core.KindEscalationMoved, core.Escalation{ID: "e3", Reason: "complaint", Overdue: true}),
+		escalated(4, core.KindEscalation, core.Escalation{ID: "e4", Reason: "complaint"}),
+		escalated(4, core.KindEscalationMoved, core.Escalation{ID: "e4", Reason: "complaint", Assignee: &core.Assignee{ID: "ann"}}))
+	if owner("e3") != salesforcesim.Assigned || owner("e4") != ann {
+		t.Errorf("those that came with what became of them are %v's and %v's", owner("e3"), owner("e4"))
+	}
 	if owner("e1") != queue || owner("e2") != salesforcesim.Assigned {
 		t.Errorf("they are %v's and %v's", owner("e1"), owner("e2"))
 	}

@@ -30,6 +30,7 @@ type row struct {
 	created bool   // this write made it
 	adopted bool   // it was the org's, and is the contact's from now on
 	assign  bool   // it is new, and the org's rules say whose it is
+	amended bool   // a message's record gets what became of it
 	// unlinked says that a message's record has no contact.
 	unlinked bool
 	err      *core.Error
@@ -234,14 +235,16 @@ func cut(text string, size int) string {
 func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	r := p.messages.of(e.Message.ID)
 	direction := core.Inbound
-	amended := e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked || e.Kind == core.KindMessageMedia
-	if e.Kind == core.KindMessageSent || amended && e.Message.Direction == core.Outbound {
+	amends := e.Kind == core.KindMessageEdited || e.Kind == core.KindMessageRevoked || e.Kind == core.KindMessageMedia
+	if e.Kind == core.KindMessageSent || amends && e.Message.Direction == core.Outbound {
 		direction = core.Outbound
 	}
 	text, at := crm.MessageText(e.Message), when(e)
-	if amended {
+	if amends {
 		at = time.Time{} // the message's own time stays
 	}
+	said := !r.amended || amends // a message that comes after what became of it is replayed
+	r.amended = r.amended || amends
 	if s.Mode == "task" {
 		subject := "WhatsApp from "
 		if direction == core.Outbound {
@@ -252,12 +255,13 @@ func (s *settings) layMessage(p *plan, e *core.Event) *row {
 		if !at.IsZero() {
 			r.set("ActivityDate", at.Format(time.DateOnly))
 		}
-		r.set(s.MessageBody, cut(text, maxTask))
-	} else {
+		text = cut(text, maxTask)
+	}
+	if said {
 		r.set(s.MessageBody, cut(text, maxBody))
+		r.set(s.MessageType, string(e.Message.Type))
 	}
 	r.set(s.MessageDirection, string(direction))
-	r.set(s.MessageType, string(e.Message.Type))
 	if !at.IsZero() {
 		r.set(s.MessageTime, at.Format(stamp))
 	}
@@ -338,7 +342,8 @@ func (s *settings) layEscalation(p *plan, st *step) {
 	if owner := s.owner(x); owner != "" && e.Kind != core.KindEscalationClosed {
 		r.set("OwnerId", owner)
 	}
-	r.assign = s.Escalations == "case" && e.Kind == core.KindEscalation && r.fields["OwnerId"] == nil
+	opened := r.assign || s.Escalations == "case" && e.Kind == core.KindEscalation
+	r.assign = opened && r.fields["OwnerId"] == nil
 }
 
 // owner says whose an escalation is: the assignee's, or the team's, if known.

@@ -292,6 +292,33 @@ func TestDeliver_KeepsWhatBecameOfAMessage(t *testing.T) {
 	}
 }
 
+// A message whose first attempt was written, though nobody learned of it, comes again with
+// what became of it since: that counts.
+func TestDeliver_WritesWhatBecameOfAMessageThatComesWithIt(t *testing.T) {
+	for mode, field := range map[string]string{"object": "Body__c", "task": "Description"} {
+		b := start(t, salesforcesim.Options{}, `{"mode":"`+mode+`"}`)
+		object := map[string]string{"object": "WhatsApp_Message__c", "task": "Task"}[mode]
+		b.mustDeliver(received(1), received(2))
+		late := func(n int) *core.Event {
+			e := received(n)
+			e.Accepted = time.Now().Add(-time.Hour)
+			return e
+		}
+		edited, revoked := late(1), late(2)
+		edited.ID, edited.Kind, edited.Message.Text = "edit", core.KindMessageEdited, "hello again"
+		revoked.ID, revoked.Kind, revoked.Message.Type, revoked.Message.Text = "revoke", core.KindMessageRevoked, core.TypeRevoke, ""
+		b.mustDeliver(late(1), edited, late(2), revoked)
+		want(t, b.record(object, "WA_Id__c", "wamid.IN001"), map[string]any{field: "hello again"})
+		want(t, b.record(object, "WA_Id__c", "wamid.IN002"), map[string]any{field: "[taken back by who wrote it]"})
+
+		replayed := late(1) // by a person, before anything else of it
+		replayed.ID = "replayed"
+		edited.Message.Text = "hello once more"
+		b.mustDeliver(edited, replayed)
+		want(t, b.record(object, "WA_Id__c", "wamid.IN001"), map[string]any{field: "hello once more"})
+	}
+}
+
 func TestDeliver_KeepsAStatusOfAMessageThatIsNotThereYet(t *testing.T) {
 	b := start(t, salesforcesim.Options{}, "")
 	failed := status(7, core.StatusFailed)
