@@ -33,6 +33,11 @@ const (
 	// historyInputs is how many records are read at a time with their history.
 	historyInputs = 50
 
+	// sendWithin is how old a text of settings.send_property may be. It stays in the property,
+	// and is read again whenever anything is written to the contact; the bridge remembers that
+	// it had it for store.seen_days, which are 8 at least.
+	sendWithin = 7 * 24 * time.Hour
+
 	// hookAge is how old a webhook may be.
 	hookAge = 5 * time.Minute
 	// hookEvents is how many events of a webhook are looked at: HubSpot sends 100 at
@@ -320,7 +325,7 @@ func (x *session) told(p *pulled) (events []core.Event) {
 		e.ID = id("consent", e.Time)
 		events = append(events, e)
 	}
-	if last := p.changed(x.SendProperty); x.SendProperty != "" && !x.own(last) && strings.TrimSpace(last.Value) != "" && last.Value == p.text(x.SendProperty) {
+	if last := p.changed(x.SendProperty); x.asksToSend(p, last) {
 		to := core.Address{Kind: core.AddressPhone, Value: who.Phone}
 		if who.Phone == "" {
 			to = core.Address{Kind: core.AddressBSUID, Value: who.BSUID}
@@ -331,6 +336,12 @@ func (x *session) told(p *pulled) (events []core.Event) {
 		})
 	}
 	return events
+}
+
+// asksToSend reports whether the last change of settings.send_property is a text to send.
+func (x *session) asksToSend(p *pulled, last version) bool {
+	return x.SendProperty != "" && !x.own(last) && time.Since(last.Timestamp) < sendWithin &&
+		strings.TrimSpace(last.Value) != "" && last.Value == p.text(x.SendProperty)
 }
 
 // The values of settings.consent_from that mean yes and no, in lower case.

@@ -154,6 +154,35 @@ func TestPoll_TellsOfConsentWithItsEvidenceAndOfMessagesOnce(t *testing.T) {
 	})
 }
 
+// The text stays in the property, and the bridge knows for some days only that it had it.
+func TestPoll_SendsNoTextThatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := watching(t, hubspotsim.Options{})
+		_, cursor := b.round(t, nil)
+		id := b.edit(t, "", map[string]string{"firstname": "Ana", "phone": "+34600111222", "wa_send_text": "Your parcel is here"})
+		written := time.Now()
+		sends := func(after time.Duration) (n int) {
+			time.Sleep(time.Until(written.Add(after)))
+			b.edit(t, id, map[string]string{"lastname": after.String()})
+			var events []core.Event
+			events, cursor = b.round(t, cursor)
+			for _, e := range events {
+				if e.Kind == core.KindMessageSend {
+					n++
+				}
+			}
+			return n
+		}
+		const week = 7 * 24 * time.Hour
+		if sends(0) != 1 || sends(week-time.Millisecond) != 1 {
+			t.Error("a text that is not old is not sent")
+		}
+		if sends(week) != 0 || sends(8*24*time.Hour+time.Minute) != 0 {
+			t.Error("a text that was sent a week ago is sent again")
+		}
+	})
+}
+
 func TestPoll_ReadsHoweverManyChangedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := watching(t, hubspotsim.Options{})
