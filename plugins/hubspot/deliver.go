@@ -132,6 +132,13 @@ func (x *session) link(ctx context.Context, p *plan) {
 func (st *step) result() core.Result {
 	r := core.Result{ID: st.event.ID, Err: st.err}
 	if st.err != nil {
+		if st.err.Code == core.CodeRateLimited && st.event.Kind == core.KindMessageStatus && st.message != nil && st.message.isNew {
+			// The message that the status made is nobody's yet, which only a later attempt
+			// sees: this one has to count.
+			counts := *st.err
+			counts.Code = core.CodeUnavailable
+			r.Err = &counts
+		}
 		return r
 	}
 	if c := st.contact; c != nil && (!c.known || c.isNew || c.existing != "") {

@@ -80,6 +80,23 @@ func TestStatuses_TheMessageThatOneMadeIsOnTheTimelineInTheEnd(t *testing.T) {
 	}
 }
 
+// An attempt that a limit ends does not count, and the next would not look whose the message is.
+func TestStatuses_TheAttemptThatMadeAMessageCountsWhateverEndsIt(t *testing.T) {
+	for _, path := range []string{"contacts/batch/upsert", "associate"} {
+		b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
+		b.sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: http.StatusTooManyRequests, Match: path})
+		e := status(5, core.StatusDelivered)
+		wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: core.CodeUnavailable})
+		if r := b.again(e); r.Err == nil || r.Err.Code != core.CodeRateLimited {
+			t.Errorf("%s: the second attempt ended with %v, want %s", path, r.Err, core.CodeRateLimited)
+		}
+		b.sim.Heal()
+		if r := b.again(e); r.Err != nil || len(b.messages()["wamid.OUT005"].Associated["contacts"]) != 1 {
+			t.Errorf("%s: %v, and it is %+v", path, r.Err, b.messages()["wamid.OUT005"])
+		}
+	}
+}
+
 func TestStatuses_LateOnesWaitUntilTheOthersCanBeSeen(t *testing.T) {
 	for _, path := range []string{"communications/batch/read", "communications/contacts/batch/read"} {
 		for _, f := range []hubspotsim.Fault{{Kind: hubspotsim.FaultStatus, Status: 503}, {Kind: hubspotsim.FaultGarbage}, {Kind: hubspotsim.FaultStatus, Status: http.StatusBadGateway}} {
@@ -108,7 +125,7 @@ func TestStatuses_LateOnesWriteIntoAnAccountThatIsEmpty(t *testing.T) {
 
 func TestMessages_LateOnesDoNotBringBackWhatWasChanged(t *testing.T) {
 	b := start(t, hubspotsim.Options{}, "", nil).mustCheck()
-	edited, revoked, stub, fine := received(1), received(2), sent(3), received(4)
+	edited, revoked, stub, fine, own := received(1), received(2), sent(3), received(4), sent(5)
 	after := func(e *core.Event, kind core.Kind, change func(*core.Message)) *core.Event {
 		then, m := *e, *e.Message
 		change(&m)
@@ -119,15 +136,16 @@ func TestMessages_LateOnesDoNotBringBackWhatWasChanged(t *testing.T) {
 	wantCodes(t, b.deliver(
 		after(edited, core.KindMessageEdited, func(m *core.Message) { m.Text = "at seven" }),
 		after(revoked, core.KindMessageRevoked, func(m *core.Message) { m.Type, m.Text = core.TypeRevoke, "" }),
-		status(3, core.StatusRead)), map[string]core.Code{edited.ID + "#then": "", revoked.ID + "#then": "", status(3, core.StatusRead).ID: ""})
+		after(own, core.KindMessageEdited, func(m *core.Message) { m.Text, m.Direction = "at eight", core.Outbound }),
+		status(3, core.StatusRead)), map[string]core.Code{edited.ID + "#then": "", revoked.ID + "#then": "", own.ID + "#then": "", status(3, core.StatusRead).ID: ""})
 	b.clear()
-	for id, r := range b.deliver(replayed(edited), replayed(revoked), replayed(stub), replayed(fine)) {
+	for id, r := range b.deliver(replayed(edited), replayed(revoked), replayed(stub), replayed(fine), replayed(own)) {
 		if r.Err != nil || r.Ref == "" {
 			t.Errorf("%s: %+v", id, r)
 		}
 	}
 	messages := b.messages()
-	for id, want := range map[string]string{"wamid.IN001": "← at seven", "wamid.IN002": "← [taken back by who wrote it]", "wamid.OUT003": "→ hello back", "wamid.IN004": "← hello 4"} {
+	for id, want := range map[string]string{"wamid.IN001": "← at seven", "wamid.IN002": "← [taken back by who wrote it]", "wamid.OUT003": "→ hello back", "wamid.IN004": "← hello 4", "wamid.OUT005": "→ at eight"} {
 		m := messages[id]
 		if got := m.Properties["hs_communication_body"]; got != want || len(m.Associated["contacts"]) != 1 || m.Properties["hs_timestamp"] != fmt.Sprint(noon.UnixMilli()) {
 			t.Errorf("%s is %+v, want %q", id, m, want)
