@@ -75,7 +75,7 @@ func (x *session) compare(ctx context.Context, late []*step) *core.Error {
 				r.drop(x.StatusProperty)
 				r.drop(x.StatusErrorProperty)
 			}
-			if made[is.ID] == nil {
+			if is.text(messageBody) == "" && made[is.ID] == nil { // a message is linked by its own event
 				made[is.ID], ends = r, append(ends, end{ID: is.ID})
 			}
 		}
