@@ -360,12 +360,16 @@ func TestSweepDirs_EndsWhatPluginsOfAKilledBridgeStarted(t *testing.T) {
 		_ = person.Wait()
 	})
 	left, looks := watch(t, started), watch(t, person.Process.Pid)
-	sweepDirs(base) // its bridge lives
+	called := filepath.Join(shortDir(t), "data") // as where the data is on another disk
+	if err := os.Symlink(base, called); err != nil {
+		t.Fatal(err)
+	}
+	sweepDirs(called) // its bridge lives
 	if left.ends(0) {
 		t.Fatal("what a living bridge's plugin started was killed")
 	}
 	dead.lock.Close() // as when the bridge dies
-	sweepDirs(base)
+	sweepDirs(called)
 	left.gone(t, "what a killed bridge's plugin started")
 	if looks.ends(0) {
 		t.Error("a person's process was killed")

@@ -78,6 +78,12 @@ func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }
 // or one below, and by its group, whose leader, the plugin, is no more: a person's shell
 // leads its own.
 func endStragglers(dir string) {
+	if at, err := filepath.Abs(dir); err == nil {
+		dir = at
+	}
+	if at, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = at // as the kernel names it
+	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return
