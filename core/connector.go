@@ -215,6 +215,10 @@ type Account struct {
 	// its CRM so; empty when the owner has not said how the world reaches the bridge
 	// (web.public_url).
 	WebhookURL string `json:"webhook_url,omitempty"`
+	// Idempotency is what the owner says of the lane, in place of [ConnectorInfo].Idempotency;
+	// empty when they say nothing. A connector whose settings decide about it refuses what
+	// promises more than they do: the bridge repeats by it.
+	Idempotency Idempotency `json:"idempotency,omitempty"`
 }
 
 // Secret is a text that must not be seen: it prints, logs and marshals as

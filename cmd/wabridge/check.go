@@ -254,7 +254,7 @@ func (k *checker) target(t config.Tenant, g config.Target, ask func(app.Notifier
 }
 
 func account(t config.Tenant, l config.Lane) core.Account {
-	return core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets}
+	return core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets, Idempotency: l.Idempotency}
 }
 
 // online asks WhatsApp about each number and each CRM, through its plugin, about

@@ -198,7 +198,7 @@ func (a *App) tenant(t config.Tenant, client *whatsapp.Client, reg prometheus.Re
 		if !ok {
 			return out, core.Errorf(core.CodeInvalid, "tenant "+t.ID, "lane %s: no connector %q", l.Name, l.Connector)
 		}
-		account := core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets,
+		account := core.Account{Tenant: t.ID, Lane: l.Name, Settings: l.Settings, Secrets: l.Secrets, Idempotency: l.Idempotency,
 			WebhookURL: web.CRMWebhookURL(a.o.Config.Web.PublicURL, t.ID, l.Name)}
 		kept, err := newTokens(a.store, a.tokensKey, account, a.o.Log)
 		if err != nil {

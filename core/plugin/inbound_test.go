@@ -38,7 +38,7 @@ func (p poller) Poll(ctx context.Context, a core.Account, cursor json.RawMessage
 	case "nothing":
 		return core.Polled{Cursor: next}, nil
 	case "where":
-		at, err := json.Marshal(a.WebhookURL)
+		at, err := json.Marshal(a.WebhookURL + " " + string(a.Idempotency))
 		return core.Polled{Cursor: at}, err
 	case "too many":
 		return core.Polled{Events: make([]core.Event, core.MaxPolled+1), Cursor: next}, nil
@@ -87,7 +87,7 @@ var changed = core.Event{
 
 func TestHost_Polls(t *testing.T) {
 	d := newDesk(t)
-	a := core.Account{Settings: json.RawMessage(`{"url":"` + d.URL + `"}`), Secrets: account.Secrets, WebhookURL: "https://bridge.example/webhooks/crm/shop/crm"}
+	a := core.Account{Settings: json.RawMessage(`{"url":"` + d.URL + `"}`), Secrets: account.Secrets, WebhookURL: "https://bridge.example/webhooks/crm/shop/crm", Idempotency: core.IdempotencyKey}
 	h, _ := run(t, HostOptions{Launch: child("poller"), Account: func() core.Account { return a }})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -108,7 +108,7 @@ func TestHost_Polls(t *testing.T) {
 	if got, err = poll("nothing"); err != nil || len(got.Events) != 0 || got.More {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err = poll("where"); err != nil || string(got.Cursor) != `"`+a.WebhookURL+`"` {
+	if got, err = poll("where"); err != nil || string(got.Cursor) != `"`+a.WebhookURL+` key"` {
 		t.Errorf("the CRM may call %s, %v", got.Cursor, err)
 	}
 	for do, code := range map[string]core.Code{

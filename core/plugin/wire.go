@@ -48,7 +48,7 @@ func infoFromWire(w *connectorpb.InfoResponse) core.ConnectorInfo {
 func accountToWire(a core.Account) *connectorpb.Account {
 	return &connectorpb.Account{
 		Tenant: a.Tenant, Lane: a.Lane, Settings: a.Settings, Secrets: secretsToWire(a.Secrets), Token: tokenToWire(a.Token),
-		Properties: a.Properties, WebhookUrl: a.WebhookURL,
+		Properties: a.Properties, WebhookUrl: a.WebhookURL, Idempotency: string(a.Idempotency),
 	}
 }
 
@@ -56,7 +56,7 @@ func accountFromWire(w *connectorpb.Account) core.Account {
 	return core.Account{
 		Tenant: w.GetTenant(), Lane: w.GetLane(), Settings: json.RawMessage(w.GetSettings()),
 		Secrets: secretsFromWire(w.GetSecrets()), Token: tokenFromWire(w.GetToken()), Properties: w.GetProperties(),
-		WebhookURL: w.GetWebhookUrl(),
+		WebhookURL: w.GetWebhookUrl(), Idempotency: core.Idempotency(w.GetIdempotency()),
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +76,7 @@ func TestOdd_RowsWithTheSameKeyAreTheirEventsInOrderOrProveNothing(t *testing.T)
 		want [3]core.Code
 	}{
 		"two rows for one event":          {"{{.message.id}}", `{"k":"wamid.IN000","status":200},{"k":"wamid.IN000","status":400},{"k":"wamid.IN001","status":200},{"k":"wamid.IN002","status":200}`, [3]core.Code{unknown, "", ""}},
+		"two rows that say the same":      {"{{.message.id}}", `{"k":"wamid.IN000","status":200},{"k":"wamid.IN000","status":201},{"k":"wamid.IN001","status":400},{"k":"wamid.IN001","status":400},{"k":"wamid.IN002","status":200}`, [3]core.Code{"", unknown, ""}},
 		"a row for each of the same key":  {"{{.message.type}}", `{"k":"text","status":200},{"k":"text","status":400},{"k":"text","status":200}`, [3]core.Code{"", invalid, ""}},
 		"one row for three":               {"{{.message.type}}", `{"k":"text","status":200}`, [3]core.Code{"", "", ""}},
 		"two rows for three":              {"{{.message.type}}", `{"k":"text","status":200},{"k":"text","status":200}`, [3]core.Code{unknown, unknown, unknown}},
@@ -103,6 +106,53 @@ func TestOdd_ARequestToSendWithoutItsIDIsNotSent(t *testing.T) {
 	}
 }
 
+func TestOdd_ThatRequestsToSendHaveNoIDIsSaidOnceForAPage(t *testing.T) {
+	b := start(t, customhttpsim.Options{}, asking(nil), nil)
+	var log bytes.Buffer
+	b.connector.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b.sim.Inject(status(200, `{"data":[`+strings.Repeat(`{"type":"outbox","phone":"+15550100001","text":"hello"},`, 50)+`{}]}`))
+	if _, err := b.connector.Poll(t.Context(), b.account, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "left out"); n != 1 || !strings.Contains(log.String(), "rows=50") {
+		t.Errorf("it was said %d times: %.300s", n, log.String())
+	}
+}
+
+func TestOdd_TimesOfUnixMayHaveFractions(t *testing.T) {
+	now := time.Now().Unix()
+	unix := func(ago int64, fraction string) string { return fmt.Sprintf("%d%s", now-ago, fraction) }
+	for _, c := range []struct{ one, other, want string }{
+		{unix(60, ".25"), unix(30, ".125"), unix(30, ".125")},
+		{unix(30, ".125"), unix(60, ""), unix(30, ".125")},
+		{unix(30, ".125"), unix(30, ".75"), unix(30, ".75")},
+		{unix(30, ""), unix(-365*86400, ".5"), unix(30, "")},
+		{unix(30, ""), `"NaN"`, unix(30, "")},
+		{unix(30, ""), `"1e300"`, unix(30, "")},
+	} {
+		settings := asking(nil)
+		settings["pull"].([]any)[0].(table)["format"] = "unix"
+		b := start(t, customhttpsim.Options{}, settings, nil)
+		b.sim.Inject(status(200, fmt.Sprintf(`{"data":[{"type":"contact","phone":"+15550100001","updated_at":%s},{"type":"contact","phone":"+15550100002","updated_at":%s}]}`, c.one, c.other)))
+		polled, err := b.connector.Poll(t.Context(), b.account, nil)
+		if err != nil || since(t, polled.Cursor) != c.want {
+			t.Errorf("%s, %s: goes on at %s, want %s: %v", c.one, c.other, polled.Cursor, c.want, err)
+		}
+	}
+}
+
+// since is the place that the pull of asking reached.
+func since(t *testing.T, cursor json.RawMessage) string {
+	t.Helper()
+	var at struct {
+		Pulls map[string]struct{ Since string }
+	}
+	if err := json.Unmarshal(cursor, &at); err != nil {
+		t.Fatal(err)
+	}
+	return at.Pulls["changes"].Since
+}
+
 func TestOdd_ATimeOfTheFutureHidesNoChanges(t *testing.T) {
 	now := time.Now().UTC()
 	at := func(t time.Time) string { return t.Format(time.RFC3339) }
@@ -110,6 +160,7 @@ func TestOdd_ATimeOfTheFutureHidesNoChanges(t *testing.T) {
 		"in many years":            {"9999-12-31T23:59:59Z", at(now)},
 		"in a year":                {at(now.AddDate(1, 0, 0)), at(now)},
 		"before there was any":     {"0001-01-01T00:00:00Z", at(now)},
+		"where Windows begins":     {"1601-01-01T00:00:00Z", at(now)},
 		"a clock that is ahead":    {at(now.Add(2 * time.Hour)), at(now.Add(2 * time.Hour))},
 		"what is no time, but NaN": {"NaN", at(now)},
 	} {
@@ -120,11 +171,8 @@ func TestOdd_ATimeOfTheFutureHidesNoChanges(t *testing.T) {
 			if err != nil || len(polled.Events) != 2 {
 				t.Fatalf("%s: %+v, %v", name, polled.Events, err)
 			}
-			var cursor struct {
-				Pulls map[string]struct{ Since string }
-			}
-			if err := json.Unmarshal(polled.Cursor, &cursor); err != nil || cursor.Pulls["changes"].Since != c.want {
-				t.Errorf("%s: goes on at %q, want %q: %v", name, cursor.Pulls["changes"].Since, c.want, err)
+			if got := since(t, polled.Cursor); got != c.want {
+				t.Errorf("%s: goes on at %q, want %q", name, got, c.want)
 			}
 		}
 	}

@@ -29,4 +29,11 @@ func TestPull_ReadsTimesAsDatabasesWriteThem(t *testing.T) {
 			t.Errorf("after %s it asks for %s, want %s", text, got, want)
 		}
 	}
+	for format, want := range map[string]string{"unix": "1795773540", "unix_ms": "1795773600063"} {
+		q := &pull{format: format, lookback: time.Minute}
+		since := map[string]string{"unix": "1795773600.75", "unix_ms": "1795773660063.5"}[format]
+		if got := q.asked(since); got != want {
+			t.Errorf("%s: after %s it asks for %s, want %s", format, since, got, want)
+		}
+	}
 }

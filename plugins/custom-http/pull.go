@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,18 +93,34 @@ func (c *planner) pull(where string, s pullSettings) *pull {
 	return q
 }
 
-// order reads a value of Since: what is later is larger.
+// order reads a value of Since: what is later is larger. It counts nanoseconds,
+// thousandths of what unix and unix_ms count, and a number as it is.
 func (q *pull) order(text string) (int64, bool) {
 	if q.format == "rfc3339" {
 		t, err := time.Parse(time.RFC3339Nano, text)
-		return t.UnixNano(), err == nil
+		return nanos(t), err == nil
 	}
 	if q.format == "sql" {
 		t, err := readSQL(text)
-		return t.UnixNano(), err == nil
+		return nanos(t), err == nil
+	}
+	if q.format != "number" {
+		n, ok := readUnix(text)
+		return int64(math.Floor(n * 1000)), ok
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil
+}
+
+// nanos is [time.Time.UnixNano] that has an order outside 1678 to 2261, too.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Year() < 1678:
+		return math.MinInt64
+	case t.Year() > 2261:
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 // ahead reports whether a value of Since is of a time that is not to come for long: to go
@@ -149,9 +166,9 @@ func (q *pull) asked(since string) string {
 		}
 		return at
 	case "unix":
-		return strconv.FormatInt(n-int64(q.lookback/time.Second), 10)
+		return strconv.FormatInt(n/1000-int64(q.lookback/time.Second), 10)
 	}
-	return strconv.FormatInt(n-q.lookback.Milliseconds(), 10)
+	return strconv.FormatInt(n/1000-q.lookback.Milliseconds(), 10)
 }
 
 // begins is {{.since}} of the first round.

@@ -92,6 +92,10 @@ func (x *session) settleWhatIsThere(ctx context.Context, items []*item) {
 			continue
 		}
 		looks = append(looks, func() {
+			if ctx.Err() != nil {
+				it.data = nil // it has no more time
+				return
+			}
 			v, there := x.isThere(ctx, op.readBack, it)
 			if there || v.err != nil {
 				it.settle(v)

@@ -124,6 +124,46 @@ func TestReadBack_TheTimeThatIsLeftIsForOther(t *testing.T) {
 	}
 }
 
+func TestReadBack_WhatHasNoTimeIsNotAskedFor(t *testing.T) {
+	b := start(t, customhttpsim.Options{}, lookedFor(nil), nil)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, r := range b.deliverIn(ended, many(3)...) {
+		if codeOf(r.Err) != core.CodeUnavailable || r.Err.Hint != "" || !strings.Contains(r.Err.Message, "time for the batch ran out") {
+			t.Errorf("%s: %+v: want no word about the network", r.ID, r.Err)
+		}
+	}
+}
+
+func TestSettings_ALaneThatPromisesMoreThanTheyDoIsRefused(t *testing.T) {
+	key, upsert, search, none := core.IdempotencyKey, core.IdempotencyUpsert, core.IdempotencySearch, core.IdempotencyNone
+	for settings, good := range map[core.Idempotency]map[core.Idempotency]bool{
+		none:   {"": true, none: true, search: false, key: false, upsert: false},
+		search: {"": true, none: true, search: true, key: false, upsert: false},
+		key:    {"": true, none: true, search: true, key: true, upsert: true},
+		upsert: {"": true, none: true, search: true, key: true, upsert: true},
+	} {
+		for lane, want := range good {
+			s := notes(string(settings), nil)
+			if settings == search {
+				s = lookedFor(nil)
+			}
+			b := start(t, customhttpsim.Options{}, s, nil)
+			b.account.Idempotency = lane
+			err := b.connector.Check(t.Context(), b.account)
+			if want && err != nil || !want && (core.CodeOf(err) != core.CodeInvalid || !strings.Contains(err.Error(), "settings.idempotency")) {
+				t.Errorf("lane %q, settings %q: %v", lane, settings, err)
+			}
+			switch got := codeOf(b.one(received(1))); {
+			case want && got != "", !want && got != core.CodeForbidden:
+				t.Errorf("lane %q, settings %q: delivers with %q", lane, settings, got)
+			case !want && len(b.sim.Records("note")) > 0:
+				t.Errorf("lane %q, settings %q: a note was made", lane, settings)
+			}
+		}
+	}
+}
+
 func TestReadBack_SettingsThatCannotWorkAreRefused(t *testing.T) {
 	with := func(change func(s, op table)) table {
 		s := lookedFor(nil)

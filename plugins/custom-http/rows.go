@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/wabridge/wabridge/core"
@@ -100,6 +101,8 @@ func (x *session) judgeRows(op *operation, a *answer, items []*item) {
 				it.settle(x.judgeRow(op, a, rows[0]))
 			case len(rows) == 0:
 				it.settle(verdict{err: x.unknown(op, "answered without a result for this event")})
+			case len(same) == 1 && !slices.ContainsFunc(rows, func(row any) bool { return x.judgeRow(op, a, row).err != nil }):
+				it.settle(x.judgeRow(op, a, rows[0])) // all say that it is done
 			default:
 				it.settle(verdict{err: x.unknown(op, fmt.Sprintf("answered with %d results to %d events of the same key", len(rows), len(same)))})
 			}

@@ -54,6 +54,9 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 	if err != nil {
 		return nil, err
 	}
+	if err := p.promisedMore(account.Idempotency); err != nil {
+		return nil, err
+	}
 	x := &session{plan: p, pauses: &c.pauses, account: accountKey(&account), webhookURL: account.WebhookURL}
 	var hide []string
 	for _, name := range []string{keySecret, proxySecret} {
@@ -109,6 +112,19 @@ func (c *Connector) openFor(account core.Account, use bool) (*session, *core.Err
 	x.hidden = hide
 	x.secrets = hiding(hide)
 	return x, nil
+}
+
+// promisedMore is the error of a lane that promises more than the settings: by that, the
+// bridge would repeat what is done twice then.
+func (p *plan) promisedMore(lane core.Idempotency) *core.Error {
+	if p.idempotency.Safe() || lane == p.idempotency || !lane.Safe() && lane != core.IdempotencySearch {
+		return nil
+	}
+	return &core.Error{
+		Code: core.CodeInvalid, Op: "settings", Source: core.SourcePlugin,
+		Message: fmt.Sprintf("the lane's idempotency is %q, and settings.idempotency %q: the bridge would repeat what is done twice then", lane, p.idempotency),
+		Hint:    "set both, idempotency beside connector and settings.idempotency, to what is true of the API",
+	}
 }
 
 func hiding(list []string) *strings.Replacer {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,6 +165,7 @@ func (c *planner) teller(where string, s eventSettings) teller {
 // asks for a message and has no id by which it would be sent once.
 func (p *plan) tell(tellers []teller, rows []any) []core.Event {
 	var events []core.Event
+	without := 0
 	for _, row := range rows {
 		i := slices.IndexFunc(tellers, func(t teller) bool { return t.when.holds(row) })
 		if i < 0 {
@@ -173,9 +175,12 @@ func (p *plan) tell(tellers []teller, rows []any) []core.Event {
 		case ok:
 			events = append(events, e)
 		case e.Kind == core.KindMessageSend:
-			p.log.Warn("a request to send was left out: its row has no id by which it would be sent once",
-				"hint", "look at id of the event message.send, in pull or webhook")
+			without++
 		}
+	}
+	if without > 0 {
+		p.log.Warn("requests to send were left out: their rows have no id by which they would be sent once",
+			"rows", without, "hint", "look at id of the event message.send, in pull or webhook")
 	}
 	return events
 }
@@ -311,12 +316,18 @@ func timeOf(text string) time.Time {
 			return t.UTC()
 		}
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, ok := readUnix(text)
 	switch {
-	case err != nil || n <= 0:
+	case !ok || n <= 0:
 		return time.Time{}
 	case n > 1e11: // milliseconds: seconds would be of another millennium
-		return time.UnixMilli(n).UTC()
+		return time.UnixMilli(int64(n)).UTC()
 	}
-	return time.Unix(n, 0).UTC()
+	return time.Unix(int64(n), 0).UTC()
+}
+
+// readUnix reads a number of seconds or milliseconds, which may have a fraction.
+func readUnix(text string) (float64, bool) {
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil && math.Abs(n) < 9e15 // and so no NaN
 }

@@ -17,6 +17,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 )
@@ -65,6 +66,9 @@ const (
 	defaultUpload = 16 << 20
 	maxFormValue  = 64 << 10
 	anyType       = "application/octet-stream"
+	// waitsForFile is how old an event is at most that waits for its upload: attempts of a
+	// lane that is down do not count, and its messages are not to wait for files.
+	waitsForFile = 5 * time.Minute
 )
 
 // uploadWords are what an operation with upload can say of the event.
@@ -138,12 +142,21 @@ func (x *session) upload(ctx context.Context, u *upload, it *item) *core.Error {
 		return nil
 	case err.Code == core.CodeUnauthenticated, err.Code == core.CodeRateLimited:
 		return err
-	case it.attempt <= 1 && (err.Code == core.CodeUnavailable || err.Code == core.CodeUnknownOutcome):
+	case it.attempt <= 1 && it.since(time.Now()) < waitsForFile && (err.Code == core.CodeUnavailable || err.Code == core.CodeUnknownOutcome):
 		err.Code = core.CodeUnavailable // nothing was written that says so
 		return err
 	}
 	x.log.WarnContext(ctx, "a file was not uploaded; its link is written instead", "event", it.id, "error", err.Message, "hint", err.Hint)
 	return nil
+}
+
+// since returns how long ago the bridge accepted an event; 0 when it does not say.
+func (it *item) since(now time.Time) time.Duration {
+	at := timeOf(path{"accepted"}.text(it.fields()))
+	if at.IsZero() {
+		return 0
+	}
+	return now.Sub(at)
 }
 
 // uploaded fetches a file from the bridge and gives it to the API as it comes.

@@ -58,7 +58,7 @@ func startUploading(t *testing.T, settings table, serve http.HandlerFunc) *bench
 
 func withFile(n int) *core.Event {
 	e := received(n)
-	e.ID, e.Kind, e.Message.Type, e.Message.Text = e.ID+"#media", core.KindMessageMedia, core.TypeImage, ""
+	e.ID, e.Kind, e.Message.Type, e.Message.Text, e.Accepted = e.ID+"#media", core.KindMessageMedia, core.TypeImage, "", time.Now()
 	e.Message.Media = &core.Media{Link: "http://bridge.test/wa/media/acme/abc?exp=1&sig=s", MIMEType: "image/jpeg", Filename: "ü \"a\".jpg\r\nX-Evil: 1"}
 	return e
 }
@@ -118,6 +118,7 @@ func TestUpload_WritesTheLinkWhereTheFileCannotBeUploaded(t *testing.T) {
 		spoil   func(*bench)
 		link    string
 		attempt int
+		age     time.Duration
 		want    core.Code
 	}{
 		"the API refuses it":          {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 415})},
@@ -142,6 +143,8 @@ func TestUpload_WritesTheLinkWhereTheFileCannotBeUploaded(t *testing.T) {
 		"an answer of HTML":            {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 200, Body: `<html>`}), attempt: 2},
 		"the API is away, again":       {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 500}), attempt: 2},
 		"the file breaks off, again":   {serve: half, attempt: 2},
+		"the API is away for long":     {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 500}), age: 6 * time.Minute},
+		"the API is away for a while":  {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 500}), age: 4 * time.Minute, want: core.CodeUnavailable},
 		"the API is away":              {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 500}), want: core.CodeUnavailable},
 		"an answer that is lost":       {spoil: answers(customhttpsim.Fault{Kind: customhttpsim.FaultLost}), want: core.CodeUnavailable},
 		"the file breaks off":          {serve: half, want: core.CodeUnavailable},
@@ -155,6 +158,7 @@ func TestUpload_WritesTheLinkWhereTheFileCannotBeUploaded(t *testing.T) {
 			}
 			c.spoil(b)
 			e := withFile(1)
+			e.Accepted = time.Now().Add(-c.age)
 			if c.link != "" {
 				e.Message.Media.Link = c.link
 			}

@@ -394,7 +394,10 @@ type Account struct {
 	Properties []string `protobuf:"bytes,6,rep,name=properties,proto3" json:"properties,omitempty"`
 	// Where the CRM may call for this lane (see Webhook); empty when the owner has
 	// not said how the world reaches the bridge.
-	WebhookUrl    string `protobuf:"bytes,7,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
+	WebhookUrl string `protobuf:"bytes,7,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
+	// What the owner says of the lane, in place of Info's; empty when nothing. A plugin whose
+	// settings decide about it refuses what promises more than they do.
+	Idempotency   string `protobuf:"bytes,8,opt,name=idempotency,proto3" json:"idempotency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,6 +477,13 @@ func (x *Account) GetProperties() []string {
 func (x *Account) GetWebhookUrl() string {
 	if x != nil {
 		return x.WebhookUrl
+	}
+	return ""
+}
+
+func (x *Account) GetIdempotency() string {
+	if x != nil {
+		return x.Idempotency
 	}
 	return ""
 }
@@ -1896,7 +1906,7 @@ const file_connector_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a7\n" +
 	"\tLeftEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xc3\x02\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xe5\x02\n" +
 	"\aAccount\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x1a\n" +
@@ -1907,7 +1917,8 @@ const file_connector_proto_rawDesc = "" +
 	"properties\x18\x06 \x03(\tR\n" +
 	"properties\x12\x1f\n" +
 	"\vwebhook_url\x18\a \x01(\tR\n" +
-	"webhookUrl\x1a:\n" +
+	"webhookUrl\x12 \n" +
+	"\vidempotency\x18\b \x01(\tR\vidempotency\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x02\n" +
