@@ -73,7 +73,7 @@ func (s *settings) layStatus(p *plan, st *step) {
 	r := p.messages.of(e.Status.MessageID)
 	st.message = r
 	if r.get(s.MessageName) == nil {
-		r.fresh = []value{{s.MessageName, outbound + "(not logged yet)"}, {s.TimeField, eventTime(e)}}
+		r.fresh = []value{{s.MessageName, outbound + notLogged}, {s.TimeField, eventTime(e)}}
 	}
 	r.set(s.DirectionField, string(core.Outbound)) // only what we sent has a status
 	before, _ := r.get(s.StatusField).(string)

@@ -23,6 +23,8 @@ import (
 const (
 	maxNote    = 65_000 // bytes; Zoho takes 65,535 characters
 	maxContent = 60_000 // bytes of a message
+	// notLogged stands for what a message said of which only a status came yet.
+	notLogged = "(not logged yet)"
 	// noteMarks is how many notes a contact's field remembers, markSize how long each
 	// mark is: together they fit a field of one line.
 	noteMarks = 18
@@ -190,6 +192,21 @@ func (x *session) noteContent(ctx context.Context, id string) (string, *core.Err
 	return a.Data[0].text("Note_Content"), nil
 }
 
+// withWhy is what a note says of a message that failed.
+func withWhy(text, why string) string {
+	return crm.Clip(printable(text), maxContent) + "\n" + why
+}
+
+// whyIn is why a message failed, which its note says after one of some texts.
+func whyIn(said string, texts ...string) string {
+	for _, text := range texts {
+		if why, ok := strings.CutPrefix(said, text+"\n"); ok {
+			return why
+		}
+	}
+	return ""
+}
+
 // putNotes makes the notes that are not there, and writes newer statuses into the
 // titles of those that are.
 func (x *session) putNotes(ctx context.Context, p *plan) {
@@ -215,13 +232,12 @@ func (x *session) putNotes(ctx context.Context, p *plan) {
 				content = "(no text)"
 			}
 			if r.get(x.MessageName) == nil {
-				content = "(not logged yet)"
+				content = notLogged
 			}
-			content = crm.Clip(printable(content), maxContent)
 			if why, _ := r.get(x.StatusErrorField).(string); why != "" {
-				content += "\n" + why
+				content = withWhy(content, why)
 			}
-			values[r] = []value{{"Note_Title", noteTitle(arrow, status, r.key)}, {"Note_Content", content},
+			values[r] = []value{{"Note_Title", noteTitle(arrow, status, r.key)}, {"Note_Content", crm.Clip(printable(content), maxNote)},
 				{"Parent_Id", map[string]any{"module": map[string]string{"api_name": x.ContactModule}, "id": st.contact.id}}}
 			fresh = append(fresh, r)
 			continue
@@ -231,16 +247,25 @@ func (x *session) putNotes(ctx context.Context, p *plan) {
 		if r.get(x.MessageName) == nil {
 			content = ""
 		}
-		if was := noteStatus(r.have.text("Note_Title")); status != "" && was.Advances(core.StatusValue(status)) {
+		was := noteStatus(r.have.text("Note_Title"))
+		why := ""
+		if status != "" && was.Advances(core.StatusValue(status)) {
 			list = append(list, value{"Note_Title", noteTitle(outbound, status, r.key)})
-			if why, _ := r.get(x.StatusErrorField).(string); why != "" {
-				if content == "" {
-					if content, r.err = x.noteContent(ctx, r.id); r.err != nil {
-						continue
-					}
-				}
-				content = crm.Clip(content, maxContent) + "\n" + why
+			why, _ = r.get(x.StatusErrorField).(string)
+		}
+		if content != "" && was == core.StatusFailed || content == "" && why != "" {
+			var said string
+			if said, r.err = x.noteContent(ctx, r.id); r.err != nil {
+				continue
 			}
+			if content == "" {
+				content = said
+			} else if why == "" { // what it was about comes after its failure, or once more
+				why = whyIn(said, notLogged, crm.Clip(printable(content), maxContent))
+			}
+		}
+		if why != "" {
+			content = withWhy(content, why)
 		}
 		if content != "" {
 			list = append(list, value{"Note_Content", crm.Clip(printable(content), maxNote)})

@@ -288,10 +288,20 @@ func TestDeliver_SaysWhyInANote(t *testing.T) {
 	failed = status(2, core.StatusFailed)
 	failed.Status.Errors = []core.StatusError{{Code: 131026, Title: "Message undeliverable"}}
 	b.done(other, failed)
-	for _, n := range b.sim.Records("Notes") {
-		if n.Values["Note_Content"] != want {
-			t.Errorf("got %q, want %q", n.Values["Note_Content"], want)
+	late := status(3, core.StatusFailed)
+	late.Status.Errors = failed.Status.Errors
+	b.done(late)
+	for range 2 { // once more, as a person replays it
+		b.done(sent(3))
+	}
+	notes := b.sim.Records("Notes")
+	for _, n := range notes {
+		if n.Values["Note_Content"] != want || !strings.HasPrefix(n.Values["Note_Title"], "WhatsApp → failed") {
+			t.Errorf("got %q, %q, want %q", n.Values["Note_Title"], n.Values["Note_Content"], want)
 		}
+	}
+	if len(notes) != 3 {
+		t.Errorf("%d notes, want 3", len(notes))
 	}
 }
 
