@@ -113,7 +113,7 @@ func (x *session) request(ctx context.Context, call crm.Call, read func([]byte) 
 		switch status := resp.StatusCode; {
 		case status == http.StatusNoContent, status == http.StatusNotModified && call.Header.Get("If-Modified-Since") != "":
 			return nil
-		case status >= 200 && status < 300 && !isRefusal(body), status < 500 && hasRows(body):
+		case status >= 200 && status < 300 && !isRefusal(body), status < 500 && !reads(&call) && hasRows(body):
 			err := read(body)
 			if err == nil && reads(&call) && !hasList(body) {
 				err = errors.New("there is no list in it")

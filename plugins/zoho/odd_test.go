@@ -86,14 +86,18 @@ func TestDeliver_TakesNoOddAnswerForAnAnswer(t *testing.T) {
 }
 
 // Else an older status would be written over a newer one, and a note made twice.
-func TestDeliver_TakesARefusalWithStatus200ForNoAnswer(t *testing.T) {
+func TestDeliver_TakesARefusalInAnyFormForNoAnswer(t *testing.T) {
 	for _, settings := range []string{"", `{"mode":"notes"}`} {
 		b := startOdd(t, settings)
 		b.done(sent(1))
 		b.done(status(1, core.StatusRead))
-		b.answer = said(200, `{"code":"INTERNAL_ERROR","details":{},"message":"x","status":"error"}`)
-		for _, b.match = range []string{"/coql", "/Notes"} {
-			b.deliver(status(1, core.StatusDelivered), sent(1))
+		for _, b.answer = range []http.HandlerFunc{
+			said(200, `{"code":"INTERNAL_ERROR","details":{},"message":"x","status":"error"}`),
+			said(400, `{"data":[{"code":"INTERNAL_ERROR","details":{},"message":"x","status":"error"}]}`),
+		} {
+			for _, b.match = range []string{"/coql", "/Notes"} {
+				b.deliver(status(1, core.StatusDelivered), sent(1))
+			}
 		}
 		if notes := b.sim.Records("Notes"); settings != "" && (len(notes) != 1 || !strings.Contains(notes[0].Values["Note_Title"], "read")) {
 			t.Errorf("got %+v", notes)
