@@ -25,7 +25,7 @@ func (c *Connector) Deliver(ctx context.Context, a core.Account, batch []core.De
 	if x.Mode == "notes" {
 		x.deliverNotes(ctx, p)
 	} else {
-		x.readStatuses(ctx, p)
+		x.readMessages(ctx, p)
 		x.writeContacts(ctx, p)
 		x.writeMessages(ctx, p)
 	}

@@ -3,6 +3,7 @@ package zoho
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wabridge/wabridge/core"
@@ -52,7 +53,7 @@ func (s *settings) layMessage(p *plan, st *step) {
 		arrow, direction = outbound, core.Outbound
 	}
 	body := crm.MessageText(m)
-	r.fresh = nil
+	r.fresh, r.late = nil, st.late
 	r.set(s.MessageName, arrow+crm.Clip(tidy(body), maxTitle))
 	r.set(s.DirectionField, string(direction))
 	r.set(s.BodyField, body)
@@ -87,21 +88,22 @@ func (s *settings) layStatus(p *plan, st *step) {
 	}
 }
 
-// readStatuses reads the records of the messages that have a status in the plan:
-// one that is not newer is not written. The people of stubs are written, too.
-func (x *session) readStatuses(ctx context.Context, p *plan) {
-	list := pick(p.messages.list, func(r *row) bool { return r.get(x.StatusField) != nil && wanted(p, r) })
+// readMessages reads the records of the messages that have a status in the plan: one that
+// is not newer is not written. Nor is a late message, where more is there than a stub. The
+// people of stubs are written, too.
+func (x *session) readMessages(ctx context.Context, p *plan) {
+	list := pick(p.messages.list, func(r *row) bool { return (r.late || r.get(x.StatusField) != nil) && wanted(p, r) })
 	if len(list) == 0 {
 		return
 	}
 	fail := func(err *core.Error) {
 		for _, st := range p.steps {
-			if st.err == nil && st.message != nil && st.message.get(x.StatusField) != nil {
+			if st.err == nil && slices.Contains(list, st.message) {
 				st.err = err
 			}
 		}
 	}
-	fs, err := x.fieldsOf(ctx, x.MessageModule, x.StatusField)
+	fs, err := x.fieldsOf(ctx, x.MessageModule, names(list)...)
 	if err == nil {
 		err = fs.lacking(named{"message_key", x.MessageKey})
 	}
@@ -120,6 +122,11 @@ func (x *session) readStatuses(ctx context.Context, p *plan) {
 			continue
 		}
 		r.have, r.id = f, f.id()
+		if name := f.text(x.MessageName); r.late && name != "" && name != outbound+notLogged {
+			for _, name := range []string{x.MessageName, x.BodyField, x.TypeField, x.MediaField} {
+				r.drop(name)
+			}
+		}
 		status, _ := r.get(x.StatusField).(string)
 		if was := core.StatusValue(f.text(x.StatusField)); was != "" && !was.Advances(core.StatusValue(status)) {
 			for _, name := range []string{x.StatusField, x.StatusTimeField, x.StatusErrorField} {

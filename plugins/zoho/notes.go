@@ -248,26 +248,26 @@ func (x *session) putNotes(ctx context.Context, p *plan) {
 			content = ""
 		}
 		was := noteStatus(r.have.text("Note_Title"))
-		why := ""
+		why, said := "", ""
 		if status != "" && was.Advances(core.StatusValue(status)) {
 			list = append(list, value{"Note_Title", noteTitle(outbound, status, r.key)})
 			why, _ = r.get(x.StatusErrorField).(string)
 		}
-		if content != "" && was == core.StatusFailed || content == "" && why != "" {
-			var said string
+		if content != "" && (r.late || was == core.StatusFailed) || content == "" && why != "" {
 			if said, r.err = x.noteContent(ctx, r.id); r.err != nil {
 				continue
 			}
-			if content == "" {
+			switch {
+			case content == "", r.late && !strings.HasPrefix(said, notLogged):
 				content = said
-			} else if why == "" { // what it was about comes after its failure, or once more
+			case why == "": // what it was about comes after its failure, or once more
 				why = whyIn(said, notLogged, crm.Clip(printable(content), maxContent))
 			}
 		}
 		if why != "" {
 			content = withWhy(content, why)
 		}
-		if content != "" {
+		if content != said {
 			list = append(list, value{"Note_Content", crm.Clip(printable(content), maxNote)})
 		}
 		if values[r] = list; len(list) > 0 {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -35,6 +36,7 @@ type row struct {
 	id      string // the record's, once known
 	have    found  // the record as it was; nil when there was none
 	adopted bool   // id is a record's that has no key of ours yet
+	late    bool   // of a message that may have been edited or taken back since
 	err     *core.Error
 }
 
@@ -122,6 +124,7 @@ type step struct {
 	merged     string // the record that stays of two
 	tags       bool   // the contact's tags are told by this event
 	repeated   bool   // an attempt was made before
+	late       bool   // its message may have been edited or taken back since
 	known      bool   // the bridge knows the contact's record
 	told       string // the record that Zoho told of as the contact's
 	err        *core.Error
@@ -136,6 +139,10 @@ type plan struct {
 	requests    rows
 }
 
+// lateAfter is when a message counts as late: it may have been edited or taken back since,
+// when a person replays it or the lane was long paused.
+const lateAfter = 5 * time.Minute
+
 // plan reads the events and lays out what to write for each.
 func (s *settings) plan(batch []core.Delivery) *plan {
 	p := &plan{}
@@ -146,6 +153,8 @@ func (s *settings) plan(batch []core.Delivery) *plan {
 		}
 		p.steps = append(p.steps, st)
 		if st.event, st.err = crm.ReadEvent(d); st.err == nil {
+			accepted := st.event.Accepted
+			st.late = !accepted.IsZero() && time.Since(accepted) > lateAfter && !amended(st.event)
 			s.lay(p, st)
 		}
 	}
