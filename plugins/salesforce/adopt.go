@@ -148,7 +148,11 @@ func (x *session) adoptNumbered(ctx context.Context, rs []*row, countries []stri
 				queue = append(queue, now[i][:half], now[i][half:])
 				continue
 			}
-			for _, record := range p.records {
+			records, err := x.toEnd(ctx, "contact search", p) // one number that very many have
+			if err != nil {
+				return err
+			}
+			for _, record := range records {
 				x.take(record, byNumber, countries, taken)
 			}
 		}

@@ -91,6 +91,7 @@ func (s *settings) rowError(op string, e apiError) *core.Error {
 		err.Code, err.Hint = core.CodeForbidden, "the org's data storage is full: delete or buy some"
 	case code == "DUPLICATE_VALUE" && (s.isKey(e) || strings.Contains(e.Message, "<unknown>")):
 		err.Code = core.CodeUnavailable // two writers raced: the next attempt finds the record
+		err.Hint = "when it stays so, a record that the bridge's user may not see has the value: share it with the user, or merge the two"
 	case code == "DUPLICATE_VALUE":
 		err.Hint = "another record has one of these unique values: merge the two, or do not return it from mapToCRM"
 	case code == "DUPLICATE_EXTERNAL_ID":

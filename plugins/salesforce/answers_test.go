@@ -34,6 +34,7 @@ func TestDeliver_BlamesNoEventForWhatIsNoAnswer(t *testing.T) {
 			{410, `[{"errorCode":"UNSUPPORTED_API_VERSION","message":"Gone"}]`}, {414, page}, {431, ""}, {500, `{"error":"x"}`}, {502, page},
 			{400, `[{"errorCode":"INVALID_TYPE","message":"sObject type 'X' is not supported."}]`},
 			{200, fmt.Sprintf(sub, 200, "null")}, {200, fmt.Sprintf(sub, 200, "{}")}, {200, fmt.Sprintf(sub, 200, `{"records":[],"done":false,"nextRecordsUrl":"/x"}`)},
+			{200, fmt.Sprintf(sub, 200, `{"records":[{}],"done":false,"nextRecordsUrl":"/services/data/v66.0/query/../limits"}`)},
 			{200, fmt.Sprintf(sub, 400, `[{"errorCode":"MALFORMED_QUERY","message":"x"}]`)},
 			{200, fmt.Sprintf(sub, 400, `[{"errorCode":"INVALID_FIELD","message":"field 'MobilePhone' can not be filtered in a query call"}]`)},
 		} {

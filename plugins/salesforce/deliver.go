@@ -95,7 +95,7 @@ func (x *session) writeContacts(ctx context.Context, rs []*row) {
 		}
 	}
 	again = append(again, x.name(ctx, nameless)...)
-	unknown = append(unknown, x.unknownOf(ctx, doubtful)...)
+	unknown = append(unknown, x.unknownOf(ctx, x.ContactObject, x.ContactKey, doubtful)...)
 	if err := x.adopt(ctx, unknown); err != nil {
 		for _, r := range unknown {
 			r.err = err
@@ -188,9 +188,9 @@ func (r *row) perhapsNew() bool {
 		"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "DUPLICATES_DETECTED"}, r.refused.code())
 }
 
-// unknownOf returns those of the contacts that have no record. A known one stays
-// refused: it is not to get a new name, nor another record.
-func (x *session) unknownOf(ctx context.Context, rs []*row) []*row {
+// unknownOf returns those of the rows that have no record. A known contact stays refused: it
+// is not to get a new name, nor another record.
+func (x *session) unknownOf(ctx context.Context, object, key string, rs []*row) []*row {
 	if len(rs) == 0 {
 		return nil
 	}
@@ -198,7 +198,7 @@ func (x *session) unknownOf(ctx context.Context, rs []*row) []*row {
 	for _, r := range rs {
 		texts = append(texts, quoted(r.key))
 	}
-	records, err := x.query(ctx, "contact read", "SELECT "+x.ContactKey+" FROM "+x.ContactObject+" WHERE "+x.ContactKey+" IN (", texts, ", ", ") LIMIT 2000")
+	records, err := x.query(ctx, object+" read", "SELECT "+key+" FROM "+object+" WHERE "+key+" IN (", texts, ", ", ") LIMIT 2000")
 	if err != nil {
 		for _, r := range rs {
 			r.err = err
@@ -206,7 +206,7 @@ func (x *session) unknownOf(ctx context.Context, rs []*row) []*row {
 		return nil
 	}
 	return slices.DeleteFunc(rs, func(r *row) bool {
-		return slices.ContainsFunc(records, func(f found) bool { return strings.EqualFold(f.text(x.ContactKey), r.key) })
+		return slices.ContainsFunc(records, func(f found) bool { return strings.EqualFold(f.text(key), r.key) })
 	})
 }
 
@@ -355,10 +355,21 @@ func (x *session) writeEscalations(ctx context.Context, p *plan) {
 	if len(rs) == 0 {
 		return
 	}
+	var late []*row
 	for i := range p.steps {
 		if st := &p.steps[i]; st.err == nil && st.escalation != nil {
 			st.escalation.set(x.escalationLink(), st.contact.id)
+			if st.late && st.escalation.assign { // an earlier attempt may have made it
+				st.escalation.assign, late = false, append(late, st.escalation)
+			}
 		}
+	}
+	for _, r := range x.unknownOf(ctx, x.escalationObject(), x.EscalationKey, late) {
+		r.assign = true
+	}
+	p.inherit(escalationOf)
+	if rs = wanted(p, escalationOf); len(rs) == 0 {
+		return
 	}
 	x.upsert(ctx, x.escalationObject(), x.EscalationKey, rs)
 	p.inherit(escalationOf)

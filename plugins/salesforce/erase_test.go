@@ -2,6 +2,7 @@ package salesforce_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -73,5 +74,35 @@ func TestErase_IsAPersonsWhereSalesforceDoesNotLetUs(t *testing.T) {
 			t.Errorf("%d %s: got %v, want %s", c.status, c.code, err, c.want)
 		}
 		b.sim.Heal()
+	}
+}
+
+// What Salesforce does not say is done is not done; what somebody else did is.
+func TestErase_GoesByWhatSalesforceSays(t *testing.T) {
+	for answer, done := range map[string]bool{
+		`[]`: false, `[{}]`: false, `[{"success":true},{"success":true}]`: false, `{}`: false, `[{"success":false,"errors":[{"statusCode":"UNABLE_TO_LOCK_ROW","message":"locked"}]}]`: false,
+		`[{"success":false,"errors":[{"statusCode":"ENTITY_IS_DELETED","message":"entity is deleted"}]}]`: true,
+	} {
+		b := start(t, salesforcesim.Options{}, `{"mode":"none","escalations":"none"}`)
+		b.mustDeliver(received(1))
+		b.behind(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == http.MethodDelete {
+				_, _ = w.Write([]byte(answer))
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		if err := b.deliver(erased(1))[erased(1).ID].Err; done != (err == nil) || err != nil && (err.Code == core.CodeInvalid || err.Code == core.CodeUndeliverable) {
+			t.Errorf("%s: got %v", answer, err)
+		}
+	}
+	// Salesforce does not tell small letters in a key from capitals.
+	b := start(t, salesforcesim.Options{}, "")
+	b.mustDeliver(received(1))
+	other := erased(1)
+	other.Contact.ID = strings.ToUpper(other.Contact.ID)
+	b.mustDeliver(other)
+	if n := b.there("Contact"); n != 1 {
+		t.Errorf("%d contacts, want the one whom nobody asked to erase", n)
 	}
 }

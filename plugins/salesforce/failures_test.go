@@ -54,7 +54,7 @@ func TestDeliver_FailsOnlyTheEventsOfARefusedRow(t *testing.T) {
 		{"CANNOT_EXECUTE_FLOW_TRIGGER", "The record couldn't be saved because it failed to trigger a flow.", core.CodeInvalid, "flow"},
 		{"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Trigger: execution of AfterInsert caused by: System.DmlException: first error: UNABLE_TO_LOCK_ROW, unable to obtain", core.CodeUnavailable, ""},
 		{"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Trigger: System.LimitException: Too many SOQL queries: 101", core.CodeUnavailable, "with many records"},
-		{"DUPLICATE_VALUE", "duplicate value found: <unknown> duplicates value on record with id: <unknown>", core.CodeUnavailable, ""},
+		{"DUPLICATE_VALUE", "duplicate value found: <unknown> duplicates value on record with id: <unknown>", core.CodeUnavailable, "may not see"},
 		{"DUPLICATE_EXTERNAL_ID", "more than one record found for external id field: [003000000000001AAA, 003000000000002AAA]", core.CodeInvalid, "merge"},
 		{"INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field: gold", core.CodeInvalid, "Restrict picklist"},
 		{"ENTITY_IS_DELETED", "entity is deleted", core.CodeUnavailable, ""},
@@ -256,6 +256,7 @@ func TestDeliver_SaysWhichOfItsFieldsIsGone(t *testing.T) {
 		{"", "Case", "Priority", "settings.escalations", opened},
 		{"", "Case", "ContactId", "settings.escalations", opened},
 		{`{"escalations":"task"}`, "Task", "WhoId", "settings.escalations", opened},
+		{`{"owners":{"support":"00G000000000001AAA"}}`, "Case", "OwnerId", "settings.owners", escalated(1, core.KindEscalation, core.Escalation{ID: "e1", Reason: "complaint", Team: "support"})},
 		{`{"mode":"task"}`, "Task", "Subject", "settings.mode", received(1)},
 		{`{"on_create":{"Description":"new"}}`, "Contact", "Description", "settings.on_create", received(1)},
 	} {

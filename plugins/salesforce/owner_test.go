@@ -2,6 +2,7 @@ package salesforce_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/plugins/salesforce/salesforcesim"
@@ -39,6 +40,27 @@ func TestDeliver_LeavesRecordsToWhoHasThem(t *testing.T) {
 	step(2, core.KindEscalationClosed, core.Escalation{ID: "e2", Reason: "complaint"}, salesforcesim.Person)
 	step(1, core.KindEscalationMoved, core.Escalation{ID: "e1", Reason: "complaint", Assignee: &core.Assignee{ID: "ann"}}, ann)
 	step(1, core.KindEscalationClosed, core.Escalation{ID: "e1", Reason: "complaint"}, ann)
+}
+
+// A case whose first attempt was written, though nobody learned of it, may be somebody's by
+// the time of the next.
+func TestDeliver_LeavesACaseThatIsThereToWhoHasIt(t *testing.T) {
+	b := start(t, salesforcesim.Options{}, "")
+	opened := func(n int, id string) *core.Event {
+		e := escalated(n, core.KindEscalation, core.Escalation{ID: id, Reason: "complaint"})
+		e.ID, e.Accepted = "open-"+id, time.Now().Add(-time.Hour)
+		return e
+	}
+	b.mustDeliver(opened(1, "e1"))
+	b.sim.Edit("Case", b.record("Case", "WA_Escalation_Id__c", "e1")["Id"].(string), map[string]any{"OwnerId": salesforcesim.Person})
+	b.sim.Inject(salesforcesim.Fault{Kind: salesforcesim.FaultStatus, Match: "v66.0/composite", Status: 503, Skip: 1, Count: 1})
+	if err := b.deliver(opened(1, "e1"))["open-e1"].Err; err == nil || err.Code != core.CodeUnavailable {
+		t.Errorf("got %v while nobody can say whether it is there, want unavailable", err)
+	}
+	b.sim.Heal()
+	b.mustDeliver(opened(1, "e1"), opened(2, "e2"))
+	want(t, b.record("Case", "WA_Escalation_Id__c", "e1"), map[string]any{"OwnerId": salesforcesim.Person})
+	want(t, b.record("Case", "WA_Escalation_Id__c", "e2"), map[string]any{"OwnerId": salesforcesim.Assigned})
 }
 
 func TestDeliver_LeavesLeadsToWhoHasThem(t *testing.T) {

@@ -76,16 +76,26 @@ func (x *session) composite(ctx context.Context, op string, queries []string) ([
 		if p.err != nil {
 			return nil, unread(p.err)
 		}
-		all = append(all, p.records...)
-		for n := 0; !p.whole; n++ {
-			if p, err = x.further(ctx, op, p.next); err != nil {
-				return nil, err
-			}
-			if n == maxPages {
-				return nil, crm.Failure(core.CodeUnavailable, op, "the answer has no end")
-			}
-			all = append(all, p.records...)
+		records, err := x.toEnd(ctx, op, p)
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, records...)
+	}
+	return all, nil
+}
+
+// toEnd returns the records of a page, and of all that come after it.
+func (x *session) toEnd(ctx context.Context, op string, p page) (all []found, err *core.Error) {
+	all = p.records
+	for n := 0; !p.whole; n++ {
+		if p, err = x.further(ctx, op, p.next); err != nil {
+			return nil, err
+		}
+		if n == maxPages {
+			return nil, crm.Failure(core.CodeUnavailable, op, "the answer has no end")
+		}
+		all = append(all, p.records...)
 	}
 	return all, nil
 }

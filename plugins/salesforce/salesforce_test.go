@@ -280,8 +280,12 @@ func TestDeliver_KeepsWhatBecameOfAMessage(t *testing.T) {
 		revoked.ID, revoked.Kind, revoked.Message.Type, revoked.Message.Text = "revoke", core.KindMessageRevoked, core.TypeRevoke, ""
 		b.mustDeliver(received(1))
 		b.mustDeliver(edited, revoked, status(3, core.StatusSent)) // of the second nothing was written before, of the third but a status
-		b.mustDeliver(late(1), late(2), late(3), late(4))
-		for n, text := range []string{1: "hello again", 2: "[taken back by who wrote it]", 3: "hello 3", 4: "hello 4"} {
+		sent, changed := late(5), received(5)
+		sent.Kind = core.KindMessageSent
+		changed.ID, changed.Kind, changed.Message.Direction, changed.Message.Text = "changed", core.KindMessageEdited, core.Outbound, "bye again"
+		b.mustDeliver(changed)
+		b.mustDeliver(late(1), late(2), late(3), late(4), sent)
+		for n, text := range []string{1: "hello again", 2: "[taken back by who wrote it]", 3: "hello 3", 4: "hello 4", 5: "bye again"} {
 			if n > 0 {
 				want(t, b.record(object, "WA_Id__c", fmt.Sprintf("wamid.IN%03d", n)), map[string]any{field: text})
 			}
