@@ -229,7 +229,7 @@ func TestPoll_SaysThatTooManyFieldsAreRead(t *testing.T) {
 	for n := range 400 {
 		fields[fmt.Sprint("f", n)] = fmt.Sprintf("%s%03d__c", strings.Repeat("N", 70), n)
 	}
-	settings, _ := json.Marshal(map[string]any{"pull_fields": fields}) //nolint:errchkjson // texts
+	settings, _ := json.Marshal(map[string]any{"pull_fields": fields})
 	b := start(t, salesforcesim.Options{}, string(settings))
 	for _, name := range fields {
 		b.sim.AddField("Contact", salesforcesim.Text(name, 80))
