@@ -284,6 +284,25 @@ func TestBlame_WhatAloneFailsForHoursIsGivenUp(t *testing.T) {
 	})
 }
 
+// What no CRM said shows nothing of one.
+func TestBlame_WhatFailsInTheConnectorIsGivenUpThoughItIsAlone(t *testing.T) {
+	for name, err := range map[string]*core.Error{
+		"its own error": {Code: core.CodeUnavailable, Source: core.SourcePlugin, Message: "no turn"},
+		"a bug":         {Code: core.CodeInternal, Source: core.SourceVendor, Message: "a bug"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atOffice(t, core.IdempotencyUpsert, func(b *bridge, o *office) {
+				o.poison(err, "wamid.7")
+				b.accept(writes(7))
+				settled(6 * time.Minute)
+				if dead := b.deadOf(); !slices.Equal(dead, []string{"wamid.7"}) {
+					t.Errorf("given up: %v, left: %d", dead, b.depth())
+				}
+			})
+		})
+	}
+}
+
 func TestBlame_APoisonEventDoesNotStopItsNeighbours(t *testing.T) {
 	for name, ids := range map[string][]string{"one": {"wamid.7"}, "two": {"wamid.7", "wamid.8"}} {
 		t.Run(name, func(t *testing.T) {

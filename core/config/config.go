@@ -13,6 +13,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
 	"time"
@@ -78,9 +79,14 @@ func (w *Web) Proxies() []netip.Prefix {
 // network reads an address, or a network such as 10.0.0.0/8.
 func network(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil {
+		ip = ip.Unmap()
 		return ip.Prefix(ip.BitLen())
 	}
-	return netip.ParsePrefix(text)
+	p, err := netip.ParsePrefix(text)
+	if err == nil && p.Addr().Is4In6() { // who calls over IPv4 is taken for that
+		err = errors.New("an IPv4 network is written as such")
+	}
+	return p, err
 }
 
 // APIToken lets its bearer use the API.

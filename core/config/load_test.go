@@ -289,8 +289,8 @@ func TestLoad_LeavesOtherPeoplesVariablesAlone(t *testing.T) {
 }
 
 func TestWeb_ProxiesAreNetworks(t *testing.T) {
-	w := config.Web{TrustedProxies: []string{"127.0.0.1", "10.0.0.0/8", "2001:db8::1"}}
-	if got := fmt.Sprint(w.Proxies()); got != "[127.0.0.1/32 10.0.0.0/8 2001:db8::1/128]" {
+	w := config.Web{TrustedProxies: []string{"127.0.0.1", "10.0.0.0/8", "2001:db8::1", "::ffff:10.0.0.1", "::ffff:10.0.0.0/104"}}
+	if got := fmt.Sprint(w.Proxies()); got != "[127.0.0.1/32 10.0.0.0/8 2001:db8::1/128 10.0.0.1/32]" {
 		t.Errorf("got %s", got)
 	}
 }
