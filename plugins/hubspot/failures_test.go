@@ -373,9 +373,13 @@ func TestDeliver_AdoptsTheContactThatHasTheEmail(t *testing.T) {
 		b.deliver(received(2))
 		other := b.edit(t, "", map[string]string{"firstname": "Ana María", "email": "ana@example.com"})
 		e := received(2)
-		e.Fields = map[string]any{"email": "ana@example.com"}
+		e.Contact.Name, e.Fields = "", map[string]any{"email": "ana@example.com"}
+		b.clear()
 		got := b.deliver(e)
 		wantCodes(t, got, map[string]core.Code{e.ID: core.CodeInvalid})
+		if n := len(b.calls()); n != 3 { // written, read, written to the other
+			t.Errorf("%d calls, want 3: %q", n, b.calls())
+		}
 		if err := got[e.ID].Err; err.Vendor != "CONFLICT" || !strings.Contains(err.Hint, "merge") {
 			t.Errorf("got %+v", err)
 		}

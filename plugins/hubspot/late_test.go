@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,25 @@ func TestStatuses_TheMessageThatOneMadeIsOnTheTimelineInTheEnd(t *testing.T) {
 				t.Errorf("it is %+v, want a delivered message of the contact %q", m, c.ID)
 			}
 		})
+	}
+}
+
+// HubSpot may answer of a message that it is associated with nothing.
+func TestStatuses_AMessageIsNobodysAlsoWhereHubSpotSaysSo(t *testing.T) {
+	sim := hubspotsim.New(hubspotsim.Options{})
+	b := start(t, hubspotsim.Options{}, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "communications/contacts/batch/read") {
+			fmt.Fprintf(w, `{"status":"COMPLETE","results":[{"from":{"id":%q},"to":[]}]}`, sim.Records("communications")[0].ID)
+			return
+		}
+		sim.ServeHTTP(w, r)
+	})).mustCheck()
+	sim.Inject(hubspotsim.Fault{Kind: hubspotsim.FaultStatus, Status: 503, Match: "associate"})
+	e := status(5, core.StatusDelivered)
+	wantCodes(t, b.deliver(e), map[string]core.Code{e.ID: core.CodeUnavailable})
+	sim.Heal()
+	if r := b.again(e); r.Err != nil || len(sim.Records("communications")[0].Associated["contacts"]) != 1 {
+		t.Errorf("%v, and it is %+v", r.Err, sim.Records("communications"))
 	}
 }
 
