@@ -82,11 +82,14 @@ func TestDeliver_RepeatsOfAnAnswerAsMuchAsPeopleRead(t *testing.T) {
 // of the events beside it.
 func TestDeliver_ARecordThatWentIsNoTroubleOfTheLanes(t *testing.T) {
 	doomed := regexp.MustCompile(`"(wamid\.IN001|c001|1001)"`)
-	for _, c := range []struct{ path, context string }{
-		{"contacts/batch/upsert", `{"objectWriteTraceId":["wamid.IN001"]}`},
-		{"contacts/batch/upsert", `{"ids":["c001"]}`},
-		{"communications/batch/upsert", `{"ids":["wamid.IN001"]}`},
-		{"associate/default", `{"fromObjectId":["3000000001"],"toObjectId":["1001"]}`},
+	for _, c := range []struct {
+		path, context string
+		want          core.Code
+	}{
+		{"contacts/batch/upsert", `{"objectWriteTraceId":["wamid.IN001"]}`, core.CodeInvalid},
+		{"contacts/batch/upsert", `{"ids":["c001"]}`, core.CodeInvalid},
+		{"communications/batch/upsert", `{"ids":["wamid.IN001"]}`, core.CodeInvalid},
+		{"associate/default", `{"fromObjectId":["3000000001"],"toObjectId":["1001"]}`, core.CodeUnavailable}, // the next attempt makes another
 	} {
 		sim := hubspotsim.New(hubspotsim.Options{})
 		b := start(t, hubspotsim.Options{}, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +108,7 @@ func TestDeliver_ARecordThatWentIsNoTroubleOfTheLanes(t *testing.T) {
 		b.sim = sim
 		b.mustCheck()
 		got := b.deliver(received(1), received(2), received(3))
-		wantCodes(t, got, map[string]core.Code{"wamid.IN002": "", "wamid.IN003": ""})
+		wantCodes(t, got, map[string]core.Code{"wamid.IN001": c.want, "wamid.IN002": "", "wamid.IN003": ""})
 		if err := got["wamid.IN001"].Err; err == nil || err.Holds() != core.ScopeEvent {
 			t.Errorf("%s %s: %+v", c.path, c.context, err)
 		}

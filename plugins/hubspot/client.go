@@ -99,9 +99,7 @@ func (x *session) refused(op string, resp *http.Response, body []byte) *refusal 
 		r.Code = core.CodeUnavailable
 	case status == http.StatusRequestEntityTooLarge, status == http.StatusRequestURITooLong:
 		r.Code, r.Hint = core.CodeInvalid, "it is more than HubSpot takes at once"
-	case status >= 400 && !ok:
-		r.Code = core.CodeUnavailable // whoever says so has not looked at what was sent
-	case status >= 400:
+	case status >= 400: // without a word, whoever says so has not looked at what was sent
 		r.Error = x.rowError(op, answer)
 		r.Message = fmt.Sprintf("HubSpot answered %d: %s", status, r.Message)
 		r.Vendor = cmp.Or(r.Vendor, fmt.Sprint(status))
