@@ -81,6 +81,7 @@ func TestReadBack_WritesNothingWhileItCannotBeSure(t *testing.T) {
 		"nobody, as the settings say":   {table{"errors": []any{table{"status": []any{404}, "then": "ignore"}}}, customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 404, Count: 1}, ""},
 		"an empty list is nobody":       {nil, customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 200, Body: `{"data":[]}`, Count: 1}, ""},
 		"the key is empty":              {table{"key": "{{.group}}"}, customhttpsim.Fault{}, core.CodeInvalid},
+		"others' records, on all pages": {table{"query": table{"ref": "{{.key}}", "page": "{{.page}}"}, "paging": table{"type": "page"}}, customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 200, Body: `{"data":[{"ref":"wamid.IN0010","id":"n"}]}`, Count: 1}, ""},
 		"another's record, on one page": {nil, customhttpsim.Fault{Kind: customhttpsim.FaultStatus, Status: 200, Body: `{"data":[{"ref":"wamid.IN0010","id":"n"}]}`}, core.CodeForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {

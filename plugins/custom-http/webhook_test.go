@@ -29,8 +29,12 @@ func called(t *testing.T, change table, r core.WebhookRequest) (core.WebhookAnsw
 	}
 	maps.Copy(hook, change)
 	s := table{"base_url": "https://crm.example.com", "idempotency": "none", "webhook": hook}
+	secrets := map[string]core.Secret{"webhook": hookSecret}
+	if verify, ok := hook["verify"].(table); ok && verify["type"] == "ip" {
+		secrets = nil // it needs none
+	}
 	return (&customhttp.Connector{}).Webhook(context.Background(), core.Account{
-		Tenant: "acme", Lane: "crm", Settings: toJSON(t, s), Secrets: map[string]core.Secret{"webhook": hookSecret},
+		Tenant: "acme", Lane: "crm", Settings: toJSON(t, s), Secrets: secrets,
 	}, r)
 }
 
