@@ -16,8 +16,8 @@ var _ core.Authorizer = (*Connector)(nil)
 const refreshToken = "refresh_token"
 
 // Authorize implements [core.Authorizer]: an app's refresh token, which lives until the
-// app is uninstalled, for an access token, which lives half an hour. A lasting token is
-// returned as it is. See
+// app is uninstalled, for an access token, which lives half an hour. Where an answer brings
+// another refresh token, that is used from then on. A lasting token is returned as it is. See
 // https://developers.hubspot.com/docs/api-reference/auth-oauth-v1/guide.
 func (c *Connector) Authorize(ctx context.Context, a core.Account) (core.Token, error) {
 	const op = "authorize"
@@ -25,8 +25,8 @@ func (c *Connector) Authorize(ctx context.Context, a core.Account) (core.Token, 
 	if err != nil {
 		return core.Token{}, err
 	}
-	refresh := a.Secrets[refreshToken].Reveal()
-	if refresh == "" {
+	given := a.Secrets[refreshToken]
+	if given == "" {
 		if a.Secrets["token"] == "" {
 			return core.Token{}, noToken()
 		}
@@ -36,16 +36,37 @@ func (c *Connector) Authorize(ctx context.Context, a core.Account) (core.Token, 
 		return core.Token{}, &core.Error{Code: core.CodeUnauthenticated, Op: op, Source: core.SourcePlugin,
 			Message: "a refresh token without its app", Hint: "set settings.client_id and the secret " + clientSecret + " of the app that the refresh token is of"}
 	}
-	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {s.ClientID}, "client_secret": {a.Secrets[clientSecret].Reveal()}, "refresh_token": {refresh}}
 	x := &session{settings: *s, http: c.http()}
+	// The one that was kept is the newer, but for somebody who has signed in again.
+	if a.Token != nil && a.Token.Secrets["refresh"] != "" && a.Token.Secrets["refresh"] != given {
+		token, err := x.refresh(ctx, a.Secrets[clientSecret], a.Token.Secrets["refresh"])
+		if err == nil {
+			return token, nil
+		}
+		if err.Code != core.CodeUnauthenticated {
+			return core.Token{}, err
+		}
+	}
+	token, err := x.refresh(ctx, a.Secrets[clientSecret], given)
+	if err != nil {
+		return core.Token{}, err
+	}
+	return token, nil
+}
+
+// refresh asks for an access token.
+func (x *session) refresh(ctx context.Context, secret, refresh core.Secret) (core.Token, *core.Error) {
+	const op = "authorize"
+	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {x.ClientID}, "client_secret": {secret.Reveal()}, "refresh_token": {refresh.Reveal()}}
 	var got struct {
 		Access  string  `json:"access_token"`
+		Refresh string  `json:"refresh_token"`
 		Expires float64 `json:"expires_in"`
 	}
 	caller := crm.Caller{Client: x.http, Timeout: time.Duration(x.Timeout), Setting: "base_url"}
 	call := crm.Call{Op: op, Method: http.MethodPost, URL: x.BaseURL + "/oauth/" + x.APIVersion + "/token", Body: []byte(form.Encode()),
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}}}
-	err = caller.Do(ctx, call, func(resp *http.Response, body []byte) *core.Error {
+	err := caller.Do(ctx, call, func(resp *http.Response, body []byte) *core.Error {
 		if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 			if e := crm.Decode(body, &got); e != nil || got.Access == "" {
 				return crm.Failure(core.CodeUnavailable, op, "the answer holds no token")
@@ -69,7 +90,10 @@ func (c *Connector) Authorize(ctx context.Context, a core.Account) (core.Token, 
 	if got.Expires < 60 || got.Expires > 86400 {
 		got.Expires = 1800
 	}
-	return core.Token{Secrets: map[string]core.Secret{"access": core.Secret(got.Access)}, Expires: time.Now().Add(time.Duration(got.Expires) * time.Second)}, nil
+	return core.Token{
+		Secrets: map[string]core.Secret{"access": core.Secret(got.Access), "refresh": cmp.Or(core.Secret(got.Refresh), refresh)},
+		Expires: time.Now().Add(time.Duration(got.Expires) * time.Second),
+	}, nil
 }
 
 // credentials reads what the token endpoint says of credentials, "" when it says nothing: the

@@ -318,7 +318,7 @@ func TestAuthorize_KeepsAnAppSignedIn(t *testing.T) {
 			t.Errorf("with a token that is over: %v", err)
 		}
 		for name, change := range map[string]func(core.Account) core.Account{
-			"another refresh token": func(a core.Account) core.Account { a.Secrets["refresh_token"] = "old"; return a },
+			"another refresh token": func(a core.Account) core.Account { a.Secrets["refresh_token"], a.Token = "old", nil; return a },
 			"no client id":          func(a core.Account) core.Account { a.Settings = []byte(`{"base_url":"http://127.0.0.1"}`); return a },
 			"no client secret":      func(a core.Account) core.Account { delete(a.Secrets, "client_secret"); return a },
 			"nothing":               func(a core.Account) core.Account { a.Secrets = nil; return a },
@@ -351,6 +351,30 @@ func TestAuthorize_KeepsAnAppSignedIn(t *testing.T) {
 			t.Errorf("a lasting token: %+v, %v", got, err)
 		}
 	})
+}
+
+func TestAuthorize_GoesOnWithTheRefreshTokenThatAnAnswerBrings(t *testing.T) {
+	options := hubspotsim.Options{ClientID: "app", ClientSecret: appSecret, RefreshTokens: []string{"refresh", "signed in again"}, Rotates: true}
+	b := start(t, options, `{"client_id":"app"}`, nil)
+	b.account.Secrets = map[string]core.Secret{"refresh_token": "refresh", "client_secret": appSecret}
+	for range 3 {
+		got, err := b.connector.Authorize(t.Context(), b.account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.account.Token = &got
+		if err := b.check(); err != nil {
+			t.Error(err)
+		}
+	}
+	b.account.Token.Secrets["refresh"] = "revoked"
+	if _, err := b.connector.Authorize(t.Context(), b.account); core.CodeOf(err) != core.CodeUnauthenticated {
+		t.Errorf("with two that are over: %v", err)
+	}
+	b.account.Secrets["refresh_token"] = "signed in again"
+	if _, err := b.connector.Authorize(t.Context(), b.account); err != nil {
+		t.Errorf("after somebody signed in: %v", err)
+	}
 }
 
 // What is not there any more needs no status, and what is there already is not written again.

@@ -13,8 +13,17 @@ import (
 
 // oauth are the tokens that apps got for themselves.
 type oauth struct {
-	mu     sync.Mutex
-	issued map[string]time.Time // access token, its end
+	mu      sync.Mutex
+	issued  map[string]time.Time // access token, its end
+	refresh []string             // refresh tokens beside those of the options
+	ended   map[string]bool      // refresh tokens that were replaced
+}
+
+// knows reports whether a refresh token counts.
+func (o *oauth) knows(given []string, refresh string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.ended[refresh] && (slices.Contains(given, refresh) || slices.Contains(o.refresh, refresh))
 }
 
 // tokenLife is how long an access token lives.
@@ -61,14 +70,14 @@ func (s *Sim) token(c *call) {
 	case form.Get("client_secret") == "" || s.opts.ClientSecret != "" && form.Get("client_secret") != s.opts.ClientSecret:
 		refuse("invalid_client", "BAD_CLIENT_SECRET", "missing or invalid client secret")
 		return
-	case !slices.Contains(s.opts.RefreshTokens, form.Get("refresh_token")):
+	case !s.oauth.knows(s.opts.RefreshTokens, form.Get("refresh_token")):
 		refuse("invalid_grant", "BAD_REFRESH_TOKEN", "missing or unknown refresh token")
 		return
 	}
 	access := "CO" + rand.Text()
 	s.oauth.mu.Lock()
 	if s.oauth.issued == nil {
-		s.oauth.issued = map[string]time.Time{}
+		s.oauth.issued, s.oauth.ended = map[string]time.Time{}, map[string]bool{}
 	}
 	for t, end := range s.oauth.issued { // those that nobody can ask about any more
 		if time.Since(end) > tokenLife {
@@ -76,8 +85,13 @@ func (s *Sim) token(c *call) {
 		}
 	}
 	s.oauth.issued[access] = time.Now().Add(tokenLife)
+	refresh := form.Get("refresh_token")
+	if s.opts.Rotates {
+		s.oauth.ended[refresh], refresh = true, "na1-"+rand.Text()
+		s.oauth.refresh = append(s.oauth.refresh, refresh)
+	}
 	s.oauth.mu.Unlock()
-	c.answer(http.StatusOK, map[string]any{"access_token": access, "refresh_token": form.Get("refresh_token"), "token_type": "bearer",
+	c.answer(http.StatusOK, map[string]any{"access_token": access, "refresh_token": refresh, "token_type": "bearer",
 		"expires_in": int(tokenLife.Seconds()), "hub_id": 1, "scopes": s.scopes()})
 }
 

@@ -33,6 +33,8 @@ type Options struct {
 	// secret takes any.
 	ClientID, ClientSecret string
 	RefreshTokens          []string
+	// Rotates says that each answer brings another refresh token, and ends the one before.
+	Rotates bool
 	// Scopes are what the tokens may do; empty is everything. See [Scopes].
 	Scopes []string
 	// Latency is how long every answer takes, at least.
