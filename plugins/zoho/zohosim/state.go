@@ -211,7 +211,7 @@ func (f *Field) refuses(v any) string {
 			_, err := time.Parse(time.DateOnly, v)
 			ok = err == nil
 		case "datetime":
-			_, err := time.Parse("2006-01-02T15:04:05-07:00", v)
+			_, err := time.Parse(time.RFC3339, v) // with Z too: Zoho's own client sends that
 			ok = err == nil && !strings.Contains(v, ".")
 		case "email":
 			ok = v == "" || strings.Contains(v, "@")
