@@ -34,11 +34,11 @@ demo: build ## a bridge, WhatsApp and CRMs imitated, and traffic, in this termin
 
 .PHONY: test
 test: tools python $(TSC) $(NODE_PLUGIN) ## all tests
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 .PHONY: check
 check: tools python $(TSC) $(NODE_PLUGIN) fmt-check vet lint generate-check tidy-check ## all that CI asks of the code, tests with -race among it
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 30m ./...
 
 .PHONY: fmt
 fmt: ## format the code

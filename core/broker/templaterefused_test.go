@@ -39,6 +39,7 @@ func TestTemplateRefused_HoldsWhatElseIsSentWithIt(t *testing.T) {
 		b.wa.do = func(d core.Delivery) core.Result { <-time.After(3 * time.Second); return answer(d) }
 		b.start()
 		first := b.order("k0", ana, "template info")
+		settled(10 * time.Millisecond) // it is on its way
 		var last string
 		for i := range 5 { // in the number's queue when the first is refused
 			last = b.order(fmt.Sprint("k", i+1), fmt.Sprintf("+3460011122%d", i), "template info")
