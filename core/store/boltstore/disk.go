@@ -30,9 +30,12 @@ func damagedText(err error) bool {
 }
 
 // disk watches the room on the disk and keeps a ballast: space that is given up
-// when the disk is full, so that what is inside can be finished.
+// when the disk is full, so that what is inside can be finished. Where there is no
+// room for one, as much that is free within the hot file, which never shrinks, does
+// the same.
 type disk struct {
 	dir     string
+	inside  func() int64 // how much is free within the hot file
 	ballast string
 	size    atomic.Int64 // of the hot file
 	free    atomic.Int64
@@ -43,8 +46,8 @@ type disk struct {
 	log     *slog.Logger
 }
 
-func newDisk(dir string, o Options) *disk {
-	d := &disk{dir: dir, ballast: filepath.Join(dir, "ballast"), want: o.BallastSize, min: o.MinFree, log: o.Log}
+func newDisk(dir string, o Options, inside func() int64) *disk {
+	d := &disk{dir: dir, inside: inside, ballast: filepath.Join(dir, "ballast"), want: o.BallastSize, min: o.MinFree, log: o.Log}
 	d.look()
 	return d
 }
@@ -59,7 +62,7 @@ func (d *disk) look() {
 	d.free.Store(free)
 	short := free < d.min
 	if !short {
-		short = !d.reserve(free)
+		short = !d.reserve(free) && d.inside() < d.want
 	}
 	// After a refused commit one look later is early enough to try again.
 	full := short || d.refused.Swap(false)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,29 +20,32 @@ import (
 // A full disk: what is new is refused, what is inside is finished, and when there
 // is room again everything goes on by itself.
 func TestStore_OnAFullDiskRefusesWhatIsNewAndFinishesTheRest(t *testing.T) {
+	smallDisk := func(t *testing.T) (string, Options) {
+		dir := t.TempDir()
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
+			t.Skipf("NOT TESTED HERE: a small disk needs root: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		o := small()
+		o.BallastSize = 2 << 20
+		return dir, o
+	}
 	for _, c := range []struct {
-		name string
-		disk func(t *testing.T) (dir string, o Options)
+		name   string
+		disk   func(t *testing.T) (dir string, o Options)
+		others int // bytes that others write when it is full
 	}{
-		{"at its own largest size", func(t *testing.T) (string, Options) {
+		{name: "at its own largest size", disk: func(t *testing.T) (string, Options) {
 			o := small()
 			o.MaxSize = 2 << 20
 			return t.TempDir(), o
 		}},
-		{"a disk without room", func(t *testing.T) (string, Options) {
-			dir := t.TempDir()
-			if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
-				t.Skipf("NOT TESTED HERE: a small disk needs root: %v", err)
-			}
-			t.Cleanup(func() {
-				if err := unix.Unmount(dir, 0); err != nil {
-					t.Error(err)
-				}
-			})
-			o := small()
-			o.BallastSize = 2 << 20
-			return dir, o
-		}},
+		{name: "a disk without room", disk: smallDisk},
+		{name: "a disk without room for the ballast, either", disk: smallDisk, others: 1 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, o := c.disk(t)
@@ -77,6 +81,15 @@ func TestStore_OnAFullDiskRefusesWhatIsNewAndFinishesTheRest(t *testing.T) {
 			}
 			if !said {
 				t.Error("the store does not say that it is full")
+			}
+
+			for c.others > 0 {
+				_ = os.Remove(filepath.Join(dir, "ballast")) // whichever is there first
+				if err := os.WriteFile(filepath.Join(dir, "others"), make([]byte, c.others), 0o600); err == nil {
+					break
+				} else if !errors.Is(err, unix.ENOSPC) {
+					t.Fatal(err)
+				}
 			}
 
 			// What is inside is finished: half of it now.

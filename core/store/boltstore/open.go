@@ -54,7 +54,7 @@ func Open(dir string, o Options) (*Store, error) {
 		}
 		return nil, explain(path, err)
 	}
-	s.disk = newDisk(dir, o)
+	s.disk = newDisk(dir, o, func() int64 { return int64(s.db.Stats().FreePageN) * int64(s.db.Info().PageSize) })
 	s.disk.size.Store(fileSize(path))
 	s.hist = newHistory(filepath.Join(dir, "history"), o)
 	if err := s.hist.open(s.db); err != nil {

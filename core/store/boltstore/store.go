@@ -31,7 +31,8 @@ type Options struct {
 	// MaxSize is where the hot file stops growing; 0 is 8 GiB.
 	MaxSize int64
 	// BallastSize is reserved on the disk, and given up to finish what is
-	// inside when the disk is full; 0 is 16 MiB, negative none.
+	// inside when the disk is full; 0 is 16 MiB, negative none. As much that is
+	// free within the hot file does in its place.
 	BallastSize int64
 	// MinFree is how much of the disk must be free to take new events; 0 is 64
 	// MiB, negative none.
