@@ -14,7 +14,7 @@ import (
 	"github.com/wabridge/wabridge/core/roster"
 )
 
-var forecasts = flag.Int("forecasts", 3, "how many campaigns are forecast")
+var forecasts = flag.Int("forecasts", 1+2/fewer, "how many campaigns are forecast")
 
 // bounded is a campaign, and what bounds it.
 type bounded struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 )
 
-var sends = flag.Int("sends", 2500, "how many sends TestSends_NoneTwice makes")
+var sends = flag.Int("sends", 2500/fewer, "how many sends TestSends_NoneTwice makes")
 
 // perSecond is the most that the sim took within any second.
 func perSecond(all []whatsappsim.Send) (most int) {

@@ -31,7 +31,7 @@ import (
 // in each block's hashes, and adding a thousand ids touches no page but the last.
 const (
 	moveMost  = 4096            // records in a block
-	moveEvery = 2 * time.Second // when fewer wait
+	moveEvery = 2 * time.Second // so long they gather
 	maxBlock  = 64 << 20        // what a block may unpack to
 )
 
@@ -47,6 +47,7 @@ type history struct {
 	keep   time.Duration
 	log    *slog.Logger
 	lag    atomic.Int64
+	come   chan struct{} // something waits to be moved
 	size   atomic.Int64
 	moving sync.Mutex   // held while a block is moved, or records are forgotten
 	mu     sync.RWMutex // held for writing while segments are opened or dropped
@@ -56,7 +57,7 @@ type history struct {
 
 func newHistory(dir string, o Options) *history {
 	return &history{
-		dir: dir, keep: o.HistoryRetention, log: o.Log, opened: map[string]*bolt.DB{},
+		dir: dir, keep: o.HistoryRetention, log: o.Log, come: make(chan struct{}, 1), opened: map[string]*bolt.DB{},
 		bolter: bolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoSync: o.UnsafeNoSync},
 	}
 }
@@ -157,7 +158,7 @@ func (h *history) open(hot *bolt.DB) error {
 		}
 		n := 0
 		err := b.ForEach(func(_, _ []byte) error { n++; return nil })
-		h.lag.Store(int64(n))
+		h.add(n)
 		return err
 	})
 }
@@ -185,31 +186,54 @@ func beUint64(b []byte) uint64 {
 
 // run moves the history until ctx ends, and drops segments whose time is over.
 func (h *history) run(ctx context.Context, s *Store) {
-	tick := time.NewTicker(moveEvery)
-	defer tick.Stop()
+	hourly := time.NewTimer(moveEvery)
+	defer hourly.Stop()
 	var dropped time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-		}
-		for more := h.lag.Load() > 0; more && ctx.Err() == nil; {
-			var err error
-			if more, err = h.move(ctx, s); err != nil {
-				if ctx.Err() == nil {
-					h.log.Error("the history is not moved for now", "error", err)
-				}
-				break
-			}
-		}
-		if now := time.Now(); now.Sub(dropped) > time.Hour {
+		case <-h.come:
+			pause(ctx, moveEvery)
+			h.moveAll(ctx, s)
+		case now := <-hourly.C:
+			hourly.Reset(time.Hour)
 			if !dropped.IsZero() && now.Sub(dropped) < 2*time.Hour {
 				h.drop(now)
 			}
 			dropped = now
 			h.names()
 		}
+	}
+}
+
+// add says that so many records more wait to be moved.
+func (h *history) add(n int) {
+	if n == 0 {
+		return
+	}
+	h.lag.Add(int64(n))
+	select {
+	case h.come <- struct{}{}:
+	default:
+	}
+}
+
+// moveAll moves what waits. What cannot be moved is tried again.
+func (h *history) moveAll(ctx context.Context, s *Store) {
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, err = h.move(ctx, s); err == nil {
+			continue
+		}
+		if ctx.Err() == nil {
+			h.log.Error("the history is not moved for now", "error", err)
+		}
+		select {
+		case h.come <- struct{}{}:
+		default:
+		}
+		return
 	}
 }
 

@@ -15,10 +15,8 @@ const sweepMost = 2000
 // housekeep looks at the disk, and returns the sweeps to commit.
 func (s *Store) housekeep() []*request {
 	now := time.Now()
-	if s.committed || s.disk.full.Load() || now.Sub(s.looked) >= lookAtLeast {
-		s.disk.look()
-		s.committed, s.looked = false, now
-	}
+	s.disk.look()
+	s.committed = false
 	if now.Sub(s.swept) < time.Minute && !s.sweepMore {
 		return nil
 	}

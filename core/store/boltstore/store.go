@@ -112,8 +112,7 @@ type Store struct {
 	// The writer's own.
 	swept     time.Time
 	sweepMore bool
-	looked    time.Time // when the disk was
-	committed bool      // something, since then
+	committed bool // something, since the disk was looked at
 }
 
 type seenHash [16]byte

@@ -21,8 +21,8 @@ const (
 	// maxCommit and maxCommitBytes bound what one commit takes.
 	maxCommit      = 1024
 	maxCommitBytes = 1 << 20
-	housekeeping   = time.Second
-	lookAtLeast    = 15 * time.Second // at the disk, when nothing is written
+	housekeeping   = time.Second      // between two looks at the disk
+	lookAtLeast    = 15 * time.Second // when nothing is written
 )
 
 // Top-level buckets.
@@ -41,7 +41,8 @@ var (
 // write commits until ctx ends, then what it had taken. It returns nil, or the
 // error after which nobody knows what is in the file.
 func (s *Store) write(ctx context.Context) error {
-	tick := time.NewTicker(housekeeping)
+	rest := housekeeping
+	tick := time.NewTimer(rest)
 	defer tick.Stop()
 	var last time.Time
 	var gap time.Duration
@@ -61,7 +62,8 @@ func (s *Store) write(ctx context.Context) error {
 			}
 			t.Stop()
 		case <-tick.C:
-			batch = s.housekeep()
+			batch, rest = s.housekeep(), lookAtLeast
+			tick.Reset(rest)
 		case <-ctx.Done():
 			stopping = true
 		}
@@ -74,6 +76,10 @@ func (s *Store) write(ctx context.Context) error {
 		s.committed = s.committed || len(batch) > 0
 		if err := s.commitAll(ctx, batch); err != nil {
 			return err
+		}
+		if rest > housekeeping && (s.committed || s.sweepMore || s.disk.full.Load()) {
+			rest = housekeeping
+			tick.Reset(rest)
 		}
 		if stopping && len(batch) == 0 {
 			return nil
@@ -258,7 +264,7 @@ func (s *Store) finish(ops []op, batch []*request, began time.Time) {
 			records += len(r.s.Record)
 		}
 	}
-	s.hist.lag.Add(int64(records))
+	s.hist.add(records)
 	s.mu.Lock()
 	for _, r := range batch {
 		s.apply(&r.work, now)
