@@ -82,9 +82,10 @@ func awaitPlugin(c *cli.Context, cfg *config.Config, name, sha string, want func
 			return false, fail(exitFailed, "tenant %s, lane %s cannot start it: %s", late.Tenant, late.Lane, late.Error)
 		}
 		select {
-		case <-interrupted.Done():
-			return false, fail(exitFailed, "interrupted before tenant %s, lane %s took it up", late.Tenant, late.Lane)
 		case <-ctx.Done():
+			if interrupted.Err() != nil {
+				return false, fail(exitFailed, "interrupted before tenant %s, lane %s took it up", late.Tenant, late.Lane)
+			}
 			return false, fail(exitFailed, "tenant %s, lane %s does not take it up in time, it is %s: %s",
 				late.Tenant, late.Lane, late.Phase, or(late.Error, fmt.Sprintf("version %s", late.Version)))
 		case <-tick.C:

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("REPOSITORY", repository)
 			e.Setenv("TOOLS", tools())
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // a program with the race detector in it would sleep for a second before it ends
 			return errors.Join(ownTmp(e), goEnv(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
