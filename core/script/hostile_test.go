@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,6 +91,10 @@ func TestEngine_SurvivesEveryHostileScript(t *testing.T) {
 	scripts := hostile(t)
 	if len(scripts) < 300 {
 		t.Errorf("%d scripts", len(scripts))
+	}
+	if slower > 1 { // what ends scripts is shown without the race detector; races are found with a few
+		n := 0
+		scripts = slices.DeleteFunc(scripts, func(txtar.File) bool { n++; return n%4 > 0 })
 	}
 	var latest, interrupted time.Duration
 	var largest int64
