@@ -127,7 +127,7 @@ type BudgetStatus struct {
 	Name  string `json:"name"`
 	Calls int    `json:"calls"`
 	Per   string `json:"per"`
-	// Left is what can be spent at once; a fifth of a short window's calls
+	// Left is what can be spent at once; a tenth of a short window's calls
 	// and half of a long one's after a rest.
 	Left int `json:"left"`
 }

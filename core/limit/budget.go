@@ -45,7 +45,7 @@ const long = time.Hour
 
 // NewBudget returns a full budget of so many calls in a window.
 func NewBudget(now time.Time, calls int, per time.Duration) *Budget {
-	burst := 0.2
+	burst := 0.1 // the more at once, the less until that is a window ago
 	if per >= long {
 		burst = 0.5
 	}

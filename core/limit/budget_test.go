@@ -88,13 +88,13 @@ func TestBudget_IsEvenForWhoWorksOn(t *testing.T) {
 		}
 		b.End(now, r, cost)
 	}
-	if burst != 12 || longest[0] > 200*time.Millisecond || longest[2] > 163*time.Millisecond {
-		t.Errorf("%d at once, then at most %v apart, and %v later; want 12, 197ms and 162ms", burst, longest[0], longest[2])
+	if burst != 6 || longest[0] > 176*time.Millisecond || longest[2] > 163*time.Millisecond {
+		t.Errorf("%d at once, then at most %v apart, and %v later; want 6, 175ms and 162ms", burst, longest[0], longest[2])
 	}
 }
 
 func TestBudget_CountsWhatIsNotDone(t *testing.T) {
-	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 20 at once
+	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 10 at once
 	r, _ := b.Begin(budgetDay)
 	b.End(budgetDay, r, 5)
 	now := budgetDay.Add(time.Minute)
@@ -104,17 +104,17 @@ func TestBudget_CountsWhatIsNotDone(t *testing.T) {
 			begun++
 		}
 	}
-	if begun != 4 {
-		t.Errorf("%d pieces of work of 5 calls began at once, 20 calls may be made", begun)
+	if begun != 2 {
+		t.Errorf("%d pieces of work of 5 calls began at once, 10 calls may be made", begun)
 	}
 }
 
 func TestBudget_PaysOffWhatWasDearer(t *testing.T) {
-	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 8 a second
+	b := limit.NewBudget(budgetDay, 100, 10*time.Second) // 9 a second
 	r, _ := b.Begin(budgetDay)
-	b.End(budgetDay, r, 100) // 80 are owed, and the next is not expected to be as dear
+	b.End(budgetDay, r, 100) // 90 are owed, and the next is not expected to be as dear
 	_, wait := b.Begin(budgetDay)
-	if want := 81 * time.Second / 8; wait < want || wait > want+time.Millisecond {
+	if want := 91 * time.Second / 9; wait < want || wait > want+time.Millisecond {
 		t.Errorf("it waits %v, want %v", wait, want)
 	}
 	if _, again := b.Begin(budgetDay.Add(wait - time.Microsecond)); again == 0 {
