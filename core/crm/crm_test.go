@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/wabridge/wabridge/core"
@@ -52,6 +53,33 @@ func TestBaseURL_IsHTTPSButOnLoopback(t *testing.T) {
 		got, err := crm.BaseURL("acme", "base_url", value, "https://api.example.com")
 		if (err == nil) != good || good && strings.HasSuffix(got, "/") {
 			t.Errorf("%q: got %q, %v", value, got, err)
+		}
+	}
+}
+
+func TestCut_FitsWithItsMark(t *testing.T) {
+	for _, c := range []struct {
+		text       string
+		size       int
+		mark, want string
+	}{
+		{"", 0, "…", ""},
+		{"abcd", 4, "…", "abcd"},
+		{"abcde", 4, "…", "abc…"},
+		{"abcde", 4, "", "abcd"},
+		{"äöüß", 4, "…", "äöüß"}, // eight bytes, four characters
+		{"ab😀", 4, "…", "ab😀"},
+		{"ab😀c", 4, "…", "ab…"}, // an emoji is two, and is not cut in half
+		{"a😀bc", 4, "…", "a😀…"},
+		{"😀😀😀", 3, "", "😀"},
+		{"a\xff\xffbc", 4, "…", "a\xff\xff…"}, // what is not UTF-8 counts, too
+	} {
+		got := crm.Cut(c.text, c.size, c.mark)
+		if got != c.want {
+			t.Errorf("%q in %d: %q, want %q", c.text, c.size, got, c.want)
+		}
+		if n := len(utf16.Encode([]rune(got))); n > c.size || n != crm.Length(got) {
+			t.Errorf("%q in %d: %q has %d, of which Length says %d", c.text, c.size, got, n, crm.Length(got))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/wabridge/wabridge/core"
@@ -101,6 +102,32 @@ func Clip(s string, size int) string {
 		cut--
 	}
 	return s[:cut]
+}
+
+// Length is how long CRMs take a text to be: as Java counts, in UTF-16 units. What needs two
+// of them, such as an emoji, is two characters long.
+func Length(text string) (n int) {
+	for _, r := range text {
+		n += utf16.RuneLen(r)
+	}
+	return n
+}
+
+// Cut shortens a text that is longer than size, by [Length]; it then ends with the mark.
+func Cut(text string, size int, mark string) string {
+	if len(text) <= size { // in bytes, which are no fewer
+		return text
+	}
+	n, end, room := 0, 0, size-Length(mark)
+	for i, r := range text {
+		if n <= room {
+			end = i
+		}
+		if n += utf16.RuneLen(r); n > size {
+			return text[:end] + mark
+		}
+	}
+	return text
 }
 
 var (

@@ -2,10 +2,11 @@ package hubspot
 
 import (
 	"strings"
-	"unicode/utf16"
+
+	"github.com/wabridge/wabridge/core/crm"
 )
 
-// maxValue is how many characters a property takes.
+// maxValue is how many characters a property takes, by [crm.Length]: HubSpot is written in Java.
 const maxValue = 65_536
 
 var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;", "\r\n", "<br>", "\n", "<br>", "\r", "<br>")
@@ -30,22 +31,14 @@ func clip(s string) string {
 // fit writes as much of a text in some form as a property takes.
 func fit(text string, form func(string) string) string {
 	whole := form(text)
-	if characters(whole) <= maxValue {
+	if crm.Length(whole) <= maxValue {
 		return whole
 	}
 	n := len("…") // more than it counts
 	for i, r := range text {
-		if n += characters(form(string(r))); n > maxValue {
+		if n += crm.Length(form(string(r))); n > maxValue {
 			return form(text[:i]) + "…"
 		}
 	}
 	return whole
-}
-
-// characters counts those of a text as Java does, which HubSpot is written in.
-func characters(s string) (n int) {
-	for _, r := range s {
-		n += utf16.RuneLen(r)
-	}
-	return n
 }

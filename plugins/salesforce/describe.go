@@ -191,7 +191,7 @@ func (f *field) value(v any) (_ any, why string) {
 	case "address", "location", "base64", "complexvalue", "anyType":
 		return nil, "a field of type " + f.Type + " cannot be written: write its parts"
 	}
-	if f.Length > 0 && length(text) > f.Length {
+	if f.Length > 0 && crm.Length(text) > f.Length {
 		return nil, fmt.Sprintf("the text is too long: the field takes %d characters", f.Length)
 	}
 	return text, ""

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -208,29 +207,9 @@ const (
 	maxTask    = 32000
 )
 
-// length is how long Salesforce takes a text to be: what needs two UTF-16 units, such as an
-// emoji, counts twice. See
+// cut shortens a text to a length, with a mark. Salesforce counts as [crm.Length] does, see
 // https://help.salesforce.com/s/articleView?id=005166849&type=1.
-func length(text string) (n int) {
-	for _, r := range text {
-		n += max(1, utf16.RuneLen(r))
-	}
-	return n
-}
-
-// cut shortens a text to a length, with a mark.
-func cut(text string, size int) string {
-	if len(text) <= size || length(text) <= size {
-		return text
-	}
-	n := 0
-	for i, r := range text {
-		if n += max(1, utf16.RuneLen(r)); n >= size { // the mark needs one
-			return text[:i] + "…"
-		}
-	}
-	return text
-}
+func cut(text string, size int) string { return crm.Cut(text, size, "…") }
 
 func (s *settings) layMessage(p *plan, e *core.Event) *row {
 	r := p.messages.of(e.Message.ID)

@@ -104,7 +104,7 @@ func (x *session) shorten(r *row) bool {
 			return false
 		}
 		to := size
-		if n := length(text); n <= size {
+		if n := crm.Length(text); n <= size {
 			to = n * 3 / 4
 		}
 		r.fields[name] = cut(text, to)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/wabridge/wabridge/core"
 	"github.com/wabridge/wabridge/core/crm"
@@ -165,23 +164,13 @@ func printable(text string) string {
 // cut cuts a text to what the field takes. Zoho does not say whether it counts characters
 // or the halves that UTF-16 has of some of them, such as emoji: neither are too many.
 func (f *field) cut(text string) string {
-	if f.Length <= 0 || len(text) <= f.Length {
+	switch {
+	case f.Length <= 0:
 		return text
+	case f.Type == "textarea":
+		return crm.Cut(text, f.Length, "…")
 	}
-	more := ""
-	if f.Type == "textarea" {
-		more = "…"
-	}
-	n, end := 0, 0
-	for i, r := range text {
-		if n <= f.Length-len([]rune(more)) {
-			end = i
-		}
-		if n += utf16.RuneLen(r); n > f.Length {
-			return text[:end] + more
-		}
-	}
-	return text
+	return crm.Cut(text, f.Length, "")
 }
 
 // same reports whether a field already has a value. have is as a query returned it.
