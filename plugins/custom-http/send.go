@@ -205,6 +205,9 @@ func (x *session) send(ctx context.Context, op *operation, r Request, body io.Re
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 
+	if size == 0 {
+		body = http.NoBody // any other that is empty is sent in chunks
+	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
 	if err != nil {
 		return nil, refuse(op.path, "makes no valid address")

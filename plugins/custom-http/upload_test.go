@@ -7,6 +7,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,29 @@ func TestUpload_GivesTheAPIAFileBeforeItsMessage(t *testing.T) {
 				t.Errorf("the note says %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// Many that store files take no body whose length is not told.
+func TestUpload_TellsHowLongAFileIs(t *testing.T) {
+	for _, file := range []string{aFile, ""} {
+		h := &beside{serve: func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(file))
+		}}
+		var told []int64 // -1 where it is not
+		h.b = start(t, customhttpsim.Options{}, uploading("none", table{"as": "body", "form": table{}}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/files") {
+				told = append(told, r.ContentLength)
+			}
+			h.ServeHTTP(w, r)
+		}))
+		h.b.account.WebhookURL = "http://bridge.test/wa/webhooks/crm/acme/crm"
+		if err := h.b.one(withFile(1)); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int64{int64(len(file))}; !slices.Equal(told, want) {
+			t.Errorf("a file of %d bytes: told %d", len(file), told)
+		}
 	}
 }
 
