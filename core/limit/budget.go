@@ -39,6 +39,11 @@ type peak struct {
 // steps is how finely levels are told apart.
 const steps = 100
 
+// parts of a call is what is reserved in. Being a power of two, they add up exactly: a
+// remnant, however small, that nobody gives back would hold up for good where the room is
+// one call.
+const parts = 1024
+
 // long is from when on a window is one that work may use in bursts, such as a day's,
 // in which the nights are quiet.
 const long = time.Hour
@@ -87,10 +92,11 @@ func (b *Budget) Begin(now time.Time) (reserved float64, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refill(now)
-	missing := b.expected - (b.level - b.reserved)
+	reserved = math.Ceil(b.expected*parts) / parts
+	missing := reserved - (b.level - b.reserved)
 	if missing <= 0 {
-		b.reserved += b.expected
-		return b.expected, 0
+		b.reserved += reserved
+		return reserved, 0
 	}
 	return 0, max(time.Duration(math.Ceil(missing/b.rate()*1e9)), time.Millisecond)
 }

@@ -65,6 +65,32 @@ func TestBudget_IsUsedUpByAGreedyOne(t *testing.T) {
 	}
 }
 
+// However much was begun at once, and expected to cost fractions of a call: when all of it
+// is paid for, the next may begin, also where a single call is all the room there is.
+func TestBudget_NeverStopsForGood(t *testing.T) {
+	for cheap := range 40 {
+		b, now := limit.NewBudget(budgetDay, 5, time.Second), budgetDay
+		for range cheap { // less and less is expected
+			r, _ := b.Begin(now)
+			b.End(now, r, 0)
+		}
+		var begun []float64
+		for len(begun) < 20 {
+			r, wait := b.Begin(now)
+			if wait > 0 {
+				break
+			}
+			begun = append(begun, r)
+		}
+		for _, r := range begun {
+			b.End(now, r, 1)
+		}
+		if _, wait := b.Begin(now.Add(time.Minute)); wait > 0 {
+			t.Errorf("%d begun at once after %d cheap ones: a minute later it waits %v more", len(begun), cheap, wait)
+		}
+	}
+}
+
 // Who rested may begin at once, and pays for that during one window; who works on has
 // nearly all calls then, and never waits long.
 func TestBudget_IsEvenForWhoWorksOn(t *testing.T) {
