@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wabridge/wabridge/core/app/rig"
 )
 
 // TestMain makes the test binary all the programs of the scripts: wabridge (and
@@ -83,21 +84,10 @@ func goEnv(e *testscript.Env) error {
 // cmdAddress sets variables to addresses that are free: address A B.
 func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := rig.Address()
 		ts.Check(err)
-		ts.Setenv(name, ln.Addr().String())
-		ts.Check(ln.Close())
+		ts.Setenv(name, address)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // cmdExits runs a program that must exit with a code: exits 3 wabridge check.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wabridge/wabridge/core/app/rig"
 )
 
 // shellBlock is what a reader of a tutorial pastes into a shell.
@@ -55,7 +57,10 @@ func paste(t *testing.T, script string) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for _, port := range []string{"127.0.0.1:8080", "127.0.0.1:8090", "127.0.0.1:8092"} {
-		free := freeAddress(t)
+		free, err := rig.Address()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if port == "127.0.0.1:8080" {
 			script = "export WABRIDGE_WEB__LISTEN=" + free + "\n" + script
 		}

@@ -3,6 +3,7 @@ package script
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -214,7 +215,10 @@ func (m *wireMedia) message() (*core.Message, error) {
 func (w *wireAction) template() (*core.Template, error) {
 	var t core.Template
 	if err := json.Unmarshal(w.Template, &t); err != nil {
-		return nil, fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "json: "))
+		if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return nil, fmt.Errorf("template: %w", plain(kind))
+		}
+		return nil, err
 	}
 	if t.Name == "" || t.Language == "" {
 		return nil, fmt.Errorf("a template needs name and language")
@@ -392,13 +396,21 @@ func clip(s string, n int) string {
 	return s[:n] + "…"
 }
 
+// oneOf puts the article before what package json calls a kind of value.
+func oneOf(kind string) string {
+	if kind == "array" || kind == "object" {
+		return "an " + kind
+	}
+	return "a " + kind
+}
+
 // plain rewords the errors of package json for people who do not write Go.
 func plain(err error) error {
 	if e, ok := err.(*json.UnmarshalTypeError); ok { //nolint:errorlint // package json returns it as it is
 		if e.Field == "" {
-			return fmt.Errorf("not an object but a %s", e.Value)
+			return fmt.Errorf("not an object but %s", oneOf(e.Value))
 		}
-		return fmt.Errorf("%s cannot be a %s", e.Field, e.Value)
+		return fmt.Errorf("%s cannot be %s", e.Field, oneOf(e.Value))
 	}
 	s := strings.TrimPrefix(err.Error(), "json: ")
 	if rest, ok := strings.CutPrefix(s, "unknown field "); ok {

@@ -23,6 +23,7 @@ func FuzzDecodeActions(f *testing.F) {
 	f.Add(`[{"TYPE":"untag","tag":"\u0000"}]`)
 	f.Add(`[{"type":"setField","name":"a","value":{}}`)
 	f.Add(`[null,[]]x`)
+	f.Add(`[{"type":"reply","template":[]}]`)
 	f.Fuzz(func(t *testing.T, data string) {
 		actions, err := decodeActions("onMessage", data)
 		if err != nil {

@@ -84,11 +84,11 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 		s.vendor = vendors[0]
 	}
 	b.crm = s.vendor(s.crm)
-	port, err := freePort()
+	address, err := rig.Address()
 	if err != nil {
 		return nil, err
 	}
-	b.url = "http://127.0.0.1:" + port
+	b.url = "http://" + address
 	b.wa = whatsappsim.New(whatsappsim.Options{
 		AppSecret: secret, Numbers: []whatsappsim.Number{
 			{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"},
@@ -118,7 +118,7 @@ func start(ctx context.Context, o options, s setup) (*bridge, error) {
 			return nil, err
 		}
 	}
-	if err := b.configure(crmURL, waURL, port, s); err != nil {
+	if err := b.configure(crmURL, waURL, address, s); err != nil {
 		return nil, err
 	}
 	args := []string{"run", "--config", filepath.Join(dir, "wabridge.toml")}
@@ -157,20 +157,11 @@ func listen() (net.Listener, error) {
 	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
-func freePort() (string, error) {
-	ln, err := listen()
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return port, errors.Join(err, ln.Close())
-}
-
-func (b *bridge) configure(crm, wa, port string, s setup) error {
+func (b *bridge) configure(crm, wa, address string, s setup) error {
 	perSecond := cmp.Or(s.perSecond, 10_000)
 	main := fmt.Sprintf(`data_dir = "data"
 [web]
-listen = "127.0.0.1:%s"
+listen = "%s"
 public_url = %q
 [[web.api_tokens]]
 name = "bench"
@@ -181,7 +172,7 @@ level = "warn"
 base_url = %q
 verify_token = "bench-verify-token"
 app_secrets = [%q]
-`, port, b.url, apiToken, wa, secret)
+`, address, b.url, apiToken, wa, secret)
 	err := errors.Join(
 		os.WriteFile(filepath.Join(b.dir, "wabridge.toml"), []byte(main), 0o600),
 		b.tenant("bench", number, "102290129340398", crm, perSecond),

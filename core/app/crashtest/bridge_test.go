@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wabridge/wabridge/core/app/rig"
 	"github.com/wabridge/wabridge/core/broker"
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 	"github.com/wabridge/wabridge/plugins/hubspot/hubspotsim"
@@ -58,8 +59,11 @@ type world struct {
 func newWorld(t *testing.T, bin, data string) *world {
 	t.Helper()
 	w := &world{t: t, bin: bin, data: data, client: http.Client{Timeout: 5 * time.Second}, ended: make(chan struct{})}
-	port := freePort(t)
-	w.url = "http://127.0.0.1:" + port
+	address, err := rig.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.url = "http://" + address
 	w.crm = hubspotsim.New(hubspotsim.Options{Seed: 7})
 	w.wa = whatsappsim.New(whatsappsim.Options{
 		AppSecret: appSecret, Numbers: []whatsappsim.Number{{ID: number, DisplayNumber: "15550783881", WABA: "102290129340398"}},
@@ -69,7 +73,7 @@ func newWorld(t *testing.T, bin, data string) *world {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stopSim = stop
 	go func() { defer close(w.ended); _ = w.wa.Run(ctx) }()
-	w.configure(port, w.serve(w.crm), w.serve(w.wa))
+	w.configure(address, w.serve(w.crm), w.serve(w.wa))
 	t.Cleanup(func() {
 		stop()
 		for _, s := range w.servers {
@@ -92,20 +96,7 @@ func (w *world) serve(h http.Handler) string {
 	return "http://" + ln.Addr().String()
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err = errors.Join(err, ln.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
-func (w *world) configure(port, crm, wa string) {
+func (w *world) configure(address, crm, wa string) {
 	w.t.Helper()
 	w.config = w.t.TempDir()
 	tenant := filepath.Join(w.config, "tenants", "crash")
@@ -113,7 +104,7 @@ func (w *world) configure(port, crm, wa string) {
 		os.MkdirAll(tenant, 0o700),
 		os.WriteFile(filepath.Join(w.config, "wabridge.toml"), fmt.Appendf(nil, `data_dir = %q
 [web]
-listen = "127.0.0.1:%s"
+listen = "%s"
 [[web.api_tokens]]
 name = "crash"
 token = %q
@@ -128,7 +119,7 @@ verify_token = "crash-verify-token"
 app_secrets = [%q]
 unknown_wait = "2s"
 timeout = "5s"
-`, w.data, port, apiToken, wa, appSecret), 0o600),
+`, w.data, address, apiToken, wa, appSecret), 0o600),
 		os.WriteFile(filepath.Join(tenant, "tenant.toml"), fmt.Appendf(nil, `name = "Crash"
 [escalation]
 after_messages = 0
