@@ -19,7 +19,7 @@ const (
 
 var lastPort atomic.Uint32
 
-func init() { lastPort.Store(uint32(os.Getpid()) * 97 % ports) } //nolint:gosec // no id of a process is negative
+func init() { lastPort.Store(uint32(os.Getpid()) * 97 % ports) }
 
 // Address returns an address of this machine on which nobody listens, and which no other
 // call in this process returns soon.
