@@ -16,7 +16,7 @@ import (
 	"github.com/wabridge/wabridge/core/whatsapp/whatsappsim"
 )
 
-var histories = flag.Int("histories", 12/fewer, "how many random histories TestHistory_HoldsAtWhatsApp lives through")
+var histories = flag.Int("histories", 12, "how many random histories TestHistory_HoldsAtWhatsApp lives through")
 
 // happening is one step of a random history.
 type happening struct {
@@ -64,7 +64,7 @@ func TestHistory_HoldsAtWhatsApp(t *testing.T) {
 			h.stop()
 		})
 	}
-	if sent < 4**histories || crashes < *histories/3 {
+	if sent < 50 || crashes < 5 {
 		t.Errorf("%d messages and %d crashes in all histories: they show nothing", sent, crashes)
 	}
 }

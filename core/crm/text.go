@@ -113,7 +113,8 @@ func Length(text string) (n int) {
 	return n
 }
 
-// Cut shortens a text that is longer than size, by [Length]; it then ends with the mark.
+// Cut shortens a text that is longer than size, by [Length]; it then ends with the mark,
+// which is no longer than that.
 func Cut(text string, size int, mark string) string {
 	if len(text) <= size { // in bytes, which are no fewer
 		return text

@@ -161,7 +161,7 @@ func (b *bridge) configure(crm, wa, address string, s setup) error {
 	perSecond := cmp.Or(s.perSecond, 10_000)
 	main := fmt.Sprintf(`data_dir = "data"
 [web]
-listen = "%s"
+listen = %q
 public_url = %q
 [[web.api_tokens]]
 name = "bench"

@@ -104,7 +104,7 @@ func (w *world) configure(address, crm, wa string) {
 		os.MkdirAll(tenant, 0o700),
 		os.WriteFile(filepath.Join(w.config, "wabridge.toml"), fmt.Appendf(nil, `data_dir = %q
 [web]
-listen = "%s"
+listen = %q
 [[web.api_tokens]]
 name = "crash"
 token = %q

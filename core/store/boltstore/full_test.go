@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,23 +18,25 @@ import (
 	"github.com/wabridge/wabridge/core/store/powercut"
 )
 
+// smallDisk makes one of 8 MiB, of which the ballast takes 2.
+func smallDisk(t *testing.T) (dir string, o Options) {
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
+		t.Skipf("NOT TESTED HERE: a small disk needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	o = small()
+	o.BallastSize = 2 << 20
+	return dir, o
+}
+
 // A full disk: what is new is refused, what is inside is finished, and when there
 // is room again everything goes on by itself.
 func TestStore_OnAFullDiskRefusesWhatIsNewAndFinishesTheRest(t *testing.T) {
-	smallDisk := func(t *testing.T) (string, Options) {
-		dir := t.TempDir()
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
-			t.Skipf("NOT TESTED HERE: a small disk needs root: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, 0); err != nil {
-				t.Error(err)
-			}
-		})
-		o := small()
-		o.BallastSize = 2 << 20
-		return dir, o
-	}
 	for _, c := range []struct {
 		name   string
 		disk   func(t *testing.T) (dir string, o Options)
@@ -142,6 +145,64 @@ func TestStore_OnAFullDiskRefusesWhatIsNewAndFinishesTheRest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without room for the ballast, and nothing free within the file, nothing new is taken: it
+// could not be finished.
+func TestStore_TakesNothingThatItCouldNotFinish(t *testing.T) {
+	dir, o := smallDisk(t)
+	others := filepath.Join(dir, "others")
+	if err := os.WriteFile(others, make([]byte, 13<<19), 0o600); err != nil { // 1.5 MiB are left
+		t.Fatal(err)
+	}
+	s, stop := running(t, dir, o)
+	if err := add(t, s, "wamid.1", "hello"); !errors.Is(err, store.ErrFull) {
+		t.Errorf("got %v, want that it is full", err)
+	}
+	if err := errors.Join(stop(), os.Remove(others)); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = running(t, dir, o)
+	if err := add(t, s, "wamid.2", "hello"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A store that had rested looks every second again when it is full.
+func TestStore_TakesAgainSoonAfterThereIsRoom(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		o := small()
+		o.MaxSize = 2 << 20
+		s, stop := running(t, dir, o)
+		time.Sleep(5 * time.Second) // nothing is written
+		data := strings.Repeat("x", 4000)
+		var full error
+		for i := 0; full == nil; i++ {
+			if full = add(t, s, fmt.Sprintf("wamid.%06d", i), data); i > 5000 {
+				t.Fatal("it never gets full")
+			}
+		}
+		if !errors.Is(full, store.ErrFull) {
+			t.Fatal(full)
+		}
+		for range 20 {
+			ds, err := s.Fetch(t.Context(), inbox, 10, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Settle(t.Context(), store.Settlement{Ack: ds}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Second) // one look says that it was refused something, the next that there is room
+		if err := add(t, s, "wamid.again", data); err != nil {
+			t.Errorf("three seconds after there was room: %v", err)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // After a commit that failed nobody knows what is in the file: the store must
