@@ -188,7 +188,7 @@ func newCustom(latency time.Duration) *vendor {
 	v.lane = func(url string) string {
 		example, err := os.ReadFile("plugins/custom-http/testdata/bulk.toml")
 		if err != nil {
-			return err.Error() + " (bench runs at the top of the repository)" // no TOML: the bridge does not start, and says so
+			return err.Error() + " (bench runs at the top of the repository)" // no TOML: the bridge does not start
 		}
 		return strings.NewReplacer(
 			`"https://warehouse.example.com/v1"`, `"`+url+`/v1"`+"\nallowed_hosts = [\"127.0.0.1\"]",
